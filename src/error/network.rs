@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(failed(true, EADDRNOTAVAIL), (Some(Shortage::SourceAddress), Side::Local, "local_source_address"));
         assert_eq!(failed(true, ECONNREFUSED), (None, Side::Remote, "refused"));
         let listening = NetworkFailure::new(IoStep::Bind, &io::Error::from_raw_os_error(EADDRNOTAVAIL));
-        assert_eq!(listening.shortage(), None, "a listener's address is not a source address");
+        assert_eq!(listening.shortage(), None, "a listener's address was reported as a shortage");
         assert!(listening.to_string().ends_with("; use an address of one of this machine's interfaces"), "{listening}");
     }
 }

@@ -113,7 +113,7 @@ mod tests {
         manager.handshake_completed(id, from, Side::Remote, &version(), moment, &mut rng);
         let known = manager.persistence.book.peer(listening).expect("the peer is in the book");
         assert_eq!((known.status, known.services, known.last_connected), (PeerStatus::Unknown, 0x21, None));
-        assert_eq!(manager.persistence.book.peer(from), None, "the source address is not in the book");
+        assert_eq!(manager.persistence.book.peer(from), None, "the source address is in the book");
     }
 
     #[test]

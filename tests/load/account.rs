@@ -34,7 +34,11 @@ fn the_pings_of_a_dead_target_are_counted_as_unsent() {
     let report = stage.finish();
     assert_eq!((report.peers.ready, report.peers.failed), (5, 5));
     let work = report.work;
-    assert_eq!((work.planned, work.answered), (1_000, 500), "the pings of dead targets are not moved to the others");
+    assert_eq!(
+        (work.planned, work.answered),
+        (1_000, 500),
+        "the dead target changed the plan, or the number of pings that the living one answered"
+    );
     assert_eq!((work.unsent, work.absent), (500, 500));
     assert_eq!(report.limit, Limit::Node);
     let [living, dead] = [0, 1].map(|target| report.targets[target].peers);
@@ -60,7 +64,11 @@ fn a_connection_that_the_node_rejects_after_the_handshake_counts_as_lost() {
     assert_eq!(report.failures[0].label, "rejected_by_peer");
     assert_eq!(report.failures[0].count, 6);
     let work = report.work;
-    assert_eq!((work.planned, work.answered, work.absent), (1_000, 400, 600), "each peer has a tenth of the schedule");
+    assert_eq!(
+        (work.planned, work.answered, work.absent),
+        (1_000, 400, 600),
+        "the ready peers' share is not 400 pings, or the lost peers' share is not 600"
+    );
     assert_eq!(report.work.sent, report.work.answered + report.work.timed_out);
 }
 
@@ -72,12 +80,12 @@ fn every_ping_is_accounted_for_when_the_node_stops() {
     let report = stage.finish();
     assert_eq!((report.peers.ready, report.peers.lost), (10, 10));
     let work = report.work;
-    assert_eq!(work.planned, 1_000, "the pings lost with the node are still counted as planned");
-    assert!(work.sent > 300 && work.sent < 400, "{work:?}: the run ended 3.55 s after it began");
+    assert_eq!(work.planned, 1_000, "the pings lost with the node were not counted as planned");
+    assert!(work.sent > 300 && work.sent < 400, "{work:?}: the number of pings sent is not that of a run of 3.55 s");
     assert_eq!(work.absent, work.unsent);
     let end = report.early_end.unwrap();
     assert_eq!((end.cause, end.phase), (EndCause::AllLost, Phase::Run));
-    assert!((3_500..3_600).contains(&end.elapsed.as_millis()), "{end:?}: ramp and warm-up last 1.45 s");
+    assert!((3_500..3_600).contains(&end.elapsed.as_millis()), "{end:?}: the run did not last about 3.55 s");
     assert_eq!((report.scheduled_time, report.limit), (Duration::from_secs(10), Limit::Node));
     let Verdict::NotTrusted(doubts) = report.verdict else { panic!("the report is trusted") };
     assert_eq!(doubts, [Doubt::Unsent { count: work.unsent, absent: work.unsent }]);
@@ -143,8 +151,15 @@ fn pings_without_an_answer_by_the_end_of_the_drain_have_timed_out() {
     let report = stage.finish();
     let work = report.work;
     assert_eq!((work.planned, work.sent), (1_000, 1_000));
-    assert!((140..=150).contains(&work.timed_out), "{work:?}: not the pings of the last 1.45 s of the run");
-    assert_eq!(report.ping_rtt_planned.count(), work.answered, "failures are kept out of the latencies");
+    assert!(
+        (140..=150).contains(&work.timed_out),
+        "{work:?}: the pings that timed out are not those of the last 1.45 s of the run"
+    );
+    assert_eq!(
+        report.ping_rtt_planned.count(),
+        work.answered,
+        "the latencies are not those of the answered pings alone"
+    );
 }
 
 #[test]
@@ -157,7 +172,7 @@ fn pings_due_while_the_generator_stalled_are_accounted_for_even_at_the_end_of_th
         let work = stage.finish().work;
         let planned = 10 * rate;
         assert_eq!((work.planned, work.sent + work.unsent), (planned, planned), "{work:?}");
-        assert!(work.unsent > 0, "{work:?}: pings were sent during the drain");
+        assert!(work.unsent > 0, "{work:?}: every ping was sent, so some were sent during the drain");
     }
 }
 

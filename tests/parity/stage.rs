@@ -275,7 +275,7 @@ impl Host {
     pub(crate) fn resolve(&mut self, name: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveFailure> {
         assert_eq!(self.calls.take_completion(), None);
         self.calls.resolve(name, port);
-        assert_eq!(self.edge(), Seen::Woken, "a result ends the wait");
+        assert_eq!(self.edge(), Seen::Woken, "the result did not end the wait");
         let Some(Completion::Resolved { query: 7, outcome }) = self.calls.take_completion() else {
             panic!("the completion is not the look-up's result")
         };

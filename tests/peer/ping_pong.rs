@@ -30,7 +30,11 @@ fn a_queued_ping_that_overtakes_others_counts_as_sent_when_its_new_position_is_w
     assert_eq!(pings.settle(2, at(3)), Err(PongError::BeforePing));
     pings.mark_written(64, at(4));
     pings.move_ping(64, 900);
-    assert_eq!(pings.settle(2, at(5)).map(|answered| answered.sent), Ok(at(4)), "a sent ping does not move");
+    assert_eq!(
+        pings.settle(2, at(5)).map(|answered| answered.sent),
+        Ok(at(4)),
+        "a ping that was already sent was moved"
+    );
 }
 
 #[test]
@@ -91,7 +95,7 @@ fn req_e12_nonces_are_random_and_never_zero() {
 fn nonces_show_no_pattern() {
     let mut rng = StdRng::seed_from_u64(6);
     let nonces: Vec<u64> = (0..4_096).map(|_| PingPongState::generate_nonce(&mut rng)).collect();
-    assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), nonces.len(), "no nonce repeats");
+    assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), nonces.len(), "a nonce was repeated");
     for bit in 0..64 {
         let ones = nonces.iter().filter(|&nonce| nonce >> bit & 1 == 1).count();
         assert!((1_800..2_300).contains(&ones), "bit {bit} is set in {ones} of 4,096");
@@ -99,7 +103,7 @@ fn nonces_show_no_pattern() {
     let mut steps: Vec<u64> = nonces.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
     steps.sort_unstable();
     steps.dedup();
-    assert_eq!(steps.len(), nonces.len() - 1, "no step repeats, as it would for a counter");
+    assert_eq!(steps.len(), nonces.len() - 1, "two steps between nonces are equal, as in a counter");
 }
 
 #[test]
@@ -119,7 +123,7 @@ fn req_e13_pending_pings_are_counted_and_cleared() {
     pings.clear();
     assert_eq!((pings.pending_count(), pings.next_deadline()), (0, None));
     assert_eq!(pings.settle(1, at(2)), Err(PongError::UnknownNonce));
-    assert!(pings.record_ping(1, at(2)), "a cleared nonce is free");
+    assert!(pings.record_ping(1, at(2)), "a cleared nonce was refused");
 }
 
 #[test]
@@ -130,12 +134,20 @@ fn req_e14_a_ping_is_overdue_from_its_deadline_on() {
     let deadline = pings.next_deadline().unwrap();
     assert_eq!(deadline, at(40));
     assert_eq!(overdue(&pings, deadline.minus(Duration::from_nanos(1))), BTreeSet::new());
-    assert_eq!(overdue(&pings, deadline), BTreeSet::from([1]), "the ping is overdue at its deadline");
+    assert_eq!(
+        overdue(&pings, deadline),
+        BTreeSet::from([1]),
+        "the ping is not overdue at its deadline, or the other ping is"
+    );
     assert_eq!(overdue(&pings, at(45)), BTreeSet::from([1, 2]));
-    assert_eq!(pings.pending_count(), 2, "listing overdue pings changes nothing");
+    assert_eq!(pings.pending_count(), 2, "listing the overdue pings changed the number of pending ones");
     assert_eq!(pings.remove_timed_out(deadline), 1);
     assert_eq!(pings.next_deadline(), Some(at(45)));
-    assert_eq!(pings.settle(1, at(41)), Err(PongError::UnknownNonce), "the pong's ping was abandoned");
+    assert_eq!(
+        pings.settle(1, at(41)),
+        Err(PongError::UnknownNonce),
+        "the pong of an abandoned ping was not refused as unknown"
+    );
 }
 
 #[test]
@@ -158,8 +170,12 @@ fn pings_get_their_full_timeout_again_when_reading_resumes() {
     assert_eq!((overdue(&pings, at(68)), pings.remove_timed_out(at(68))), (BTreeSet::new(), 0));
     pings.mark_written(32, at(50));
     pings.record_ping(3, at(45));
-    assert_eq!(overdue(&pings, at(69)), BTreeSet::from([1]), "a ping sent since then has a timeout of its own");
-    assert_eq!(pings.settle(1, at(69)).unwrap().sent, at(10), "the sent time must not change");
+    assert_eq!(
+        overdue(&pings, at(69)),
+        BTreeSet::from([1]),
+        "the first ping is not overdue, or a ping sent since then is"
+    );
+    assert_eq!(pings.settle(1, at(69)).unwrap().sent, at(10), "the sent time was changed");
     assert_eq!(pings.next_deadline(), Some(at(75)));
 }
 
@@ -187,8 +203,16 @@ fn a_pong_before_its_ping_is_refused_and_changes_nothing() {
     pings.queue_ping(1, at(10), 64);
     assert_eq!(pings.settle(1, at(11)), Err(PongError::BeforePing));
     pings.mark_written(63, at(12));
-    assert_eq!(pings.settle(1, at(12)), Err(PongError::BeforePing), "the ping's last byte is not written");
-    assert_eq!((pings.pending_count(), pings.next_deadline()), (1, None), "a queued ping has no deadline");
+    assert_eq!(
+        pings.settle(1, at(12)),
+        Err(PongError::BeforePing),
+        "the pong was not refused, although its ping's last byte was not written"
+    );
+    assert_eq!(
+        (pings.pending_count(), pings.next_deadline()),
+        (1, None),
+        "the queued ping was dropped or has a deadline"
+    );
     pings.mark_written(64, at(13));
     assert_eq!(pings.validate_pong(1, at(14)), Ok(Duration::from_secs(1)));
 }
@@ -217,7 +241,7 @@ fn a_ping_beyond_the_bound_is_refused_and_not_recorded() {
     assert_eq!(pings.pending_count(), MAX_PINGS_OUTSTANDING);
     pings.mark_written(1, at(2));
     assert!(pings.settle(1, at(3)).is_ok());
-    assert!(pings.record_ping(most + 1, at(4)), "there is room again");
+    assert!(pings.record_ping(most + 1, at(4)), "a ping was refused, although there was room again");
 }
 
 #[test]
@@ -229,7 +253,7 @@ fn a_nonce_of_zero_and_a_nonce_in_flight_are_refused() {
         assert!(pings.record_ping(nonce, at(1)));
         assert!(!pings.record_ping(nonce, at(2)) && !pings.queue_ping(nonce, at(2), 8));
     }
-    assert_eq!(pings.settle(5, at(3)).unwrap().sent, at(1), "the first ping is kept");
+    assert_eq!(pings.settle(5, at(3)).unwrap().sent, at(1), "the first ping was replaced");
 }
 
 #[test]

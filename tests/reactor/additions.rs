@@ -46,7 +46,7 @@ fn both_ends_of_a_connection_become_peers_when_they_are_added() {
     let (mut one, mut two) = (Node::new(), Node::new());
     let there = one.reactor.add_connection(dialled, Direction::Outbound).expect("the connection is established");
     let here = two.reactor.add_connection(accepted, Direction::Inbound).expect("the connection is established");
-    assert_eq!((one.seen(), two.seen()), (&[][..], &[][..]), "events are reported only in a turn");
+    assert_eq!((one.seen(), two.seen()), (&[][..], &[][..]), "events were reported outside of a turn");
     assert_eq!([&one, &two].map(|node| node.reactor.next_deadline()), [Wait::Zero; 2]);
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     assert_eq!((one.ready(), two.ready()), (vec![there], vec![here]));
@@ -86,7 +86,7 @@ fn an_added_connection_is_refused_if_the_table_is_full_or_the_host_is_banned() {
     assert!(first.is_ok());
     let (inbound, mut other) = add(Direction::Inbound, &mut node);
     assert_eq!(inbound, Err(AddConnectionError::Refused(Refusal::TableFull { links: 1 })));
-    assert!(other.is_at_end(), "a refused connection is closed");
+    assert!(other.is_at_end(), "the refused connection is still open");
     let (outbound, _other) = add(Direction::Outbound, &mut node);
     assert_eq!(outbound, Err(AddConnectionError::NotAllowed(RequestError::TableFull)));
     let reasons = [inbound, outbound].map(|refused| refused.expect_err("the socket is refused").to_string());
@@ -143,7 +143,7 @@ fn two_loops_share_a_port_and_both_accept() {
     let mut sockets = Vec::new();
     let accepted = |node: &Node| node.reactor.stats().counters.accepted;
     while accepted(&one) == 0 || accepted(&two) == 0 {
-        assert!(began.elapsed() < PATIENCE && sockets.len() < 1_000, "one loop accepts nothing");
+        assert!(began.elapsed() < PATIENCE && sockets.len() < 1_000, "one of the loops accepted nothing");
         sockets.push(BareSocket::connect(one.address));
         for node in [&mut one, &mut two] {
             node.reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
@@ -175,6 +175,6 @@ fn work_done_between_two_turns_has_its_effect_in_the_next_turn() {
     assert!(matches!(one.reactor.next_deadline(), Wait::Until(_)));
     until([&mut one], "the loop sleeps", |[one]| one.reactor.next_deadline() == Wait::Forever);
     one.reactor.act(|_probe, ctx| ctx.stop());
-    assert_eq!(one.reactor.next_deadline(), Wait::Zero, "a loop that must stop does not sleep");
+    assert_eq!(one.reactor.next_deadline(), Wait::Zero, "the loop would sleep, although it must stop");
     assert!(!one.turn());
 }

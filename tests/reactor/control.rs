@@ -135,7 +135,7 @@ fn a_handler_that_aborts_a_peer_while_handling_an_event_receives_the_close_later
     let there: PeerId = visitor.dial(address);
     let began = std::time::Instant::now();
     while visitor.end_of(there).is_none() || doorman.handler().events.len() < 3 {
-        assert!(began.elapsed() < crate::probe::PATIENCE, "the visitor is not closed");
+        assert!(began.elapsed() < crate::probe::PATIENCE, "the close was not reported on both sides in time");
         doorman.poll_once(Duration::ZERO).expect("the poller works");
         visitor.turn();
     }
@@ -165,7 +165,7 @@ fn a_loop_that_stops_ends_its_subscriptions_after_the_last_event() {
     one.act(|ctx| ctx.stop());
     let began = std::time::Instant::now();
     while one.turn() {
-        assert!(began.elapsed() < crate::probe::PATIENCE, "the loop does not stop");
+        assert!(began.elapsed() < crate::probe::PATIENCE, "the loop did not stop in time");
         two.turn();
     }
     assert!(matches!(subscription.recv(), Ok(Received::Item(ControlEvent::ConnectionLost { .. }))));

@@ -96,7 +96,7 @@ fn a_stopped_node_closes_its_connections_and_its_listener() {
     assert_eq!(one.end_of(there).map(|(reason, _)| reason), Some(CloseReason::ClosedByPeer));
     assert_eq!(two.reactor.listening_on().count(), 0);
     std::net::TcpStream::connect(two.address).expect_err("the listener is closed");
-    assert!(!two.turn(), "a loop that has ended stays ended");
+    assert!(!two.turn(), "the ended loop ran another turn");
 }
 
 #[test]

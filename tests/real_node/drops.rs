@@ -37,7 +37,7 @@ fn a_node_that_bans_our_user_agent_closes_without_a_reject() {
     let (reason, state) = observer.closed(peer);
     assert_eq!(state, ConnectionState::AwaitingHandshake);
     assert!(is_end_or_reset(reason), "{reason:?}");
-    assert_eq!(observer.happened(peer).len(), 2, "the peer was opened and closed, with no event in between");
+    assert_eq!(observer.happened(peer).len(), 2, "the peer's events are not just its opening and its close");
     assert_eq!(reason.side(), Side::Remote);
 }
 
@@ -67,7 +67,7 @@ fn a_killed_node_is_reported_as_a_closed_connection() {
     let again = observer.connect(address);
     let (reason, state) = observer.closed(again);
     assert_eq!((reason.label(), state), ("refused", ConnectionState::Connecting));
-    assert_eq!(observer.happened(again).len(), 1, "a failed dial has only one event");
+    assert_eq!(observer.happened(again).len(), 1, "the failed dial has an event other than its close");
 }
 
 #[test]
@@ -101,7 +101,10 @@ fn only_the_peer_that_the_node_disconnects_is_closed() {
 
     let nonce = observer.ask(move |ctx| ctx.ping(staying, ctx.now())).expect("the peer is ready");
     observer.until("pong", staying, |happened| matches!(*happened, Happened::Pong { nonce: n, .. } if n == nonce));
-    assert!(observer.ask(move |ctx| ctx.ping(going, ctx.now())).is_err(), "the id of a closed peer is no longer valid");
+    assert!(
+        observer.ask(move |ctx| ctx.ping(going, ctx.now())).is_err(),
+        "a ping with the id of a closed peer was accepted"
+    );
 }
 
 #[test]
@@ -117,7 +120,7 @@ fn a_node_at_capacity_closes_the_connection_before_the_handshake_is_complete() {
     assert!(!observer.happened(second).contains(&Happened::Ready));
     assert!(
         observer.ask(move |ctx| ctx.peer(first).is_some_and(|view| view.is_ready())),
-        "the first connection stays open"
+        "the first connection is no longer ready"
     );
 }
 

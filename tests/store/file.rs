@@ -296,7 +296,10 @@ fn a_symbolic_link_is_followed_and_all_files_of_the_book_are_next_to_its_target(
     let whole = fs::read(&real).unwrap();
     let store = RedbStore::open(folder.book()).unwrap().0;
     assert_eq!(store.list_all(), Ok(vec![peer(1)]));
-    assert!(matches!(RedbStore::open(&real), Err(StoreError::InUse { .. })), "the book is in use under either name");
+    assert!(
+        matches!(RedbStore::open(&real), Err(StoreError::InUse { .. })),
+        "the book was not reported as in use under its other name"
+    );
     drop(store);
     fs::write(&real, &whole[..whole.len() / 2]).unwrap();
     let (_, opened) = RedbStore::open(folder.book()).unwrap();
@@ -356,7 +359,7 @@ fn a_book_without_write_permission_is_an_error_and_is_not_changed() {
     fs::remove_file(folder.path().join("book.lock")).unwrap();
     RedbStore::open(folder.book()).map(|_| ()).map_err(refused(FileStep::Open)).unwrap_err();
     RedbStore::open_existing(folder.book()).map(|_| ()).map_err(refused(FileStep::Open)).unwrap_err();
-    assert_eq!(folder.names(), ["book"], "a refused book has no lock file");
+    assert_eq!(folder.names(), ["book"], "the folder has a file other than the refused book");
     assert_eq!(RedbStore::read_contents(folder.book()).unwrap().peers, [peer(1)]);
     let closed = folder.path().join("closed");
     fs::create_dir(&closed).unwrap();

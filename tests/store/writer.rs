@@ -44,7 +44,7 @@ fn a_fault_and_its_end_are_reported_once_each_and_nothing_is_lost() {
 
     is_broken.store(true, Ordering::Relaxed);
     writer.take(batch(40, [Change::PutBan(ban(1))]));
-    assert!(matches!(writer.attempt(), Some(Persisted { id: 40, result: Err(_) })), "each new fault is reported");
+    assert!(matches!(writer.attempt(), Some(Persisted { id: 40, result: Err(_) })), "the new fault was not reported");
     assert_eq!(writer.pause(), Some(BOOK_RETRY_FIRST));
 }
 

@@ -107,7 +107,7 @@ proptest! {
                 Step::Poll => {
                     let polled = match subscription.poll_next(&mut Context::from_waker(&waker)) {
                         Poll::Ready(Some(received)) => Some(received),
-                        Poll::Ready(None) => panic!("the publisher was not dropped"),
+                        Poll::Ready(None) => panic!("the subscription ended, although the publisher was not dropped"),
                         Poll::Pending => None,
                     };
                     is_awaited |= polled.is_none();

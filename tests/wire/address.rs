@@ -43,7 +43,7 @@ fn every_truncation_is_an_error_and_extra_bytes_are_ignored() {
     }
     let longer = [&whole[..], &[0xff; 30]].concat();
     let addresses = AddressesRef::decode(&longer).unwrap();
-    assert_eq!(encode(addresses), whole, "bytes after the last entry are ignored");
+    assert_eq!(encode(addresses), whole, "the bytes after the last entry were not ignored");
     assert!(addresses.iter().eq(entries));
 }
 
@@ -66,7 +66,11 @@ fn a_socket_address_converts_to_a_net_address_and_back() {
     assert_eq!(NetAddress::UNSPECIFIED.to_socket(), "[::]:0".parse().unwrap());
     let payload = known_payload("addr");
     let entry = AddressesRef::decode(&payload).unwrap().iter().next().unwrap();
-    assert_eq!(entry.address.to_socket(), "1.2.3.4:8333".parse().unwrap(), "an IPv4-mapped address converts to IPv4");
+    assert_eq!(
+        entry.address.to_socket(),
+        "1.2.3.4:8333".parse().unwrap(),
+        "the IPv4-mapped address was not converted to IPv4"
+    );
 }
 
 proptest! {

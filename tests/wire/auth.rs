@@ -29,7 +29,7 @@ fn known_messages_decode_and_encode_exactly() {
     let mut encoded = Vec::new();
     AuthResponseRef { public_key, client_nonce, signature: &signature }.encode(&mut encoded);
     let cut = AuthResponseRef::decode(&encoded).map(|response| response.signature);
-    assert_eq!(cut, Ok(&signature[..72]), "the signature is shortened when encoded");
+    assert_eq!(cut, Ok(&signature[..72]), "the signature was not shortened to 72 bytes");
 }
 
 #[test]

@@ -24,13 +24,13 @@ fn stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<BlockStreamEve
                 Ok(Some(event)) => events.push(event),
                 Ok(None) => break,
                 Err(error) => {
-                    assert_eq!(parser.advance(&mut &b"more"[..]), Err(error), "the error is final");
+                    assert_eq!(parser.advance(&mut &b"more"[..]), Err(error), "the parser did not repeat its error");
                     assert!(!parser.is_complete());
                     return (events, Err(error));
                 }
             }
         }
-        assert!(piece.is_empty(), "a piece is always consumed whole");
+        assert!(piece.is_empty(), "a piece was not consumed whole");
     }
     (events, Ok(parser.is_complete()))
 }

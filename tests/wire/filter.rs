@@ -45,7 +45,10 @@ fn the_reference_nodes_filters_are_reproduced_exactly() {
         assert_eq!(payload(&filter), bytes);
         assert_eq!(FilterLoadRef::decode(&bytes), Ok(filter.as_ref()));
         assert_eq!(FilterLoadRef::decode(&bytes).unwrap().into_owned(), filter);
-        assert!(!filter.contains(&hex("19108ad8ed9bb6274d3980bab5a85c048f0950c8")), "an element not inserted matches");
+        assert!(
+            !filter.contains(&hex("19108ad8ed9bb6274d3980bab5a85c048f0950c8")),
+            "an element that was not inserted matches"
+        );
         assert_every_cut_fails(&bytes, FilterLoadRef::decode);
         assert_eq!(FilterLoadRef::decode(&[&bytes[..], b"more"].concat()), Ok(filter.as_ref()));
         filter.clear();
@@ -141,7 +144,7 @@ fn filteradd_decodes_and_encodes_exactly_and_is_limited() {
     let bytes = encoded(|out| longest.as_ref().encode(out));
     assert_eq!(FilterAddRef::decode(&bytes), Ok(longest.as_ref()));
     let longer = FilterAdd { element: vec![7; 521].into() };
-    assert_eq!(encoded(|out| longer.as_ref().encode(out)), bytes, "the element is shortened when encoded");
+    assert_eq!(encoded(|out| longer.as_ref().encode(out)), bytes, "the element was not shortened to 520 bytes");
     let refused = WireError::TooLong { command: CommandName::FILTERADD };
     assert_eq!(FilterAddRef::decode(&[&hex("fd0902")[..], &[7; 521]].concat()), Err(refused));
 }

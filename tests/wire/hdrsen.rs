@@ -29,7 +29,7 @@ fn a_message_from_a_live_node_decodes_and_encodes_exactly() {
     assert_eq!(
         entry.header.hash(),
         Hash256::from_bytes(payload[207..239].try_into().unwrap()),
-        "the proof's target is this block"
+        "the proof's target is not this block"
     );
     assert_eq!(encoded(|out| message.encode(out)), payload);
     assert_eq!(EnrichedHeaders::from_headers(message.iter()), message.into_owned());
@@ -50,9 +50,12 @@ fn a_proof_in_a_block_of_five_transactions_has_three_nodes_and_fits_only_its_blo
     let proof = MerkleProof::from_parts(0, ProofSubject::Txid(txids[0]), target, branch);
     let proven = ProvenTx { tx: txs[0].clone(), proof: proof.clone() };
     assert!(proven.as_ref().is_proven_by(&header));
-    assert!(!proven.as_ref().is_proven_by(&BlockHeader { nonce: 0, ..header }), "the proof is for a different block");
+    assert!(
+        !proven.as_ref().is_proven_by(&BlockHeader { nonce: 0, ..header }),
+        "a proof for a different block was accepted"
+    );
     let other = ProvenTx { tx: txs[1].clone(), proof };
-    assert!(!other.as_ref().is_proven_by(&header), "the proof is for a different transaction");
+    assert!(!other.as_ref().is_proven_by(&header), "a proof for a different transaction was accepted");
 }
 
 #[test]
@@ -87,7 +90,11 @@ fn a_flag_byte_other_than_zero_is_true() {
     assert!(entry.no_more_headers && entry.coinbase.is_some());
     let last = payload.len() - 1;
     payload[last] = 2;
-    assert_eq!(EnrichedHeadersRef::decode(&payload), Err(TRUNCATED), "the miner's transaction is missing");
+    assert_eq!(
+        EnrichedHeadersRef::decode(&payload),
+        Err(TRUNCATED),
+        "the miner's transaction is missing, but the payload was not refused as truncated"
+    );
 }
 
 #[test]

@@ -127,11 +127,20 @@ mod proof {
                 let root = ProofTarget::MerkleRoot(header.merkle_root);
                 assert!(prove(index as u64, txid, root));
                 assert!(prove(index as u64, txid, ProofTarget::BlockHash(header.hash())));
-                assert!(!prove(index as u64, txid, ProofTarget::MerkleRoot(header.hash())), "proves another root");
-                assert!(!prove(index as u64, txid, ProofTarget::BlockHash(header.merkle_root)), "proves another block");
-                assert!(!prove(index as u64, numbered(99), root), "proves another transaction");
-                assert!(!prove(index as u64 + (1 << branch.len()), txid, root), "accepts a position outside the tree");
-                assert!(!prove(u64::MAX, txid, root), "accepts a position outside any tree");
+                assert!(
+                    !prove(index as u64, txid, ProofTarget::MerkleRoot(header.hash())),
+                    "the proof was accepted for another root"
+                );
+                assert!(
+                    !prove(index as u64, txid, ProofTarget::BlockHash(header.merkle_root)),
+                    "the proof was accepted for another block"
+                );
+                assert!(!prove(index as u64, numbered(99), root), "the proof was accepted for another transaction");
+                assert!(
+                    !prove(index as u64 + (1 << branch.len()), txid, root),
+                    "the proof was accepted for a position outside the tree"
+                );
+                assert!(!prove(u64::MAX, txid, root), "the proof was accepted for a position outside any tree");
             }
             assert_eq!(MerkleProof::branch(&txids, len as usize), None);
         }
@@ -189,11 +198,11 @@ mod proof {
             let mut bad = bytes.clone();
             let at = bad.len() - 33 * node;
             bad[at] = 1;
-            assert_eq!(decode(&bad), Err(BAD_VALUE), "a node of another type");
+            assert_eq!(decode(&bad), Err(BAD_VALUE), "a node of another type was not refused as a bad value");
         }
         let mut longer = bytes;
         longer[2] += 1;
-        assert_eq!(decode(&longer), Err(BAD_VALUE), "a transaction of another length");
+        assert_eq!(decode(&longer), Err(BAD_VALUE), "a transaction of another length was not refused as a bad value");
     }
 
     #[test]
@@ -314,7 +323,7 @@ mod partial_tree {
             payload.extend_from_slice(&flags);
             let message = MerkleBlockRef::decode(&payload).unwrap();
             prop_assert_eq!(message.hashes().collect::<Vec<_>>(), hashes);
-            prop_assert_eq!(message.matches(), None, "no tree matches the root of an arbitrary header");
+            prop_assert_eq!(message.matches(), None, "a tree matched the root of an arbitrary header");
             prop_assert_eq!(encoded(|out| message.encode(out)), payload);
         }
 

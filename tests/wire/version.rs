@@ -113,7 +113,7 @@ fn a_user_agent_has_at_most_256_bytes() {
     assert_eq!(version.user_agent.as_deref(), Some(&[0xff; 256][..]));
     assert_eq!(encode(&version)[80..], longest);
     assert_eq!(with_tail(80, &[&[0xfd, 1, 1][..], &[b'a'; 257]].concat()), Err(TOO_LONG));
-    assert_eq!(with_tail(80, &[0xfd, 1, 1]), Err(TOO_LONG), "the length is checked although the user agent is missing");
+    assert_eq!(with_tail(80, &[0xfd, 1, 1]), Err(TOO_LONG), "the length of a missing user agent was not checked");
     assert_eq!(with_tail(80, &longest[..258]), Err(TRUNCATED));
     assert_eq!(with_tail(80, &[0xfd, 2, 0, b'a', b'a']), Err(NON_CANONICAL));
     assert_eq!(with_tail(80, &[0xff; 9]), Err(OVERLONG));
@@ -147,7 +147,7 @@ fn an_association_id_is_a_uuid_or_empty() {
     let decode = |tail: &[u8]| with_tail(99, tail).map(|version| version.association_id.unwrap());
     assert_eq!(decode(&[0]), Ok(AssociationId::Empty));
     assert_eq!(decode(&[1, 0]), Ok(AssociationId::Empty));
-    assert_eq!(decode(&[1, 9]), Ok(AssociationId::Empty), "an id of only a type byte is the empty id");
+    assert_eq!(decode(&[1, 9]), Ok(AssociationId::Empty), "an id of only a type byte was not read as the empty id");
     assert_eq!(decode(&[&[17, 0][..], &uuid].concat()), Ok(AssociationId::Uuid(uuid)));
     assert_eq!(decode(&[&[17, 1][..], &uuid].concat()), Err(BAD_VALUE));
     assert_eq!(decode(&[2, 1, 7]), Err(BAD_VALUE));

@@ -139,7 +139,7 @@ mod tests {
                 let address = SocketAddr::from((address, port));
                 let slot = slots.slot_of(source.into(), address);
                 prop_assert!((slot.0 as usize) < MAX_BOOK_PEERS);
-                let IpAddr::V4(v4) = address.ip() else { unreachable!("the addresses are IPv4") };
+                let IpAddr::V4(v4) = address.ip() else { unreachable!("the address is not IPv4") };
                 let mapped = SocketAddr::new(v4.to_ipv6_mapped().into(), port);
                 prop_assert_eq!(slots.slot_of(source.into(), mapped), slot, "the slot depends on the notation");
                 slots.hold(slot, mapped, Instant::ZERO);

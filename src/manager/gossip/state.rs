@@ -39,7 +39,7 @@ pub(crate) struct GossipPeer {
     pub(crate) address: SocketAddr,
 }
 
-const _: () = assert!(size_of::<(LinkId, GossipState)>() <= 32, "the documented cost of a peer assumes 32 bytes");
+const _: () = assert!(size_of::<(LinkId, GossipState)>() <= 32, "a peer's id and gossip state need more than 32 bytes");
 
 impl Gossip {
     pub(in crate::manager) fn new(keys: KeyedState) -> Self {

@@ -102,7 +102,7 @@ impl Crowd {
     /// If `count` is above 4,096.
     #[must_use]
     pub fn with_sources(mut self, count: u32) -> Self {
-        assert!(count <= MAX_SOURCES, "a crowd dials from at most {MAX_SOURCES} addresses");
+        assert!(count <= MAX_SOURCES, "{count} source addresses are more than {MAX_SOURCES}");
         self.sources = (0..count).map(|index| self.source(index)).collect();
         self
     }

@@ -359,7 +359,11 @@ mod tests {
         assert!(cargo.at(200_000).is_empty());
         assert_eq!(cargo.checksum, Some(reference::checksum(&whole)));
         assert_ne!(Cargo::new(4, 200_000).checksum, cargo.checksum);
-        assert_eq!(Cargo::new(3, 1 << 32).checksum, None, "a payload with an extended header has a checksum");
+        assert_eq!(
+            Cargo::new(3, 1 << 32).checksum,
+            None,
+            "a checksum was computed for a payload with an extended header"
+        );
     }
 
     #[test]
@@ -374,9 +378,9 @@ mod tests {
             assert_eq!(cargo.first_wrong(0, &wrong), Some(place as u64));
         }
         assert!(cargo.first_wrong(149_999, &whole[149_998..]).is_some());
-        assert_eq!(cargo.first_wrong(150_000, &[0]), Some(150_000), "a byte beyond the end is accepted");
+        assert_eq!(cargo.first_wrong(150_000, &[0]), Some(150_000), "a byte beyond the end was accepted");
         for lost in [1, 4_096, 65_536, 65_520] {
-            assert!(cargo.first_wrong(0, &whole[lost..lost + 50_000]).is_some(), "{lost} lost bytes are not detected");
+            assert!(cargo.first_wrong(0, &whole[lost..lost + 50_000]).is_some(), "{lost} lost bytes were not detected");
         }
     }
 }

@@ -320,7 +320,10 @@ pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
     let held_bytes = summary.gathered_bytes + summary.waiting_bytes;
     let is_empty = summary.connections == Census::default() && summary.over_capacity == 0 && held_bytes == 0;
     ensure(left == [0; 8] && is_empty, || {
-        format!("held links, listeners, dials, timers, ready, inbound, marked, slots and claims: {left:?}; {summary:?}")
+        format!(
+            "the stopped loop still holds something; links, listeners, dials, timers, ready, inbound, marked, slots \
+             plus claims: {left:?}; {summary:?}"
+        )
     })
 }
 

@@ -37,7 +37,7 @@ pub(super) fn bans_keep_their_bound(sight: &TurnSight<'_>) -> Result<(), String>
 }
 
 pub(super) fn announced_bans_are_on_the_disk(sight: &TurnSight<'_>) -> Result<(), String> {
-    ensure(sight.undurable.is_empty(), || format!("bans that are not on the disk: {:?}", sight.undurable))
+    ensure(sight.undurable.is_empty(), || format!("announced bans are not on the disk: {:?}", sight.undurable))
 }
 
 pub(super) fn the_book_keeps_its_bound(sight: &TurnSight<'_>) -> Result<(), String> {
@@ -72,7 +72,9 @@ fn each_peer_has_one_slot(sight: &SweepSight<'_>) -> Result<(), String> {
     let Some(manager) = &sight.inspection.summary.manager else { return Ok(()) };
     let has_place = |link: &&LinkReport| link.connection_type != ConnectionType::OverCapacity;
     let counted = sight.inspection.links.iter().filter(has_place).count();
-    ensure(counted == manager.slots_in_use, || format!("{counted} peers use {} slots", manager.slots_in_use))
+    ensure(counted == manager.slots_in_use, || {
+        format!("{counted} peers need a slot, but {} slots are in use", manager.slots_in_use)
+    })
 }
 
 fn each_link_counts_once(sight: &SweepSight<'_>) -> Result<(), String> {
@@ -109,7 +111,7 @@ fn each_link_has_its_address(sight: &SweepSight<'_>) -> Result<(), String> {
     let Some(ManagerReport { claims, .. }) = &sight.inspection.manager else { return Ok(()) };
     let links: BTreeSet<_> = sight.inspection.links.iter().map(|link| link.id).collect();
     let stray = claims.iter().find(|(_, link)| !links.contains(link));
-    ensure(stray.is_none(), || format!("{stray:?} has no link"))?;
+    ensure(stray.is_none(), || format!("the claim {stray:?} has no link"))?;
     none_of(sight.inspection.links.iter(), |link| claims.binary_search(&(canonical(link.address), link.id)).is_err())
 }
 
@@ -146,7 +148,9 @@ fn the_disk_matches_the_book(sight: &SweepSight<'_>) -> Result<(), String> {
     let stale = disk.peers.values().find(|peer| book.get(&peer.address()) != Some(peer) && !is_unchanged(peer));
     ensure(stale.is_none(), || format!("no write is pending, but the disk still has {stale:?}"))?;
     let (saved, known) = (disk.bans.len(), sight.inspection.summary.manager.as_ref().map_or(0, |after| after.bans));
-    ensure(saved <= known, || format!("no write is pending, but the disk has {saved} bans and the loop {known}"))
+    ensure(saved <= known, || {
+        format!("no write is pending, but the disk has {saved} bans, more than the loop's {known}")
+    })
 }
 
 fn gossip_is_believed_only_from_asked_peers(sight: &SweepSight<'_>) -> Result<(), String> {

@@ -220,7 +220,7 @@ impl Mark {
     pub(super) fn circumstance(begins: &str) -> Self {
         let mut found = (0..CIRCUMSTANCES.len()).filter(|&index| CIRCUMSTANCES[index].starts_with(begins));
         let (Some(index), None) = (found.next(), found.next()) else {
-            panic!("exactly one circumstance must begin with {begins:?}")
+            panic!("not exactly one circumstance begins with {begins:?}")
         };
         Self((FIRST_CIRCUMSTANCE + index) as u16)
     }

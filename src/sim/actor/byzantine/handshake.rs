@@ -32,7 +32,8 @@ pub const ATTACKS: &[Attack] = &[
         .at_once()
         .closed_by(HANDSHAKE_TIMED_OUT, HANDSHAKE_TIMEOUT),
     Attack::new("P14", "unsolicited pongs", stray_pongs),
-    Attack::new("P15", "two pongs for each ping, and guessed ones", guessed_pongs).with_manners(Manners::AnswersTwice),
+    Attack::new("P15", "two pongs for each ping, and pongs with guessed nonces", guessed_pongs)
+        .with_manners(Manners::AnswersTwice),
     Attack::new("P16", "the verack before the version", verack_first).at_once(),
     Attack::new("P16", "repeated versions and veracks", repeated),
     Attack::new("P16", "protoconf, ping and inv before the verack", early_messages).at_once(),
@@ -55,7 +56,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P23", "a close at once", finish).at_once().closed_by(LEFT, Duration::ZERO),
     Attack::new("P23", "a reject and a close", reject_and_leave).closed_by(&["rejected_by_peer"], Duration::ZERO),
     Attack::new("P30", "an unprintable user agent", unprintable).at_once(),
-    Attack::new("P36", "absurd claims", absurd_claims).at_once(),
+    Attack::new("P36", "an absurd version, time, height and services", absurd_claims).at_once(),
 ];
 
 /// The labels of the close reasons that apply when the peer closed or reset the connection.

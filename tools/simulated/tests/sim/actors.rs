@@ -43,7 +43,7 @@ fn honest_peers_are_kept_in_both_directions() {
     assert_eq!(
         tally.pings_answered,
         21 * 12 + 19 * 11,
-        "each peer is pinged every five seconds: 21 peers are ready at the start, and 19 later"
+        "the number of answered pings is not that of 21 peers ready at the start and 19 ready later"
     );
     assert!((40 * 19..=40 * 21).contains(&tally.pings_sent), "{tally:?}");
     assert_eq!(tally.pings_sent, tally.pongs);
@@ -185,16 +185,16 @@ impl Persona for Scripted {
         line.wake_at(line.now().plus(secs(9)));
         line.wake_at(line.now().plus(secs(2)));
         line.wake_at(line.now().plus(secs(4)));
-        assert!(line.send(&[7; 1_000]), "the line queues the bytes");
-        assert!(!line.send(&vec![7; 5_000_000]), "the line has no room for the bytes");
-        assert_eq!((line.offer(&[1]), line.unsent_bytes()), (0, 900), "the pipe holds 100 bytes");
+        assert!(line.send(&[7; 1_000]), "the line did not queue the bytes");
+        assert!(!line.send(&vec![7; 5_000_000]), "the line queued the bytes, although it has no room for them");
+        assert_eq!((line.offer(&[1]), line.unsent_bytes()), (0, 900), "the pipe does not hold exactly 100 bytes");
     }
 
     fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
         self.note(line, &format!("received {}", bytes.len()));
         if bytes.len() == 50 {
             line.finish();
-            assert!(!line.send(&[1]), "nothing may follow the end of the stream");
+            assert!(!line.send(&[1]), "bytes after the end of the stream were accepted");
         }
     }
 

@@ -49,7 +49,7 @@ fn the_same_seed_repeats_a_run_and_a_different_seed_does_not() {
 fn a_recorded_tape_repeats_its_run() {
     let recording = Tape::recording(7);
     let first = hash_of_a_run_with(recording.clone());
-    assert_eq!(first, hash_of_a_run(7), "recording changes nothing");
+    assert_eq!(first, hash_of_a_run(7), "recording changed the run");
     let text = recording.to_text();
     assert!(text.lines().count() >= 2, "{text}");
     assert_eq!(hash_of_a_run_with(Tape::parse(&text).unwrap()), first);

@@ -61,7 +61,7 @@ fn fault_e09_a_write_to_a_full_disk_is_reported_once_and_retried_until_there_is_
     world.set_disk(disk, Disk::Failing(ENOSPC));
     net.persist(batch(1)).unwrap();
     let Some(Persisted { id: 1, result: Err(StoreError::File { code: ENOSPC, .. }) }) = answer(&mut net) else {
-        panic!("the failed write is not reported")
+        panic!("the failed write was not reported")
     };
     net.persist(batch(2)).unwrap();
     world.advance(secs(100));
@@ -158,5 +158,5 @@ fn fault_e11_confirmed_batches_survive_a_kill_at_any_instant() {
         confirmed > 1_000 && written_unconfirmed > 100 && lost > 100,
         "too few cases: {confirmed} {written_unconfirmed} {lost}"
     );
-    assert_eq!(killed_at_any_instant(7, &mut Losses::default()), hashes[7], "the same seed gives the same trace");
+    assert_eq!(killed_at_any_instant(7, &mut Losses::default()), hashes[7], "the same seed gave a different trace");
 }

@@ -234,7 +234,11 @@ fn req_e47_peer_costs_are_measured_only_on_request_and_from_then_on() {
     stage.measure(false);
     assert_eq!(stage.last_cost(), None);
     stage.measure(true);
-    assert_eq!(stage.last_cost().map(|cost| cost.received_bytes), Some(0), "earlier measurements are dropped");
+    assert_eq!(
+        stage.last_cost().map(|cost| cost.received_bytes),
+        Some(0),
+        "an earlier measurement was kept, or the peer is not measured"
+    );
     peer.close();
 }
 
@@ -252,14 +256,14 @@ fn req_e47_the_time_that_bytes_wait_for_a_peer_is_charged_to_that_peer_alone() {
     let sent_bytes = |peer: &PeerInfo| peer.cost.map(|cost| cost.sent_bytes);
     assert!(
         stage.listed().iter().all(|peer| sent_bytes(peer) == Some(peer.sent_bytes)),
-        "every byte is charged, including the first"
+        "the charged bytes are not exactly the sent ones"
     );
     while !peer.receive().is_empty() {
         stage.settle();
     }
     let gone = stage.last_cost().expect("the peer is measured").queued;
     stage.run_for(secs(1));
-    assert_eq!(stage.last_cost().expect("the peer is measured").queued, gone, "bytes still wait");
+    assert_eq!(stage.last_cost().expect("the peer is measured").queued, gone, "bytes still waited");
     peer.close();
 }
 
@@ -289,11 +293,11 @@ fn req_e47_the_loops_time_is_charged_only_to_the_peer_that_it_serves() {
         reactor.poll_once(Duration::ZERO).unwrap();
         let listed = pending.try_take().unwrap().expect("the loop has answered");
         let busy = listed.iter().map(|peer| peer.cost.expect("the peer is measured").busy).collect::<Vec<_>>();
-        assert!(busy.iter().sum::<Duration>() <= reactor.stats().busy, "the sum does not exceed the loop's own time");
+        assert!(busy.iter().sum::<Duration>() <= reactor.stats().busy, "the sum exceeds the loop's own time");
         <[Duration; 2]>::try_from(busy).expect("two peers are listed")
     };
     let shaken_hands = busy(&mut reactor);
-    assert_eq!(shaken_hands, [READ_TIME + WRITE_TIME; 2], "each handshake costs one read and one write");
+    assert_eq!(shaken_hands, [READ_TIME + WRITE_TIME; 2], "a handshake did not cost exactly one read and one write");
 
     // A ping is read and its pong is written. No other peer is charged for the read and the write.
     peers[0].send(&ping());
@@ -307,7 +311,7 @@ fn req_e47_the_loops_time_is_charged_only_to_the_peer_that_it_serves() {
     assert_eq!(peers[1].receive(), frame("other", b""));
     assert_eq!(busy(&mut reactor), [shaken_hands[0] + READ_TIME + WRITE_TIME, shaken_hands[1] + WRITE_TIME]);
     world.advance(secs(5));
-    assert_eq!(busy(&mut reactor)[1], shaken_hands[1] + WRITE_TIME, "idle time is charged to no peer");
+    assert_eq!(busy(&mut reactor)[1], shaken_hands[1] + WRITE_TIME, "idle time was charged to a peer");
 }
 
 #[test]
@@ -320,7 +324,7 @@ fn req_e47_only_a_pong_that_matches_a_ping_is_measured_and_only_once() {
     peer.send(&frame("pong", &[9; 8]));
     stage.run_for(LATE);
     // The honest peer is pinged as well, and answers at once.
-    assert_eq!(stage.stats().ping_rtt.count, 1, "an unmatched pong is not measured");
+    assert_eq!(stage.stats().ping_rtt.count, 1, "an unmatched pong was measured, or the honest peer's pong was not");
     for _ in 0..2 {
         peer.send(&frame("pong", &nonce));
     }

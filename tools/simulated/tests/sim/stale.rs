@@ -46,7 +46,7 @@ fn a_peer_closed_by_a_handler_is_not_read_though_its_event_is_in_the_same_batch(
     assert!(second.has_seen_end);
     first.send(&ping());
     stage.settle();
-    assert_eq!(first.receive(), pong(), "the first peer stays connected");
+    assert_eq!(first.receive(), pong(), "the first peer's ping was not answered");
 }
 
 #[test]
@@ -59,10 +59,10 @@ fn a_row_is_reused_only_after_the_turn_of_its_close_and_with_a_new_generation() 
     stage.settle();
     let closed = stage.closed().peer;
     let first = stage.node.seen().dialled[0];
-    assert_ne!(first.slot(), closed.slot(), "the row is still in use while the close is reported");
+    assert_ne!(first.slot(), closed.slot(), "the row was reused while the close was reported");
     let third = stage.peer();
     let opened = stage.node.seen().opened;
-    assert_eq!(opened, 4, "two accepted, one dialled, one accepted into the freed row");
+    assert_eq!(opened, 4, "the connections are not two accepted, one dialled, and one accepted into the freed row");
     let stale = LinkId::from_u64(closed.slot() as u64);
     forge(&stage.world.clone(), &stage, stale.to_u64());
     stage.settle();
@@ -70,8 +70,12 @@ fn a_row_is_reused_only_after_the_turn_of_its_close_and_with_a_new_generation() 
     let reused = LinkId::from_u64(1 << 32 | closed.slot() as u64);
     forge(&stage.world.clone(), &stage, reused.to_u64());
     stage.settle();
-    assert_eq!(stage.node.reactor.stats().counters.stale_events, 1, "the row has its second generation");
-    assert_eq!(stage.node.seen().closed.len(), 1, "a spurious event does nothing");
+    assert_eq!(
+        stage.node.reactor.stats().counters.stale_events,
+        1,
+        "an event for the row's second generation was counted as stale"
+    );
+    assert_eq!(stage.node.seen().closed.len(), 1, "a spurious event closed a connection");
     drop(third);
     stage.assert_honest_peer_is_unaffected();
 }

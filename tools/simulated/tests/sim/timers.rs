@@ -43,8 +43,8 @@ impl Timing {
         ctx.set_timer(key, ctx.now()).unwrap();
         ctx.set_timer(key, ctx.now().plus(secs(100))).unwrap();
         ctx.set_timer(1 << 63 | key, ctx.now()).unwrap();
-        assert!(ctx.cancel_timer(1 << 63 | key), "{callback}: the timer is not set");
-        assert!(!ctx.cancel_timer(1 << 63 | key), "{callback}: the cancelled timer is still set");
+        assert!(ctx.cancel_timer(1 << 63 | key), "{callback}: the timer was not set");
+        assert!(!ctx.cancel_timer(1 << 63 | key), "{callback}: the cancelled timer was still set");
     }
 }
 
@@ -128,7 +128,7 @@ fn a_timer_fires_once_at_its_tick_and_the_loop_sleeps_until_then() {
     driver.run_until(Instant::ZERO.plus(secs(9_999)), &mut [&mut reactor]).unwrap();
     let fired = [(u64::MAX, Instant::ZERO.plus(TICK * 5)), (7, Instant::ZERO.plus(secs(7_200)))];
     assert_eq!(reactor.handler().fired, fired);
-    assert!(reactor.stats().counters.turns < 200, "an idle loop does not tick");
+    assert!(reactor.stats().counters.turns < 200, "the idle loop ran 200 turns or more");
     assert_eq!((reactor.next_deadline(), reactor.violations()), (Wait::Forever, vec![]));
 }
 
@@ -198,9 +198,13 @@ fn each_turn_fires_a_bounded_number_of_timers_and_timers_beyond_the_maximum_are_
             ctx.set_timer(key << 40, ctx.now().plus(TICK)).unwrap();
         }
         assert_eq!(ctx.set_timer(1, ctx.now()), Err(RequestError::TooManyTimers));
-        assert_eq!(ctx.set_timer(5 << 40, ctx.now().plus(TICK)), Ok(()), "the timer is moved, not added");
+        assert_eq!(ctx.set_timer(5 << 40, ctx.now().plus(TICK)), Ok(()), "a move of a timer was refused");
         assert!(ctx.cancel_timer(6 << 40));
-        assert_eq!(ctx.set_timer(1, ctx.now().plus(TICK)), Ok(()), "there is room again");
+        assert_eq!(
+            ctx.set_timer(1, ctx.now().plus(TICK)),
+            Ok(()),
+            "a timer was refused, although there was room again"
+        );
     });
     let reactor = run(timing, secs(1));
     let fired = &reactor.handler().fired;
