@@ -82,7 +82,7 @@ struct Node {
     next: u32,
 }
 
-const _: () = assert!(size_of::<Node>() == 16, "a key's documented cost is 16 bytes");
+const _: () = assert!(size_of::<Node>() == 16, "a node does not have the documented 16 bytes");
 
 impl Wheel {
     /// Creates an empty wheel with `slots` slots that has passed every tick up to `now_tick`.
@@ -91,7 +91,7 @@ impl Wheel {
     ///
     /// If `slots` is not a power of two.
     pub fn new(slots: usize, now_tick: u64) -> Self {
-        assert!(slots.is_power_of_two(), "the number of slots must be a power of two");
+        assert!(slots.is_power_of_two(), "the number of slots is not a power of two");
         Self {
             cursor: now_tick,
             mask: slots as u64 - 1,
@@ -450,7 +450,7 @@ mod tests {
             assert_eq!(tick_at_or_after(Instant::from_nanos(nanos)), at_or_after, "{nanos}");
             assert_eq!(tick_of(Instant::from_nanos(nanos)), of, "{nanos}");
         }
-        assert!(tick_at_or_after(Instant::MAX) > tick_of(Instant::MAX), "a moment that is never reached becomes due");
+        assert!(tick_at_or_after(Instant::MAX) > tick_of(Instant::MAX), "a moment that is never reached became due");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-const _: () = assert!(usize::BITS >= 64, "a poll token carries 64 bits");
+const _: () = assert!(usize::BITS >= 64, "a poll token has fewer than 64 bits");
 
 /// Makes the kernel return an error for a broken pipe instead of raising a signal. On Apple's systems, sockets are
 /// created with that behavior (`SO_NOSIGPIPE`), and accepted sockets inherit it.

@@ -252,14 +252,14 @@ mod tests {
         assert_eq!((refused.name.as_str(), &refused.cause), ("late.example", &ResolveCause::TooMany));
         go.send(()).unwrap();
         rung.recv_timeout(PATIENCE).unwrap();
-        assert!(resolver.ask(999, "late.example", 1, &waker).is_err(), "an uncollected result no longer counts");
+        assert!(resolver.ask(999, "late.example", 1, &waker).is_err(), "an uncollected result did not count");
         let first = resolver.take().unwrap().query;
         resolver.ask(999, "late.example", 1, &waker).unwrap();
         drop(go);
         let mut answered: Vec<u32> = (0..MAX_RESOLVES).map(|_| next(&mut resolver, &rung).query).collect();
         answered.sort_unstable();
         let expected = (0..MAX_RESOLVES as u32).filter(|&query| query != first).chain([999]);
-        assert!(answered.iter().copied().eq(expected), "{answered:?} without {first}");
+        assert!(answered.iter().copied().eq(expected), "{answered:?} were answered after {first}");
     }
 
     #[test]

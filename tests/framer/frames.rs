@@ -56,7 +56,11 @@ fn the_frames_of_the_specification_are_read_exactly() {
     let (stream, outcomes) = specified();
     let expected = StreamResults { asked: outcomes.len(), outcomes, ..StreamResults::default() };
     assert_eq!(read(&stream, Choice::BUFFER), expected);
-    assert_eq!(read_whole(&stream, &rules(), &[Choice::BUFFER]), expected, "the model does not read every frame");
+    assert_eq!(
+        read_whole(&stream, &rules(), &[Choice::BUFFER]),
+        expected,
+        "the model did not read every frame correctly"
+    );
 }
 
 #[test]
@@ -130,7 +134,7 @@ fn req_e50_a_wrong_checksum_drops_a_buffered_frame_and_marks_a_streamed_one() {
         let buffered = read(&stream, Choice::BUFFER);
         let dropped = Outcome::Dropped { command: name, payload_len: 300, cause: DropCause::BadChecksum };
         assert_eq!(buffered.outcomes, [dropped, Outcome::Frame { command: verack, payload: vec![] }]);
-        assert_eq!(buffered.error, None, "a wrong checksum is not an error of the stream");
+        assert_eq!(buffered.error, None, "the stream failed after a wrong checksum");
 
         let streamed = read(&stream, Choice::STREAM);
         let condemned = Outcome::Streamed { command: name, payload: body.clone(), verdict: ChecksumVerdict::Wrong };
@@ -157,7 +161,7 @@ fn a_frame_with_a_malformed_command_is_dropped_without_asking_the_caller() {
                 let cause = DropCause::MalformedCommand;
                 let dropped = Outcome::Dropped { command: malformed, payload_len: 100, cause };
                 assert_eq!(results.outcomes[0], dropped);
-                assert_eq!(results.asked, 1, "the caller is asked only about the ping");
+                assert_eq!(results.asked, 1, "the caller was not asked exactly once, about the ping");
                 assert_eq!(results.error, None);
             }
         }
@@ -185,7 +189,10 @@ fn a_frame_above_the_buffer_limit_is_dropped_and_a_frame_at_the_limit_is_buffere
         assert_eq!(results.outcomes.len(), 3);
     }
     let results = read_arriving(&frame("inv", &payload(5_001)), &[Arrival::Block(999)], &rules, &[Choice::STREAM]);
-    assert!(matches!(&results.outcomes[..], [Outcome::Streamed { .. }]), "the limit dropped a streamed frame");
+    assert!(
+        matches!(&results.outcomes[..], [Outcome::Streamed { .. }]),
+        "a frame above the buffer limit was not streamed"
+    );
 }
 
 #[test]

@@ -71,10 +71,10 @@ fn a_dripping_header_is_overdue_twenty_seconds_after_its_first_byte() {
     link.feed(&MAGIC[..1], at(100));
     assert_eq!(link.framer.deadline(), Some(at(120)));
     link.feed(&MAGIC[1..2], at(119));
-    assert_eq!(link.framer.deadline(), Some(at(120)), "a further byte does not move the deadline");
+    assert_eq!(link.framer.deadline(), Some(at(120)), "a further byte moved the deadline");
     assert_eq!(link.overdue(Instant::from_nanos(at(120).as_nanos() - 1)), None);
     assert_eq!(link.overdue(at(120)), Some(Deadline::Header));
-    assert_eq!(link.overdue(at(121)), Some(Deadline::Header), "the header stays overdue");
+    assert_eq!(link.overdue(at(121)), Some(Deadline::Header), "the header was no longer overdue");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_body_that_never_arrives_uses_little_memory_and_expires() {
     let cost = measure(|| assert!(link.framer.direct_room(&mut link.memory).is_some()));
     assert!(cost.bytes_max <= BUFFER_GROWTH_BYTES as u64, "{cost:?}");
     link.framer.received_directly(0, at(69));
-    assert_eq!(link.framer.deadline(), Some(at(70)), "zero bytes do not count as progress");
+    assert_eq!(link.framer.deadline(), Some(at(70)), "zero bytes counted as progress");
     assert_eq!(link.overdue(at(69)), None);
     assert_eq!(link.overdue(at(70)), Some(Deadline::Body));
 }
@@ -143,7 +143,10 @@ fn memory_follows_the_bytes_received_and_not_the_length_claimed() {
             owned += cost.bytes_current;
             let bound = received + BUFFER_GROWTH_BYTES;
             assert!(link.memory.gathered_bytes() <= bound as u64, "too much is buffered after {received} bytes");
-            assert!(owned <= (bound as u64 + MAX_RECORD_BYTES) as i64, "{owned} bytes held after {received}");
+            assert!(
+                owned <= (bound as u64 + MAX_RECORD_BYTES) as i64,
+                "{owned} bytes are held after {received} were received"
+            );
         }
     }
 }
@@ -186,7 +189,7 @@ fn without_a_minimum_rate_a_drip_is_in_time_and_a_stalled_body_is_not() {
     let mut link = Link::new(Delivery::Discard);
     link.rules.min_body_bytes_per_second = 0;
     link.feed(&MAGIC[..1], at(0));
-    assert_eq!(link.overdue(at(20)), Some(Deadline::Header), "a header's deadline does not depend on the rate");
+    assert_eq!(link.overdue(at(20)), Some(Deadline::Header), "without a minimum rate, the header was not overdue");
     link.feed(&head(command(b"tx"), 1_000, [0; 4])[1..], at(20));
     for drip in 1..=100 {
         link.feed(b"x", at(20 + 59 * drip));
@@ -235,7 +238,7 @@ fn a_body_that_progresses_may_last_an_hour() {
             if link.framer.deadline().is_some_and(|deadline| deadline <= at(sec)) {
                 assert_eq!(link.overdue(at(sec)), None, "second {sec}");
             }
-            assert!(link.framer.deadline() > Some(at(sec)), "a deadline that was met is replaced by a later one");
+            assert!(link.framer.deadline() > Some(at(sec)), "a deadline that was met was not replaced by a later one");
         }
         assert!(link.framer.is_within_frame());
     }

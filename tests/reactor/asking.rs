@@ -17,7 +17,7 @@ fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
         if let Some(answer) = pending.try_take().expect("the loop runs") {
             return answer;
         }
-        assert!(began.elapsed() < crate::probe::PATIENCE, "no answer arrived");
+        assert!(began.elapsed() < crate::probe::PATIENCE, "no answer arrived in time");
     }
 }
 
@@ -33,7 +33,7 @@ fn req_e30_a_peer_is_listed_with_its_claims_state_and_round_trip_times() {
     assert_eq!((info.id, info.address, info.connection_type), (here, address, ConnectionType::Outbound));
     assert_eq!((info.state, info.waiting_bytes), (ConnectionState::Connected, 0));
     assert_eq!((info.protocol_version, info.services, info.height), (Some(PROTOCOL_VERSION), Some(0), Some(0)));
-    assert!(info.sent_bytes > 100, "at least a version was sent");
+    assert!(info.sent_bytes > 100, "fewer bytes were sent than a `version` has");
     assert_eq!((info.last_rtt, info.least_rtt), (None, None));
     let nonce = one.act(move |ctx| ctx.ping(here, ctx.now()).expect("the queue has room"));
     let is_pong = |seen: &Seen| matches!(seen, Seen::Pong { nonce: of, .. } if *of == nonce);
@@ -92,8 +92,11 @@ fn req_e47_a_loop_reports_its_counters() {
         let counters = &stats.counters;
         assert_eq!((counters.dialled, counters.accepted), (dialled, 1 - dialled));
         assert_eq!((counters.handshakes, counters.closed, stats.ready), (1, 1, 0));
-        assert!(counters.bytes_received > 100 && counters.bytes_sent > 100, "at least a version in each direction");
-        assert!(counters.frames_received >= 2, "at least version and verack were received");
+        assert!(
+            counters.bytes_received > 100 && counters.bytes_sent > 100,
+            "one direction had fewer bytes than a `version` has"
+        );
+        assert!(counters.frames_received >= 2, "fewer than two frames were received");
     }
 }
 

@@ -43,6 +43,7 @@ fn eight_hundred_peers_are_held_and_none_is_lost() {
     assert!(!report.is_partial());
     let agents: Vec<_> = report.agents.iter().map(|agent| (agent.user_agent.as_str(), agent.count)).collect();
     assert_eq!(agents, [("/Bitcoin SV:1.0.13/", PEERS)]);
-    assert_eq!(counters.pings_answered, PEERS as u64, "the node pings each peer once, right after the handshake");
+    // The node pings each peer once, right after the handshake.
+    assert_eq!(counters.pings_answered, PEERS as u64, "the number of answered pings is not one per peer");
     assert_eq!((counters.pongs_unmatched, counters.bad_checksums, counters.undecodable), (0, 0, 0));
 }

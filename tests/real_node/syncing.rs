@@ -21,7 +21,7 @@ fn assert_syncs(meet: impl FnOnce(&Node, &mut Observer)) {
     fresh.cli(&["addnode", &source.address().to_string(), "onetry"]);
     let began = Instant::now();
     while fresh.cli(&["getblockcount"]) != BLOCKS {
-        assert!(began.elapsed() < PATIENCE, "the node does not sync: {:#}", fresh.json(&["getpeerinfo"]));
+        assert!(began.elapsed() < PATIENCE, "the node did not sync in time: {:#}", fresh.json(&["getpeerinfo"]));
         observer.ask(|_| ());
         thread::sleep(Duration::from_millis(50));
     }

@@ -96,7 +96,7 @@ fn outlive(book: &Path, fill: impl Fn(), free: impl Fn(), expected: ErrorKind) {
             Ok(()) => (round, batch) = (round + 1, changes(round + 1)),
             Err(error) => break error,
         }
-        assert!(round < 1_000, "the disk is never full");
+        assert!(round < 1_000, "the disk did not become full");
     };
     let words = error.to_string();
     assert!(words.contains("book") && words.contains("make room"), "{words}");

@@ -44,7 +44,10 @@ fn a_header_with_one_changed_bit_has_no_proof() {
         let mut bytes = genesis().encode();
         bytes[bit / 8] ^= 1 << (bit % 8);
         let header = BlockHeader::decode(&bytes);
-        assert!(header.check_proof_of_work(Network::Mainnet).is_err(), "a proof despite the changed bit {bit}");
+        assert!(
+            header.check_proof_of_work(Network::Mainnet).is_err(),
+            "the proof was accepted despite the changed bit {bit}"
+        );
     }
 }
 

@@ -68,7 +68,7 @@ fn a_range_is_full_at_its_percentage_of_max_peers() {
     ["9.9.1.1", "9.9.2.2", "9.9.3.3"].iter().for_each(|text| admission.link_added(ip(text)));
     let full = Err(Refusal::GroupFull { count: 3 });
     assert_eq!(admission.admit(ip("9.9.4.4"), Instant::ZERO), full);
-    assert_eq!(admission.has_room(ip("2002:909:404::1")), full, "a 6to4 address belongs to its IPv4 address's range");
+    assert_eq!(admission.has_room(ip("2002:909:404::1")), full, "a 6to4 address was not refused like its IPv4 address");
     assert_eq!(admission.has_room(ip("9.8.4.4")), Ok(()));
 }
 

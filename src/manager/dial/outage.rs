@@ -67,7 +67,11 @@ mod tests {
         assert_eq!(verdicts(&[(0, "8.8.8.8"), (30, "9.9.9.9"), (61, "2a00::1")]), [false; 3]);
         assert_eq!(verdicts(&[(0, "8.8.8.8"), (1, "8.8.1.1"), (2, "9.9.9.9"), (3, "8.8.2.2")]), [false; 4]);
         let later = [(0, "8.8.8.8"), (50, "8.8.1.1"), (60, "9.9.9.9"), (110, "2a00::1")];
-        assert_eq!(verdicts(&later), [false, false, false, true], "the latest failure of a group counts");
+        assert_eq!(
+            verdicts(&later),
+            [false, false, false, true],
+            "a group's latest failure did not replace its earlier one"
+        );
     }
 
     #[test]

@@ -109,7 +109,11 @@ mod tests {
         assert_eq!(judge(Expectation::Kept, Some((secs(11), slow)), 99), Judgement::NotKept(slow));
 
         let closed = Expectation::ClosedBy { reasons: &["header_timeout"], within: Duration::from_secs(20) };
-        assert_eq!(judge(closed, None, 31), Judgement::Right, "the deadline has not passed");
+        assert_eq!(
+            judge(closed, None, 31),
+            Judgement::Right,
+            "the reaction was judged late although the deadline has not passed"
+        );
         assert_eq!(judge(closed, None, 32), Judgement::Late);
         assert_eq!(judge(closed, Some((secs(31), slow)), 99), Judgement::Right);
         assert_eq!(judge(closed, Some((secs(32), slow)), 99), Judgement::Late);

@@ -342,7 +342,8 @@ impl Ledger {
     fn reported_written(&mut self, link: LinkId, mark: u64) {
         self.record_callback(link, true);
         let awaited = self.record(link.slot()).socket.marked.pop_front();
-        self.findings.check(45, awaited == Some(mark), || format!("{link:?}: mark {mark} instead of {awaited:?}"));
+        self.findings
+            .check(45, awaited == Some(mark), || format!("{link:?}: mark {mark} was reported instead of {awaited:?}"));
     }
 
     /// Records a callback for a message. `is_ready` states whether the peer is ready and not being closed.
@@ -377,8 +378,8 @@ impl Ledger {
         }
     }
 
-    /// Records a control event. Control events must repeat the peer's events: once, in the same order, and with the
-    /// same reason.
+    /// Records a control event. The control events must repeat a peer's opening, readiness and close, each once and in
+    /// this order. The close must have the same reason as the peer's event.
     pub(super) fn control(&mut self, event: &ControlEvent, config: &Config) {
         if let ControlEvent::ConfigUpdated { .. } = event {
             self.managing.trust(config);
@@ -507,7 +508,7 @@ impl Ledger {
         let findings = &mut self.findings;
         findings.check(29, stage != Stage::Closed, || format!("{link:?} is closed twice"));
         findings.check(16, !is_cut, || format!("{link:?} is closed inside a streamed message without a `BodyCut`"));
-        findings.check(22, age >= least, || format!("{link:?} is closed after {age:?}: {reason:?}"));
+        findings.check(22, age >= least, || format!("{link:?} is closed early, after {age:?}: {reason:?}"));
     }
 
     /// Records that a streamed message was cut after `received` bytes, so that its end was not delivered.

@@ -9,11 +9,11 @@
 //! | `ShortVersion` | accept a `version` that ends after its fourth or a later field | requires all up to `relay` |
 //! | `Text` | accept any bytes as text | refuses all but UTF-8 |
 //! | `Limit` | refuse strings, filters and elements above the node's limits | has no such limits |
-//! | `NoInputs` | accept a transaction without inputs | reads it as a transaction with witnesses |
+//! | `NoInputs` | read a witness marker as zero inputs, then accept or refuse the transaction | reads the witnesses |
 //! | `Flag` | read any nonzero flag of `sendcmpct` as true, accept any `filterload` flags | refuses unknown flags |
 //! | `HeaderTxCount` | accept any transaction count after a header in `headers` | refuses all but zero |
 //! | `RejectCode` | accept any code in `reject` | refuses unknown codes |
-//! | `RejectHash` | accept `reject` without a hash, read it only for readable `tx` and `block` | always requires one |
+//! | `RejectHash` | accept a missing hash; read one only if the `tx` or `block` could be decoded | requires one |
 //! | `Fee` | accept any rate in `feefilter` | refuses impossible rates |
 //! | `CompactPosition` | refuse a `cmpctblock` that is empty, or has `bits` of 0 or a gap | does not check this |
 //! | `WidePosition` | read 32-bit positions | reads 16 bits in `cmpctblock`, 64 in `getblocktxn` |

@@ -121,7 +121,7 @@ impl Handler for Observer {
             Event::Closed { .. } => drop(self.pulled.remove(peer)),
             Event::Written { mark, .. } => {
                 self.check(false, ctx.now(), || {
-                    format!("the observer received mark {mark} of {peer:?}, which it had not set")
+                    format!("the observer received mark {mark} of {peer:?} without having set it")
                 });
             }
             _ => {}

@@ -1,4 +1,5 @@
-//! Calls to the network and to the handler: faulty ones, each of which breaks one invariant, and correct ones.
+//! Tests of the calls to the network and to the handler: each faulty case breaks one invariant, and the correct cases
+//! break none.
 
 use super::{ADDRESS, config};
 use crate::api::{ControlEvent, Delivery, Event, NextDial};
@@ -381,7 +382,7 @@ fn on_writable_must_follow_the_last_write_to_a_ready_peer() {
     assert_eq!(ledger.missing_writable().collect::<BTreeSet<_>>(), BTreeSet::from([LINK]));
     ledger.waited(Instant::ZERO);
     ledger.wrote(LINK, &[IoSlice::new(&nonce(CommandName::PING))], 0);
-    assert_eq!(ledger.missing_writable().count(), 0, "a write that moved no bytes requires `on_writable`");
+    assert_eq!(ledger.missing_writable().count(), 0, "a write that moved no bytes required `on_writable`");
 }
 
 fn marked(number: u64, len_bytes: usize) -> Vec<u8> {
@@ -412,7 +413,11 @@ fn a_marked_message_must_be_reported_exactly_once_when_its_last_byte_is_written(
         }
         assert_eq!((due, ledger.findings.list()), (2, &[][..]));
         ledger.event(LINK, &Event::Written { mark: 8, at: Instant::ZERO }, Instant::ZERO, Some(true));
-        assert_eq!(ledger.findings.list()[0].invariant, 45, "a mark reported twice does not break invariant 45");
+        assert_eq!(
+            ledger.findings.list()[0].invariant,
+            45,
+            "the first violation for a mark reported twice is not one of invariant 45"
+        );
     }
 }
 

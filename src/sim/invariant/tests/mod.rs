@@ -332,7 +332,7 @@ fn a_sweep_names_only_the_invariant_that_is_broken() {
         hit.extend(broken.iter().map(|(_, at)| *at));
     }
     let checks = sweep::CHECKS.len() + outside::CHECKS.len() + manager_checks::CHECKS.len();
-    assert_eq!(hit.len(), checks, "only these checks fail: {hit:?}");
+    assert_eq!(hit.len(), checks, "only these checks failed: {hit:?}");
 }
 
 #[test]
@@ -481,7 +481,7 @@ fn the_checks_of_a_turn_name_only_the_invariant_that_is_broken() {
         assert_eq!(broken.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [*number], "case {index}");
         hit.extend(broken.iter().map(|(_, at)| *at));
     }
-    assert_eq!(hit.len(), turn::CHECKS.len(), "only these checks fail: {hit:?}");
+    assert_eq!(hit.len(), turn::CHECKS.len(), "only these checks failed: {hit:?}");
 }
 
 #[test]

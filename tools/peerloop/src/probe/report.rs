@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Service bits with a known meaning.
 const SERVICES: [(u64, &str); 6] = [
     (SERVICE_NETWORK, "serves the whole chain"),
-    (0x02, "answers getutxo"),
+    (0x02, "answers getutxos"),
     (0x04, "supports bloom filters"),
     (0x10, "supports thin blocks"),
     (SERVICE_BITCOIN_CASH, "Bitcoin Cash or Bitcoin SV"),

@@ -83,7 +83,7 @@ fn live(life: Life, fault: Option<Fault>, sound: Option<&Lived>) -> Result<Lived
     let violations = stage.node.violations();
     let complaints = [stage.journal.complaints(), stage.late_journal.complaints()].concat();
     ensure(violations.is_empty(), || format!("{violations:?}"))?;
-    ensure(complaints.is_empty(), || format!("the honest peers complain: {complaints:?}"))?;
+    ensure(complaints.is_empty(), || format!("the honest peers complained: {complaints:?}"))?;
     let lived = Lived {
         seen: stage.node.handler().seen.clone(),
         turns: stage.node.stats().counters.turns,
@@ -152,18 +152,18 @@ fn die(stage: Stage) -> Result<(), String> {
 /// Checks that the fault has happened, and that the fault has changed the life's outcome no more than is allowed.
 fn compare(fault: Fault, sound: &Lived, lived: &Lived) -> Result<(), String> {
     let has_failed = lived.calls[fault.site as usize] >= fault.nth_call;
-    ensure(has_failed, || "the call was never made".to_owned())?;
+    ensure(has_failed, || "the call that was to fail was never made".to_owned())?;
     if ends_the_loop(fault.site, fault.errno) {
         return Ok(());
     }
     let (seen, expected) = (&lived.seen, &sound.seen);
     if is_put_off(fault.errno) {
-        ensure(seen == expected, || format!("the fault changes the outcome: {seen:?} instead of {expected:?}"))?;
+        ensure(seen == expected, || format!("the fault changed the outcome: {seen:?} instead of {expected:?}"))?;
     }
     let lost = expected.ready.saturating_sub(seen.ready);
     ensure(lost <= 1, || format!("{lost} peers were lost"))?;
     let max_turns = 2 * sound.turns + 100;
-    ensure(lived.turns <= max_turns, || format!("{} turns instead of {}", lived.turns, sound.turns))
+    ensure(lived.turns <= max_turns, || format!("{} turns instead of {} without the fault", lived.turns, sound.turns))
 }
 
 fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), String> {

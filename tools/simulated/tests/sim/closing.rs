@@ -36,7 +36,7 @@ fn farewell() -> Player {
             let command = CommandName::from_bytes(*b"farewell\0\0\0\0");
             ctx.send(peer, &MessageRef::Opaque { command, payload: &[7; FAREWELL_LEN - 24] }).unwrap();
             ctx.close(peer, Disconnect::Done);
-            assert!(ctx.send(peer, &MessageRef::Ping { nonce: 1 }).is_err(), "nothing is sent after the close");
+            assert!(ctx.send(peer, &MessageRef::Ping { nonce: 1 }).is_err(), "a message was accepted after the close");
         }),
         ..Player::default()
     }
@@ -61,8 +61,8 @@ fn req_e24_a_peer_over_capacity_gets_a_handshake_and_a_reject_and_is_never_ready
     assert!(!peer.has_seen_end);
     stage.run_for(INSTANT_BEFORE);
     peer.receive();
-    assert!(peer.has_seen_end, "writing is shut down once the peer has had time to read");
-    assert_eq!(stage.node.seen().closed, [], "the peer has not closed yet");
+    assert!(peer.has_seen_end, "writing was not shut down after the peer's time to read");
+    assert_eq!(stage.node.seen().closed, [], "the connection was closed although the peer had not closed it");
     peer.close();
     stage.settle();
     let Closed { reason, state, at, .. } = stage.closed();
@@ -189,7 +189,7 @@ fn a_pause_after_a_close_does_not_delay_the_close() {
     assert_eq!((peer.receive(), peer.has_seen_end), (vec![], true));
     peer.close();
     stage.settle();
-    assert_eq!(stage.closed().at, Instant::ZERO, "the peer's end of the stream was read");
+    assert_eq!(stage.closed().at, Instant::ZERO, "the pause delayed the close");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_peer_closed_at_its_version_is_never_ready() {
         peer.send(&verack());
         peer.send(&version());
         stage.run_for(CLOSE_GRACE);
-        assert_eq!(stage.node.seen().ready.len(), 1, "only the honest peer is ready");
+        assert_eq!(stage.node.seen().ready.len(), 1, "not exactly the honest peer became ready");
         assert_eq!(stage.closed().state, ConnectionState::AwaitingHandshake);
     }
 }
@@ -273,7 +273,7 @@ fn req_e21_a_stopped_loop_closes_all_peers_and_ends() {
     silent.close();
     let end = Instant::ZERO.plus(secs(60));
     assert_eq!(driver.run_until(end, &mut [&mut node.reactor]).unwrap(), RunOutcome::AllEnded);
-    assert_eq!(world.now(), Instant::ZERO, "no peer delayed the stop");
+    assert_eq!(world.now(), Instant::ZERO, "a peer delayed the stop");
     let seen = node.seen();
     assert_eq!(seen.closed.len(), 2);
     assert!(seen.closed.iter().all(|closed| closed.reason == CloseReason::Local(LocalCause::Shutdown)));
@@ -281,7 +281,7 @@ fn req_e21_a_stopped_loop_closes_all_peers_and_ends() {
     assert_eq!((stats.links, stats.ready, node.reactor.net().open_connections()), (0, 0, 0));
     assert_eq!(peer.closed().reason, CloseReason::ClosedByPeer);
     let mut late = RawPeer::dialling(&world, node.address);
-    assert!(late.net.connected(raw_link()).is_err(), "the listener is closed");
+    assert!(late.net.connected(raw_link()).is_err(), "a dial to the stopped loop did not fail");
 }
 
 #[test]

@@ -121,10 +121,10 @@ fn two_loops_that_know_only_a_third_loop_find_each_other() {
     let mut second = Node::new(&world, serving(managed(3)), Player::default());
     run(&world, secs(60), &mut [&mut known.reactor, &mut first.reactor, &mut second.reactor]);
     for node in [&known, &first, &second] {
-        assert_eq!(node.reactor.stats().ready, 2, "each loop is connected to both other loops");
+        assert_eq!(node.reactor.stats().ready, 2, "a loop is not connected to exactly two loops");
     }
     let counters = second.reactor.stats().counters;
-    assert_eq!(counters.addresses_learned, 1, "the second loop has learned the first loop's address");
+    assert_eq!(counters.addresses_learned, 1, "the second loop did not learn exactly one address");
     assert_eq!(known.reactor.stats().counters.addresses_told, 1);
 }
 
@@ -140,9 +140,9 @@ fn a_dialled_peer_is_asked_for_addresses_once_and_the_received_addresses_are_dia
     assert_eq!(commands(&named.receive()), ["version"]);
     stage.peer.send(&addr([address]));
     stage.run_for(secs(100));
-    assert_eq!(commands(&stage.peer.receive()), [] as [&str; 0], "the peer gets no second getaddr");
+    assert_eq!(commands(&stage.peer.receive()), [] as [&str; 0], "the peer received another message");
     let messages = stage.node.seen().messages;
-    assert_eq!(messages.len(), 2, "the handler receives the messages too");
+    assert_eq!(messages.len(), 2, "the handler did not receive exactly two messages");
     assert!(messages.iter().all(|(_, command, len)| (command.as_str(), *len) == ("addr", 31)));
 }
 
@@ -162,8 +162,12 @@ fn gossip_is_read_even_if_the_handler_discards_it() {
     stage.peer.send(&frame("tx", &[0; 10]));
     stage.run_for(secs(1));
     assert_eq!(stage.learned(), 2);
-    assert_eq!(stage.node.seen().messages, [], "the handler receives no message that it discards");
-    assert_eq!(stage.node.reactor.stats().counters.discarded, 1, "the transaction is discarded");
+    assert_eq!(stage.node.seen().messages, [], "the handler received a message that it discards");
+    assert_eq!(
+        stage.node.reactor.stats().counters.discarded,
+        1,
+        "not exactly one message, the transaction, was discarded"
+    );
 }
 
 #[test]
@@ -199,7 +203,7 @@ fn threat_p12_a_flood_adds_at_most_a_thousand_addresses_and_one_more_every_ten_s
     let closed = stage.node.seen().closed;
     assert!(
         closed.iter().all(|closed| closed.state == ConnectionState::Connecting),
-        "a learned address may fail to connect, but no connected peer is closed"
+        "a connected peer was closed; only a dial of a learned address may fail"
     );
 }
 
@@ -245,7 +249,7 @@ fn threat_p12_a_message_with_more_than_a_thousand_addresses_is_charged_only_if_i
         stage.peer.send(&frame("addr", &payload));
         stage.run_for(secs(1));
         assert_eq!(points(&events), []);
-        assert!(stage.learned() > 300, "the bytes after a thousand addresses change nothing");
+        assert!(stage.learned() > 300, "too few addresses were learned from a message with surplus bytes");
         let learned = stage.learned();
 
         stage.peer.send(&addr((0..1_001).map(stranger)));
@@ -263,7 +267,7 @@ fn threat_p12_messages_with_too_many_addresses_are_ignored_and_their_sender_is_e
             stage.peer.send(&addr((0..1_001).map(stranger)));
             stage.run_for(secs(1));
         }
-        assert_eq!(stage.node.seen().closed, [], "80 points close no peer");
+        assert_eq!(stage.node.seen().closed, [], "a peer was closed at 80 points");
         stage.peer.send(&addr((0..1_001).map(stranger)));
         stage.run_for(secs(1));
         assert_eq!(stage.node.closed().reason, CloseReason::Misbehaved(Misbehavior::TooManyAddresses));
@@ -293,7 +297,7 @@ fn threat_p27_addresses_are_sent_once_and_only_to_inbound_peers() {
     stage.peer.send(&addr((0..500).map(stranger)));
     stage.peer.send(&frame("getaddr", &[]));
     stage.run_for(secs(1));
-    assert_eq!(commands(&stage.peer.receive()), [] as [&str; 0], "a dialled peer gets no reply");
+    assert_eq!(commands(&stage.peer.receive()), [] as [&str; 0], "a dialled peer received a reply");
     let mut asker = RawPeer::dialling(&stage.world, stage.node.address);
     asker.send(&ready_bytes());
     stage.run_for(secs(1));
@@ -301,7 +305,7 @@ fn threat_p27_addresses_are_sent_once_and_only_to_inbound_peers() {
     (0..1_000).for_each(|_| asker.send(&frame("getaddr", &[])));
     stage.run_for(secs(10));
     let answers = frames(&asker.receive());
-    assert_eq!(answers.len(), 1, "a thousand requests get one reply");
+    assert_eq!(answers.len(), 1, "a thousand requests did not get exactly one reply");
     let (command, payload) = &answers[0];
     let known = stage.learned() as usize + 1;
     let sent = payload[0] as usize;

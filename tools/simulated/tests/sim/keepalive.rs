@@ -99,7 +99,10 @@ fn req_e13_a_pong_event_reports_when_the_ping_was_due_and_sent_and_when_the_pong
     let pings = frames(&peer.receive());
     peer.send(&frame("pong", &pings[0].1));
     stage.settle();
-    assert!(peer.receive().is_empty() && peer.has_seen_end, "the pong was reported");
+    assert!(
+        peer.receive().is_empty() && peer.has_seen_end,
+        "the pong was not reported, or a message followed the ping"
+    );
 }
 
 #[test]
@@ -108,9 +111,9 @@ fn req_e14_pings_are_on_time_though_the_peer_never_stops_sending() {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
         let at = |time| Instant::ZERO.plus(time);
-        assert_eq!(talk_until(&mut stage, &mut peer, at(INTERVAL - INSTANT), pause), [], "no ping is early");
+        assert_eq!(talk_until(&mut stage, &mut peer, at(INTERVAL - INSTANT), pause), [], "a ping was sent early");
         let first = talk_until(&mut stage, &mut peer, at(INTERVAL), pause);
-        assert_eq!(first.len(), 1, "the ping is sent in its tick");
+        assert_eq!(first.len(), 1, "not exactly one ping was sent in the tick");
         peer.send(&frame("pong", &first[0].1));
         assert_eq!(talk_until(&mut stage, &mut peer, at(2 * INTERVAL - INSTANT), pause), []);
         let second = talk_until(&mut stage, &mut peer, at(2 * INTERVAL), pause);
@@ -131,7 +134,7 @@ fn req_e14_a_pong_timeout_is_transient_and_another_peer_can_connect_afterwards()
     stage.run_for(INTERVAL + TIMEOUT);
     let reason = stage.closed().reason;
     assert_eq!((reason, reason.is_transient()), (CloseReason::TimedOut(Deadline::Pong), true));
-    assert_eq!(frames(&peer.receive()).len(), 1, "the peer receives only the ping");
+    assert_eq!(frames(&peer.receive()).len(), 1, "the peer did not receive exactly one message, the ping");
     let mut again = stage.ready_peer();
     again.send(&ping());
     stage.settle();
@@ -161,7 +164,7 @@ fn req_e14_a_dialled_peer_that_did_not_answer_can_be_dialled_again() {
     peer.accept();
     peer.send(&ready_bytes());
     run_for(&mut node, Duration::ZERO);
-    assert_eq!(node.seen().ready.len(), 2, "the same address is connected again");
+    assert_eq!(node.seen().ready.len(), 2, "the peer at the same address did not become ready again");
     assert_eq!(node.reactor.violations(), [] as [Violation; 0]);
 }
 
@@ -176,10 +179,10 @@ fn req_e14_a_body_in_transit_is_a_sign_of_life_while_it_progresses() {
         peer.send(&message[..24]);
         stage.run_for(INSTANT);
         let pings = frames(&peer.receive());
-        assert_eq!(pings.len(), 1, "the ping is sent despite the body in transit");
+        assert_eq!(pings.len(), 1, "not exactly one ping was sent during the body");
         for part in message[24..].chunks(bytes_per_second) {
             stage.run_for(secs(1));
-            assert_eq!(stage.node.seen().closed, [], "the pong is not due before the body is complete");
+            assert_eq!(stage.node.seen().closed, [], "the peer was closed before its body was complete");
             peer.send(part);
         }
         stage.settle();

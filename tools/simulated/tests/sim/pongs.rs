@@ -50,7 +50,7 @@ fn a_repeated_pong_is_unmatched() {
     for unmatched in 0..3 {
         peer.send(&pong);
         stage.settle();
-        assert_eq!(stage.node.seen().pongs.len(), 2, "the honest peer's pong and this pong");
+        assert_eq!(stage.node.seen().pongs.len(), 2, "not exactly two pongs were reported: one from each peer");
         assert_eq!(stage.node.reactor.stats().counters.pongs_unmatched, unmatched);
     }
     stage.assert_honest_peer_is_unaffected();
@@ -85,7 +85,11 @@ fn a_pong_to_a_ping_that_is_not_sent_yet_is_unmatched() {
     let mut received = peer.receive();
     stage.settle();
     received.extend(peer.receive());
-    assert_eq!(frames(&received)[1], ("ping".to_owned(), nonce.clone()), "the second run has drawn the same nonce");
+    assert_eq!(
+        frames(&received)[1],
+        ("ping".to_owned(), nonce.clone()),
+        "the second message is not a ping with the other run's nonce"
+    );
     peer.send(&frame("pong", &nonce));
     stage.settle();
     assert_eq!(stage.node.seen().pongs.len(), 1);

@@ -66,7 +66,7 @@ fn each_is_closed_at_its_deadline(config: Config, offset: Duration) {
         assert!(victim.peer.has_seen_end);
     }
     stage.assert_honest_peer_is_unaffected();
-    assert_eq!(stage.node.reactor.stats().links, 1, "only the honest peer remains");
+    assert_eq!(stage.node.reactor.stats().links, 1, "not exactly one peer, the honest one, remains");
 }
 
 #[test]

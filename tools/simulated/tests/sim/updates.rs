@@ -54,7 +54,7 @@ fn req_e45_an_update_reports_its_changes() {
     let reported: Vec<_> = changes.iter().map(|change| (change.field, change.new.as_str(), change.effect)).collect();
     assert_eq!(changes[0].old, "no limit");
     assert_eq!(reported, [(Field::MaxInbound, "3", Effect::NewConnections), (Field::PingInterval, "30s", Effect::Now)]);
-    assert_eq!(stage.update(|_| {}), [], "nothing differs");
+    assert_eq!(stage.update(|_| {}), [], "an update without changes reported a change");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn req_e44_a_live_peer_is_pinged_at_the_new_interval() {
         assert_eq!(pings.len(), 1, "an interval of {interval} s from {changed_at} s on");
         peer.send(&frame("pong", &pings[0].1));
         stage.run_to(secs(pinged_at + interval) - INSTANT_BEFORE);
-        assert_eq!(peer.receive(), [], "the next ping is not due yet");
+        assert_eq!(peer.receive(), [], "the next ping was sent early");
         stage.run_to(secs(pinged_at + interval));
         assert_eq!(commands(&peer.receive()), ["ping"]);
     }
@@ -120,10 +120,10 @@ fn a_ping_that_the_new_interval_makes_overdue_counts_as_due_at_the_change() {
     stage.run_to(secs(50));
     stage.update(|config| config.ping_interval = secs(20));
     let pings = frames(&peer.receive());
-    assert_eq!(pings.len(), 1, "the ping is due at once");
+    assert_eq!(pings.len(), 1, "not exactly one ping was sent at once");
     peer.send(&frame("pong", &pings[0].1));
     stage.settle();
-    assert_eq!(stage.node.seen().pongs.len(), 2, "the honest peer was pinged as well");
+    assert_eq!(stage.node.seen().pongs.len(), 2, "not exactly two pongs were reported: one from each peer");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn pings_can_be_switched_off_and_on() {
     assert_eq!(peer.receive(), []);
     stage.update(|config| config.ping_interval = secs(1_050));
     stage.run_to(secs(1_050));
-    assert_eq!(commands(&peer.receive()), ["ping"], "the interval counts from the handshake");
+    assert_eq!(commands(&peer.receive()), ["ping"], "the interval was not counted from the handshake");
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn req_e28_a_lower_maximum_closes_no_peer_and_rejects_newcomers() {
     stage.run_for(secs(5));
     let full = stage.peer();
     stage.update(|config| config.max_inbound = 3);
-    assert_eq!(full.net.open_connections(), 1, "an earlier connection stays over capacity");
+    assert_eq!(full.net.open_connections(), 1, "the earlier connection did not stay open over capacity");
     stage.ready_peer();
     stage.assert_honest_peer_is_unaffected();
 }
@@ -254,7 +254,7 @@ fn req_e28_the_maximum_number_of_rows_follows_the_configuration() {
     stage.update(|config| config.max_links = 3);
     let mut refused = stage.peer();
     refused.receive();
-    assert!(refused.has_seen_end, "the table has no row for the peer");
+    assert!(refused.has_seen_end, "the connection was not closed although the table has no free row");
     assert_eq!((stage.node.seen().closed, stage.node.reactor.stats().ready), (vec![], 5));
     stage.update(|config| config.max_links = 6);
     stage.ready_peer();
@@ -274,13 +274,13 @@ fn req_e45_a_list_of_banned_agents_applies_to_later_handshakes() {
     stage.update(|config| config.version_rules = VersionRules::default().with_banned_agents(agents(&["old"])));
     under_way.send(&ready_bytes());
     stage.settle();
-    assert_eq!(stage.node.reactor.stats().ready, 3, "an agent that is not listed is accepted");
+    assert_eq!(stage.node.reactor.stats().ready, 3, "the peer with an unlisted agent did not become ready");
     peer_with_agent(&mut stage, "/old:1/");
     stage.run_for(secs(5));
     assert_eq!(stage.closed().reason, CloseReason::Incompatible(Incompatibility::BannedUserAgent));
     live.send(&ping());
     stage.settle();
-    assert_eq!(live.receive(), pong(), "a ready peer stays connected");
+    assert_eq!(live.receive(), pong(), "a ready peer's ping was not answered");
     stage.update(|config| config.version_rules.banned_agents.clear());
     peer_with_agent(&mut stage, "/old:1/");
     assert_eq!(stage.node.reactor.stats().ready, 4);
@@ -361,7 +361,7 @@ fn a_new_message_limit_is_announced_to_newcomers_and_the_highest_announced_limit
     assert_eq!(limit, 1_048_576);
     told_of_more.send(&header("inv", 5_000_000, &[0; 4]));
     stage.settle();
-    assert_eq!(stage.node.seen().closed, [], "the limit announced to this peer allows the message");
+    assert_eq!(stage.node.seen().closed, [], "a peer was closed within the limit announced to it");
     told_of_more.close();
     stage.settle();
     let mut peer = stage.ready_peer();
@@ -385,7 +385,7 @@ fn a_lower_block_limit_applies_to_the_next_block() {
     assert_eq!(stage.closed().reason, CloseReason::Wire(over));
     under_way.send(&[0; 100]);
     stage.settle();
-    assert_eq!(stage.node.seen().closed.len(), 1, "the body was admitted before the update");
+    assert_eq!(stage.node.seen().closed.len(), 1, "a peer was closed although its body was admitted before the update");
 }
 
 #[test]
@@ -418,14 +418,14 @@ fn fault_e21_a_message_above_a_lowered_total_limit_is_kept_until_its_buffer_grow
         config.max_buffered_message_bytes = 100_000;
         config.max_buffered_total_bytes = 100_000;
     });
-    assert_eq!(stage.node.reactor.stats().gathered_bytes, gathered, "buffered bytes are kept");
+    assert_eq!(stage.node.reactor.stats().gathered_bytes, gathered, "the update changed the number of buffered bytes");
     peer.send(&message[200_000..]);
     stage.settle();
     let stats = stage.node.reactor.stats();
     assert_eq!(
         (stats.gathered_bytes, stats.counters.no_buffer_room),
         (0, 1),
-        "the message is dropped when its buffer would grow"
+        "the message was not dropped when its buffer would grow"
     );
     assert_eq!((stage.node.seen().closed, stage.node.seen().messages), (vec![], vec![]));
 }

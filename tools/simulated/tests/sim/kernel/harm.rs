@@ -18,12 +18,12 @@ fn a_cut_is_silent_both_ways_and_loses_nothing() {
     write(&mut dialler, b"before").unwrap();
     events(&mut acceptor);
     world.cut(ACCEPTOR);
-    assert_eq!(write(&mut dialler, b"after"), Ok(2), "the sender's own kernel has this much room");
+    assert_eq!(write(&mut dialler, b"after"), Ok(2), "the sender's kernel did not accept exactly two bytes");
     assert_eq!(write(&mut acceptor, b"answer"), Ok(6));
     assert_eq!((events(&mut dialler), events(&mut acceptor)), (vec![], vec![]));
-    assert_eq!(read(&mut acceptor, 99), Ok(b"before".to_vec()), "arrived bytes remain readable");
+    assert_eq!(read(&mut acceptor, 99), Ok(b"before".to_vec()), "the arrived bytes were not readable");
     assert_eq!(read(&mut acceptor, 99), Err(ErrorKind::WouldBlock));
-    assert_eq!(events(&mut dialler), [], "room is not reported");
+    assert_eq!(events(&mut dialler), [], "an event was reported during the cut");
     dialler.shut_down_writing(raw_link());
     assert_eq!(events(&mut acceptor), []);
     world.heal(ACCEPTOR);
@@ -42,7 +42,11 @@ fn room_is_reported_when_the_cut_is_healed() {
     world.cut(DIALLER);
     read(&mut acceptor, 9).unwrap();
     assert_eq!(events(&mut dialler), []);
-    assert_eq!(write(&mut dialler, b"e"), Err(ErrorKind::WouldBlock), "room was not reported");
+    assert_eq!(
+        write(&mut dialler, b"e"),
+        Err(ErrorKind::WouldBlock),
+        "a write did not block although no room was reported"
+    );
     world.heal(DIALLER);
     assert_eq!(events(&mut dialler), event(false, true, false));
     assert_eq!(write(&mut dialler, b"e"), Ok(1));
@@ -118,7 +122,7 @@ fn an_unanswered_dial_times_out_in_the_kernel() {
     assert_eq!(events(&mut dialler), event(true, true, true));
     assert_eq!(code(dialler.connected(raw_link())), Some(ETIMEDOUT));
     world.heal(DIALLER);
-    assert_eq!(events(&mut dialler), [], "the failed dial reports no more events");
+    assert_eq!(events(&mut dialler), [], "the failed dial reported another event");
 }
 
 #[test]
@@ -130,7 +134,7 @@ fn a_middlebox_resets_both_endpoints() {
         assert_eq!(code(net.read(raw_link(), &mut [0])), Some(ECONNRESET));
         net.close(raw_link());
     }
-    assert!(!world.reset(ACCEPTOR, raw_link()), "the connection no longer exists");
+    assert!(!world.reset(ACCEPTOR, raw_link()), "the closed connection was reset again");
 }
 
 #[test]
@@ -185,12 +189,16 @@ fn calls_fail_without_a_free_descriptor_and_closing_frees_one() {
     dialler.connect(third, address, None).unwrap();
     world.set_descriptor_limit(ACCEPTOR, 4);
     let (socket, _) = acceptor.accept(0).unwrap();
-    assert_eq!(code(acceptor.accept(0).map(drop)), Some(EMFILE), "the connection waits in the backlog");
+    assert_eq!(code(acceptor.accept(0).map(drop)), Some(EMFILE), "the accept did not fail at the descriptor limit");
     drop(socket);
     let accepted = acceptor.accept(0).unwrap();
     assert_eq!(world.open_descriptors(ACCEPTOR), 4);
     drop((accepted, acceptor));
-    assert_eq!(world.open_descriptors(ACCEPTOR), 2, "a dropped host closes its connections and its listener");
+    assert_eq!(
+        world.open_descriptors(ACCEPTOR),
+        2,
+        "a dropped host did not close exactly its connections and its listener"
+    );
 }
 
 #[test]
@@ -203,7 +211,10 @@ fn a_port_serves_one_connection_per_address_pair_and_is_reserved_for_a_minute_if
     let other = LinkId::from_u64(1);
     assert_eq!(code(dialler.connect(other, address, None)), Some(EADDRNOTAVAIL));
     assert_eq!((dialler.open_connections(), world.open_descriptors(DIALLER)), (1, 3));
-    assert!(dialler.connect(other, address, Some([10, 1, 1, 1].into())).is_ok(), "from another address");
+    assert!(
+        dialler.connect(other, address, Some([10, 1, 1, 1].into())).is_ok(),
+        "a dial from another source address failed"
+    );
     drop(acceptor.accept(0).unwrap());
     // The dialler closes first.
     dialler.close(raw_link());
