@@ -232,7 +232,7 @@ mod planting {
     pub fn shrink(budgets: &[(Budget, usize)]) -> Shrunk {
         let before = MOST.with(|most| most.each_ref().map(Cell::get));
         for &(budget, size) in budgets {
-            assert!(size > 0, "{budget:?} must not be 0");
+            assert!(size > 0, "{budget:?} was set to 0");
             MOST.with(|most| most[budget as usize].set(size));
         }
         Shrunk { before, _of_this_thread: PhantomData }

@@ -161,7 +161,7 @@ impl Lane {
     ///
     /// If handlers are nested deeper than [`MAX_HANDLER_DEPTH`].
     pub(crate) fn part(self, is_second: bool) -> Self {
-        assert!(self.depth() < MAX_HANDLER_DEPTH, "handlers are composed at most {MAX_HANDLER_DEPTH} levels deep");
+        assert!(self.depth() < MAX_HANDLER_DEPTH, "handlers are composed more than {MAX_HANDLER_DEPTH} levels deep");
         Self(self.0 << 1 | u8::from(is_second))
     }
 
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "handlers are composed at most 4 levels deep")]
+    #[should_panic(expected = "handlers are composed more than 4 levels deep")]
     fn nesting_depth_is_bounded() {
         let _ = (0..=MAX_HANDLER_DEPTH).fold(Lane::ROOT, |lane, _| lane.part(true));
     }

@@ -286,7 +286,7 @@ mod tests {
         let nanos = |percent| histogram.percentile(percent).unwrap().as_nanos();
         assert_eq!([50.0, 99.0, 99.9, 99.91, 100.0].map(nanos), [500, 990, 999, 1_000, 1_000]);
         assert_eq!([0.0, 0.1, 0.2, 7.0, 55.0, 57.0].map(nanos), [1, 1, 2, 70, 550, 570]);
-        assert_eq!(percentile_rank(10.21, 10_000), 1_021, "plain rounding up gives 1,022");
+        assert_eq!(percentile_rank(10.21, 10_000), 1_021, "the rank is not exact; plain rounding up gives 1,022");
         assert_eq!((histogram.at_rank(1_000), histogram.at_rank(1_001)), (Some(Duration::from_micros(1)), None));
     }
 

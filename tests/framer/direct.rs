@@ -77,7 +77,7 @@ fn room_is_offered_exactly_when_enough_bytes_are_missing() {
                     assert!(room >= MIN_DIRECT, "room for only {room} bytes was offered");
                     assert!(
                         room <= received.max(MIN_DIRECT),
-                        "{room} bytes are zeroed for a peer that sent {received}"
+                        "{room} bytes were zeroed for a peer that sent only {received}"
                     );
                 }
             }

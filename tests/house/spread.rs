@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 const MAX_FILES: usize = 3;
 
-/// The types that still have methods in more files. Entries may only be removed.
+/// The types that still have methods in more than three files. Entries may only be removed.
 pub(crate) const KNOWN: &[&str] = &[];
 
 /// Returns each type whose methods are in too many files, by the key `file::Type`.

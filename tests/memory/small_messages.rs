@@ -97,7 +97,7 @@ fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_split() {
     round(&mut node);
     let before = node.reactor.handler().messages;
     let info = measure(|| round(&mut node));
-    assert_eq!(node.reactor.handler().messages - before, inv.len() as u64 - 1, "each `inv` arrived");
+    assert_eq!(node.reactor.handler().messages - before, inv.len() as u64 - 1, "not every `inv` arrived exactly once");
     assert_eq!(node.reactor.stats().counters.pings_answered, 2 * (ping.len() as u64 - 1));
     assert_eq!(info.count_total, 0);
     assert_ne!(socket.read(&mut answers).expect("the socket is connected"), 0);

@@ -10,14 +10,14 @@
 //! |---|---|---|
 //! | `Form` | refuse a size in a longer form than needed | accepts it |
 //! | `Limit` | refuse strings longer than the node's limits | has no limits |
-//! | `Association` | accept UUIDs; read ids of 0 or 1 bytes as empty | accepts any bytes (for a stream, at least one) |
+//! | `Association` | accept UUIDs; read ids of 0 or 1 bytes as empty | accepts any id (a stream's must not be empty) |
 //! | `Stream` | know the stream types 0 to 5 | knows 1 to 4 |
 //! | `Policy` | require a stream's policy, which may be empty | treats it as optional |
 //! | `Flag` | read every byte of `relay` except 0 as true | reads only 1 as true |
 //! | `Text` | accept any bytes as a string | refuses all but UTF-8 |
 //! | `Fields` | read the known fields of a `protoconf` that has more fields | accepts only one or two fields |
 //! | `Challenge` | require a challenge of 32 bytes | accepts any length |
-//! | `Version` | accept any version number, and missing last fields | requires 70,001 or more, and `relay` |
+//! | `Version` | accept any version number, and missing last fields | requires at least 70,001, and the field `relay` |
 
 use crate::values::{any_common, any_filter, any_hash, any_merkle_block, any_text, any_version};
 use crate::{MAGIC, compare_all, frame_of, payload_of};
@@ -176,7 +176,7 @@ fn judge(command: CommandName, payload: &[u8]) -> Result<Option<Difference>, Tes
     };
     prop_assert!(
         difference.is_some(),
-        "{:?}, but {:?}",
+        "one side refused the payload for no listed reason: we returned {:?}, and `chain-gang` {:?}",
         MessageRef::decode(command, payload),
         decode(command, payload)
     );
@@ -292,7 +292,7 @@ fn the_five_bitcoin_sv_messages_have_the_same_bytes_in_both_codecs() {
     });
     let counts = counts.into_inner();
     println!("Bitcoin SV messages by command: {counts:?}");
-    assert_eq!(counts.len(), 5, "every command was compared");
+    assert_eq!(counts.len(), 5, "not every command was compared");
 }
 
 #[test]
@@ -369,7 +369,7 @@ fn each_difference_has_a_payload_that_shows_it() {
         *shown.entry(difference).or_default() += 1;
     }
     println!("differences shown: {shown:?}");
-    assert_eq!(shown.len(), Difference::Version as usize + 1, "every difference has a payload");
+    assert_eq!(shown.len(), Difference::Version as usize + 1, "a difference has no payload");
 }
 
 #[test]

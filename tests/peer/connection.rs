@@ -134,7 +134,7 @@ fn req_e15_no_accepted_connection_is_connecting_none_over_capacity_is_connected_
         assert!(!Connecting.may_become(state, Inbound) && !Connecting.may_become(state, OverCapacity));
         assert!(!state.may_become(Connected, OverCapacity) && !Connected.may_become(state, OverCapacity));
         for connection_type in ConnectionType::ALL {
-            assert!(!state.may_become(state, connection_type), "{state:?} to itself");
+            assert!(!state.may_become(state, connection_type), "{state:?} may become itself");
         }
     }
 }
@@ -197,7 +197,7 @@ fn req_e17_an_accepted_connection_starts_with_its_handshake() {
     complete_handshake(&mut conn);
     conn.transition_to_connected(at(4)).unwrap();
     assert_eq!(conn.state(), Connected);
-    assert!(conn.handshake().is_complete(), "the handshake's state is kept");
+    assert!(conn.handshake().is_complete(), "the handshake's state was lost");
 }
 
 #[test]

@@ -32,14 +32,16 @@ fn req_e32_a_loop_binds_only_the_configured_listeners_and_not_before_its_first_t
     assert_eq!(quiet.listening_on().count(), 0);
     let both = vec![ANY_PORT, "[::1]:0".parse().expect("the text is an address")];
     let mut reactor = Reactor::new(listening_on(both), Probe::default()).expect("the configuration is valid");
-    assert_eq!(reactor.listening_on().count(), 0, "nothing is bound before the first turn");
+    assert_eq!(reactor.listening_on().count(), 0, "a port was bound before the first turn");
     reactor.poll_once(Duration::ZERO).expect("the poller works");
     let addresses: Vec<SocketAddr> = reactor.listening_on().collect();
     assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() != 0), "{addresses:?}");
     // A machine may have no IPv6.
     assert_eq!(addresses.len() as u64 + reactor.stats().counters.listen_failures, 2);
     let _sockets: Vec<BareSocket> = addresses.iter().map(|address| BareSocket::connect(*address)).collect();
-    until(&mut reactor, "all are accepted", |reactor| reactor.stats().counters.accepted == addresses.len() as u64);
+    until(&mut reactor, "all connections are accepted", |reactor| {
+        reactor.stats().counters.accepted == addresses.len() as u64
+    });
 }
 
 #[test]
@@ -53,7 +55,7 @@ fn fault_e17_an_occupied_port_is_not_fatal_and_is_bound_once_it_is_free() {
     drop(occupant);
     until(&mut reactor, "the port is bound", |reactor| reactor.listening_on().any(|address| address == taken));
     let _socket = BareSocket::connect(taken);
-    until(&mut reactor, "the loop accepts", |reactor| reactor.stats().counters.accepted == 1);
+    until(&mut reactor, "the loop accepts a connection", |reactor| reactor.stats().counters.accepted == 1);
 }
 
 /// The real kernel, except that it cannot report the addresses of the next `left` connections, as if their address
@@ -90,7 +92,7 @@ fn fault_e18_connections_of_an_unknown_address_family_are_counted_and_closed_wit
     let mut reactor = Reactor::with_net(regtest(), net, Probe::default()).expect("the configuration is valid");
     let address = reactor.listen(ANY_PORT).expect("a loopback port is free");
     let mut sockets: Vec<BareSocket> = (0..3).map(|_| BareSocket::connect(address)).collect();
-    until(&mut reactor, "one is accepted", |reactor| reactor.stats().counters.accepted == 1);
+    until(&mut reactor, "a connection is accepted", |reactor| reactor.stats().counters.accepted == 1);
     let counters = reactor.stats().counters;
     assert_eq!((counters.accept_failures, counters.accept_pauses, reactor.stats().links), (2, 0, 1));
     assert!(sockets[0].is_at_end() && sockets[1].is_at_end());

@@ -213,7 +213,7 @@ fn items_are_slices_of_the_payload() {
     let payload = hex("02aabbccddee");
     let mut reader = Reader::new(COMMAND, &payload);
     assert_eq!(reader.items::<2>(), Ok(&[[0xaa, 0xbb], [0xcc, 0xdd]][..]));
-    assert_eq!(reader.remaining(), 1, "only the items are consumed");
+    assert_eq!(reader.remaining(), 1, "too many or too few bytes were consumed");
     let mut out = Vec::new();
     put_items(&[[0xaa, 0xbb], [0xcc, 0xdd]], &mut out);
     assert_eq!(out, payload[..5]);

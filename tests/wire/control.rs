@@ -21,7 +21,7 @@ fn an_incomplete_nonce_is_an_error_and_bytes_after_a_nonce_are_ignored() {
             assert_eq!(MessageRef::decode(command, &bytes[..len]), Err(WireError::Truncated { command }));
         }
         let exact = MessageRef::decode(command, &bytes[..8]).unwrap();
-        assert_eq!(MessageRef::decode(command, &bytes), Ok(exact.clone()), "bytes after the nonce are ignored");
+        assert_eq!(MessageRef::decode(command, &bytes), Ok(exact.clone()), "bytes after the nonce were not ignored");
         assert_eq!(encode(&exact), bytes[..8]);
         assert_eq!(exact.command(), command);
     }
@@ -110,7 +110,7 @@ mod protoconf {
         assert_eq!(decode(&[&[2], &LEAST, &[0xfd, 0x8b, 2], &too_long]), Err(TOO_LONG));
         let mut out = Vec::new();
         ProtoconfRef { max_recv_payload_bytes: 1_048_576, stream_policies: Some(&too_long) }.encode(&mut out);
-        assert_eq!(decode(&[&out]), Ok((1_048_576, Some(longest))), "the policies are shortened when encoded");
+        assert_eq!(decode(&[&out]), Ok((1_048_576, Some(longest))), "the policies were not shortened when encoded");
     }
 }
 
@@ -188,7 +188,7 @@ mod reject {
         let long = RejectRef { message: &[b'm'; 13], code: RejectCode::INVALID, reason: &[b'r'; 112], hash: None };
         let encoded = encode(&MessageRef::Reject(long));
         let cut = RejectRef::decode(&encoded).unwrap();
-        assert_eq!((cut.message.len(), cut.reason.len()), (12, 111), "both fields are shortened when encoded");
+        assert_eq!((cut.message.len(), cut.reason.len()), (12, 111), "a field was not shortened when encoded");
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn req_e10_port_8333_is_written_as_20_8d() {
     let mut payload = Vec::new();
     version.encode(&mut payload);
     let address = hex("210000000000000000000000000000000000ffff01020304208d");
-    assert_eq!(payload[20..46], address, "the address follows version, services and time");
+    assert_eq!(payload[20..46], address, "the address does not follow version, services and time");
     assert_eq!(Version::decode(&payload).map(|version| version.receiver.port), Ok(8_333));
 }
 
@@ -139,7 +139,7 @@ fn req_e48_versions_decode_and_encode_exactly() {
 #[test]
 fn the_nodes_version_with_an_association_id_has_123_bytes() {
     let mut expected = hex(vectors::NODE_VERSION).split_off(24);
-    assert_eq!(expected.pop(), Some(0), "the recorded id is empty");
+    assert_eq!(expected.pop(), Some(0), "the recorded id is not empty");
     expected.extend(hex("1100101112131415161718191a1b1c1d1e1f"));
     assert_eq!(expected.len(), 123);
     let uuid: [u8; 16] = std::array::from_fn(|at| 0x10 + at as u8);

@@ -18,7 +18,9 @@ fn rows() -> Vec<Row> {
     lines
         .map(|line| {
             let cells: Vec<&str> = line.trim_start_matches("//!").split('|').map(str::trim).collect();
-            let ["", command, direction, limit, _, decoded_as, ""] = cells[..] else { panic!("not 5 cells: {line}") };
+            let ["", command, direction, limit, _, decoded_as, ""] = cells[..] else {
+                panic!("the row does not have 5 cells: {line}")
+            };
             Row { command: CommandName::new(command.trim_matches('`')), direction, limit, decoded_as }
         })
         .collect()

@@ -163,7 +163,7 @@ impl SendQueue {
         assert!(theirs.head_written == 0, "the appended queue is already partly written");
         let ours = self.queue.get_or_insert_with(|| pool.take_queue());
         if theirs.ahead_bytes > 0 {
-            assert!(ours.ahead_bytes == 0, "frames queued ahead would lose their precedence");
+            assert!(ours.ahead_bytes == 0, "both queues contain frames queued ahead");
             ours.begun_bytes = ours.waiting_bytes;
             ours.ahead_bytes = theirs.ahead_bytes;
             ours.ahead_segments = ours.segments.len() + theirs.ahead_segments;
@@ -305,7 +305,7 @@ mod tests {
         }
         assert!(
             filled == SLICES_PER_WRITE || seen == most.min(queue.waiting_bytes()),
-            "a write is shorter than it could be"
+            "the write is shorter than it could be"
         );
         seen
     }

@@ -26,7 +26,8 @@ pub(super) struct Record {
     pub(super) restarts: RestartTracking,
 }
 
-const _: () = assert!(size_of::<Record>() <= 56, "the limit of records assumes 56 bytes each");
+const _: () =
+    assert!(size_of::<Record>() <= 56, "a record has more bytes than the 56 that the limit of records assumes");
 
 /// The reason why an address is dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

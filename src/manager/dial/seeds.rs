@@ -35,7 +35,7 @@ struct Seed {
 /// The usable part of a seed's reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SeedAnswer {
-    /// Addresses that peers may have, each once, at most [`MAX_SEED_ANSWERS`].
+    /// The addresses that peers may have, without repetitions; at most [`MAX_SEED_ANSWERS`].
     pub(crate) addresses: Vec<SocketAddr>,
     /// The number of dropped addresses: above the maximum, impossible for a peer, repeated, or our own.
     pub(crate) dropped: usize,

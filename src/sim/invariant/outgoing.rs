@@ -238,7 +238,7 @@ mod tests {
             }
             let next = frame(CommandName::VERACK, b"");
             let wrong: Vec<_> = next.chunks(size).filter_map(|piece| outgoing.follow(piece, MAGIC).err()).collect();
-            assert_eq!(wrong, [Fault::Torn], "the fault is reported once, in pieces of {size}");
+            assert_eq!(wrong, [Fault::Torn], "the fault was not reported exactly once, in pieces of {size}");
         }
     }
 

@@ -281,7 +281,7 @@ impl<'a> Link<'a> {
         let room = self.framer.direct_room(memory)?;
         self.rooms_offered += 1;
         assert!(!room.is_empty() && room.len() <= BUFFER_GROWTH_BYTES);
-        assert!(within >= self.head_len, "room is offered before the header is complete");
+        assert!(within >= self.head_len, "room was offered before the header was complete");
         assert!(within + room.len() as u64 <= self.head_len + self.payload_len, "the room exceeds the frame");
         let taken = bytes.len().min(room.len());
         room[..taken].copy_from_slice(&bytes[..taken]);
@@ -345,7 +345,7 @@ impl<'a> Link<'a> {
             }
         };
         self.finished_bytes += header.len_bytes() as u64 + header.payload_len;
-        assert!(self.finished_bytes <= self.fed_bytes, "a frame is larger than the input");
+        assert!(self.finished_bytes <= self.fed_bytes, "the finished frames are larger than the input");
         self.results.outcomes.push(outcome);
     }
 
@@ -384,10 +384,10 @@ pub fn read_arriving(stream: &[u8], arrivals: &[Arrival], rules: &FramerRules, c
             "the memory exceeds the bytes received by more than one step"
         );
         if !link.framer.is_within_frame() {
-            assert_eq!(memory.gathered_bytes(), 0, "memory is used between frames");
+            assert_eq!(memory.gathered_bytes(), 0, "memory was in use between frames");
         }
     }
     link.framer.reset(&mut memory);
-    assert_eq!(memory.gathered_bytes(), 0, "a reset does not return all memory");
+    assert_eq!(memory.gathered_bytes(), 0, "the reset did not return all memory");
     link.results
 }

@@ -257,7 +257,7 @@ fn an_empty_book_is_reported_and_the_loop_then_sleeps_until_it_learns_an_address
     assert_eq!(stage.engine.stats().dial_holds.count(DialHold::NoCandidates), 1);
     assert_eq!(stage.settle(), Wait::Forever);
     stage.remember(&[host(1)], PeerStatus::Inaccessible);
-    assert_eq!(stage.sleep(), Some(Duration::ZERO), "a new run treats an inaccessible address as unknown");
+    assert_eq!(stage.sleep(), Some(Duration::ZERO), "the inaccessible address was not due at once in a new run");
     stage.settle();
     assert_eq!(stage.links().len(), 1);
 }
@@ -270,7 +270,7 @@ fn while_all_addresses_are_being_dialled_the_loop_sleeps() {
     assert_eq!((stage.links().len(), stage.sleep()), (2, Some(NO_CANDIDATES_DELAY)));
     stage.pass(NO_CANDIDATES_DELAY);
     stage.engine.run_manager();
-    assert_eq!((stage.links().len(), stage.sleep()), (2, None), "no wake-up is due after the report");
+    assert_eq!((stage.links().len(), stage.sleep()), (2, None), "a link changed, or a wake-up is due after the report");
 }
 
 #[test]
@@ -300,20 +300,24 @@ fn a_seed_is_queried_on_schedule_after_any_earlier_outcome() {
     assert_eq!(stage.questions.len(), 2, "the unanswered query was not repeated");
     stage.answer_seed(stage.questions[1], &[]);
     stage.sleep_for(MIN_SEED_INTERVAL - TICK);
-    assert_eq!(stage.questions.len(), 2, "a failure does not cause a query at once");
+    assert_eq!(stage.questions.len(), 2, "the seed was queried again too early after a failure");
     stage.sleep_for(TICK);
     let asked_at = stage.engine.state.clocks.now();
     let peers: Vec<SocketAddr> = (0..20).map(host).collect();
     stage.answer_seed(stage.questions[2], &peers);
     stage.settle();
-    assert_eq!((stage.links().len(), stage.sleep()), (8, Some(BOOK_DELAY)), "the new addresses have to be written");
+    assert_eq!(
+        (stage.links().len(), stage.sleep()),
+        (8, Some(BOOK_DELAY)),
+        "the loop did not dial 8 peers, or the write of the addresses is due at another time"
+    );
     stage.pass(BOOK_DELAY);
     stage.settle();
     stage.answer_batch(1, Ok(()));
     assert_eq!(
         managing::wait(&stage.engine.state),
         Wait::Until(asked_at.plus(SEED_INTERVAL)),
-        "no more peers are wanted"
+        "the loop does not sleep until the next scheduled query, although no more peers are wanted"
     );
     assert!(stage.turns < 40, "{} turns in two minutes", stage.turns);
 }
@@ -322,15 +326,23 @@ fn a_seed_is_queried_on_schedule_after_any_earlier_outcome() {
 fn a_slow_or_failing_disk_gets_one_batch_at_a_time() {
     let mut stage = Stage::new(idle());
     stage.engine.state.ban_by_request(host(1).ip(), None).unwrap();
-    assert_eq!(stage.sleep(), Some(Duration::ZERO), "a ban is written at once");
+    assert_eq!(stage.sleep(), Some(Duration::ZERO), "the ban was not due to be written at once");
     stage.settle();
     stage.engine.state.ban_by_request(host(2).ip(), None).unwrap();
     stage.settle();
     let late = Some(MAX_BOOK_ANSWER);
-    assert_eq!((&stage.batches[..], stage.sleep()), (&[1][..], late), "one batch is under way at a time");
+    assert_eq!(
+        (&stage.batches[..], stage.sleep()),
+        (&[1][..], late),
+        "a second batch was sent, or the loop does not wait for the first"
+    );
     stage.answer_batch(1, Err(StoreError::Full));
     stage.settle();
-    assert_eq!((stage.batches.len(), stage.sleep()), (1, None), "the writer continues to retry");
+    assert_eq!(
+        (stage.batches.len(), stage.sleep()),
+        (1, None),
+        "a batch was sent or a wake-up is due, although the writer is retrying"
+    );
     stage.answer_batch(1, Ok(()));
     assert_eq!(stage.sleep(), Some(Duration::ZERO));
     stage.settle();
@@ -351,9 +363,9 @@ fn fault_e09_a_hanging_disk_and_its_recovery_are_reported_once() {
         stage.engine.run_manager();
         let failing = ControlEvent::BookFailing { error: Arc::new(StoreError::NoAnswer) };
         assert_eq!(stage.engine.state.outbox.take_events(), [failing]);
-        assert_eq!(stage.settle(), Wait::Forever, "nothing is due before the result");
+        assert_eq!(stage.settle(), Wait::Forever, "a wake-up is due before the result");
         stage.sleep_for(3 * MAX_BOOK_ANSWER);
-        assert_eq!(stage.engine.state.telemetry.counters.persist_failures, 1, "the hang is counted once");
+        assert_eq!(stage.engine.state.telemetry.counters.persist_failures, 1, "the hang was not counted exactly once");
         stage.answer_batch(1, Ok(()));
         assert_eq!(stage.engine.state.outbox.take_events().last(), Some(&ControlEvent::BookRecovered));
     }
@@ -414,11 +426,11 @@ fn without_a_free_row_the_loop_sleeps_until_one_is_free() {
     assert_eq!(
         (stage.links(), stage.sleep()),
         (visitors.to_vec(), None),
-        "without a free row, nothing is dialled and no wake-up is planned"
+        "a link was opened or closed, or a wake-up is planned, although no row is free"
     );
     stage.engine.state.links.abort(visitors[0], Disconnect::Done.into());
     stage.settle();
-    assert_eq!(stage.links().len(), 2, "the dialled peer has the free row");
+    assert_eq!(stage.links().len(), 2, "no peer was dialled, although a row is free");
     stage.assert_accounts();
 }
 
@@ -440,7 +452,7 @@ fn each_evicted_peer_frees_exactly_one_slot() {
     assert_eq!(
         slots_in_use(&stage),
         Some(usize::from(PEERS) + 4),
-        "evicted peers keep their slots until the turn's end"
+        "before the turn's end, an evicted or a new peer has no slot"
     );
     stage.settle();
     assert_eq!((stage.links().len(), stage.engine.state.telemetry.counters.refused), (PEERS.into(), 0));
@@ -464,12 +476,12 @@ fn evictions_are_limited_per_turn() {
         counted
     };
     assert_eq!(visit(&mut stage, 0..PEERS), 0);
-    assert_eq!(visit(&mut stage, PEERS..PEERS + EVICTED + 3), 3, "the last arrivals are over capacity");
+    assert_eq!(visit(&mut stage, PEERS..PEERS + EVICTED + 3), 3, "too few or too many arrivals are over capacity");
     let second = PEERS + EVICTED + 3;
     assert_eq!(
         visit(&mut stage, second..second + EVICTED),
         3,
-        "only the previous visit's last arrivals are over capacity"
+        "the number of peers over capacity changed in the second visit"
     );
     stage.assert_accounts();
 }
@@ -499,7 +511,7 @@ fn after_a_pause_only_the_addresses_left_in_a_shortened_fixed_list_are_dialled()
     assert_eq!((stage.links(), stage.sleep()), (vec![], Some(DIAL_PAUSE_FIRST)));
     stage.reconfigure(fixed(4..5));
     stage.settle();
-    assert_eq!((stage.links(), stage.sleep()), (vec![], Some(DIAL_PAUSE_FIRST)), "the new list does not end the pause");
+    assert_eq!((stage.links(), stage.sleep()), (vec![], Some(DIAL_PAUSE_FIRST)), "the new list changed the pause");
     stage.pass(DIAL_PAUSE_FIRST);
     stage.fate = Fate::Undecided;
     stage.settle();
@@ -513,7 +525,7 @@ fn a_running_dial_continues_when_its_address_is_removed_from_the_fixed_list() {
     assert_eq!(stage.links().len(), 4);
     stage.reconfigure(fixed(0..1));
     stage.settle();
-    assert_eq!(stage.links().len(), 4, "the shorter list closes no connection");
+    assert_eq!(stage.links().len(), 4, "the shorter list ended a running dial");
     stage.pass(stage.engine.state.config.connect_timeout);
     stage.settle();
     assert_eq!(stage.links(), []);
@@ -535,7 +547,7 @@ fn a_banned_peer_that_is_no_longer_trusted_is_closed() {
     stage.engine.state.ban_by_request(host(1).ip(), None).unwrap();
     stage.reconfigure(ManagerConfig { target_peers: 5, ..trusting(host(1)) });
     stage.settle();
-    assert!(links.iter().all(|id| stage.engine.state.links.is_open(*id)), "a ban does not apply to a trusted host");
+    assert!(links.iter().all(|id| stage.engine.state.links.is_open(*id)), "a trusted host's ban closed a link");
     stage.reconfigure(manager());
     assert_eq!(links.map(|id| stage.engine.state.links.is_open(id)), [false, true]);
     stage.settle();
@@ -566,7 +578,7 @@ fn a_ban_without_room_is_refused_and_a_displaced_ban_is_reported() {
     assert_eq!(
         stage.engine.state.ban_by_request(number(MAX_BANS), None),
         Ok(()),
-        "a permanent ban displaces a one-minute ban"
+        "the permanent ban was refused, although it ranks above the one-minute ban"
     );
     let unbanned = ControlEvent::PeerUnbanned { host: Host::of(number(0)) };
     assert_eq!(stage.engine.state.outbox.take_events(), [unbanned]);
@@ -574,7 +586,7 @@ fn a_ban_without_room_is_refused_and_a_displaced_ban_is_reported() {
     assert_eq!(
         stage.engine.state.ban_by_request(number(0), Some(Duration::ZERO)),
         Ok(()),
-        "a ban of zero length needs no room"
+        "the ban of zero length was refused, although it needs no room"
     );
     assert_eq!(stage.engine.state.bans().map(|bans| bans.len()), Ok(MAX_BANS));
 }

@@ -125,7 +125,7 @@ impl Scene {
         let pause = until.since(self.now);
         assert!((least..=least * 5 / 4).contains(&pause), "the pause is {pause:?} instead of {least:?} plus jitter");
         self.now = until.minus(NANO);
-        assert_eq!(self.next(), None, "the address is dialled too early");
+        assert_eq!(self.next(), None, "the address was dialled too early");
         self.now = until;
     }
 }
@@ -174,7 +174,11 @@ fn req_e20_an_inaccessible_address_is_dialled_last_and_occasionally_before_other
     scene.config.target_peers = 1;
     scene.dialler.reconfigure(&scene.config);
     scene.book = Book::of(&peers[..1], Standing::Inaccessible);
-    assert_eq!(scene.next(), Some(peers[0]), "no other address remains");
+    assert_eq!(
+        scene.next(),
+        Some(peers[0]),
+        "the inaccessible address was not dialled, although no other address remains"
+    );
     assert!(scene.dialler.lacks_candidates() || scene.dialler.book_is_dry, "the book does not count as dry");
     assert_eq!(scene.end(peers[0], Ended::Unreached), Decision::Inaccessible);
     scene.book.standings.insert(peers[1], Some(Standing::Unknown));
@@ -186,7 +190,7 @@ fn req_e20_an_inaccessible_address_is_dialled_last_and_occasionally_before_other
         peer
     };
     for _ in 0..300 {
-        assert_eq!(dial(&mut scene, secs(10)), peers[1], "the inaccessible address is dialled within its hour");
+        assert_eq!(dial(&mut scene, secs(10)), peers[1], "the inaccessible address was dialled within its hour");
     }
     scene.pass(INACCESSIBLE_RECHECK);
     let times = (0..2_000).filter(|_| dial(&mut scene, secs(10)) == peers[0]).count();
@@ -210,7 +214,11 @@ fn req_e19_a_failed_dial_in_an_outage_extends_the_pause_and_keeps_the_standing()
     let decision = scene.end(peers[0], Ended::Unreached);
     scene.assert_waits(decision, secs(600));
     assert_eq!(scene.next(), Some(peers[0]));
-    assert_eq!(scene.end(peers[0], Ended::Unreached), Decision::Inaccessible, "this is the second failure that counts");
+    assert_eq!(
+        scene.end(peers[0], Ended::Unreached),
+        Decision::Inaccessible,
+        "the address did not become inaccessible at the second failure that counts"
+    );
 }
 
 #[test]
@@ -244,7 +252,7 @@ fn req_e18_a_lost_connection_is_reopened_at_once_three_times_per_window() {
         scene.make_ready(peers[0]);
         let decision = scene.end(peers[0], Ended::Lost);
         scene.assert_waits(decision, secs(5));
-        assert_eq!(scene.next(), Some(peers[0]), "the restarts do not count as failed dials");
+        assert_eq!(scene.next(), Some(peers[0]), "the address was not dialled after the pause");
         scene.pass(scene.config.restart_window);
     }
 }
@@ -333,7 +341,7 @@ fn req_e19_after_a_close_on_request_a_drawn_peer_waits_and_a_fixed_one_is_dialle
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
     let decision = scene.end(peers[0], Ended::Unreached);
     scene.assert_waits(decision, secs(5));
-    assert_eq!(scene.next(), Some(peers[0]), "the requested address is part of the list again");
+    assert_eq!(scene.next(), Some(peers[0]), "the requested address was not dialled again");
 }
 
 #[test]
@@ -343,7 +351,7 @@ fn an_address_that_is_no_longer_barred_is_dialled_again() {
     assert_eq!(scene.next(), Some(peers[0]));
     scene.make_ready(peers[0]);
     assert_eq!(scene.end(peers[0], Ended::NotAllowed), Decision::Nothing);
-    assert_eq!(scene.next(), Some(peers[0]), "the address is no longer barred");
+    assert_eq!(scene.next(), Some(peers[0]), "the address was not dialled, although it is no longer barred");
 
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -373,10 +381,10 @@ fn only_remote_failures_are_counted() {
     assert_eq!(end(Ended::Short(Shortage::Ports)), 0);
     assert_eq!(end(Ended::Unreached), 1);
     assert_eq!(end(Ended::Short(Shortage::Descriptors)), 1);
-    assert_eq!(end(Ended::Lost), 1, "the connection is restarted");
+    assert_eq!(end(Ended::Lost), 1, "the lost connection changed the number of failures");
     assert_eq!(end(Ended::Unreached), 2);
     assert_eq!(end(Ended::Unreached), 3);
-    assert_eq!(end(Ended::Unreached), 4, "an inaccessible address's failures are still counted");
+    assert_eq!(end(Ended::Unreached), 4, "the inaccessible address's failure was not counted");
 }
 
 #[test]
@@ -417,7 +425,7 @@ fn descriptors_that_run_out_while_accepting_pause_dials_too() {
     let mut scene = Scene::normal(&peers);
     scene.dialler.short_of_descriptors(START);
     assert_eq!((scene.next(), scene.dialler.next_at()), (None, Some(START.plus(DIAL_PAUSE_FIRST))));
-    assert!(!scene.dialler.lacks_candidates(), "nothing was drawn, so the book cannot count as empty");
+    assert!(!scene.dialler.lacks_candidates(), "the book counts as empty, although nothing was drawn from it");
     scene.pass(DIAL_PAUSE_FIRST);
     assert_eq!(scene.next(), Some(peers[0]));
 }
@@ -440,7 +448,7 @@ fn fault_e05_if_one_family_fails_the_other_continues_and_no_address_is_dropped()
             assert_eq!(reached, v4, "the other family delayed the IPv4 addresses");
             scene.now = scene.dialler.next_at().expect("the address is retried for ever").max(scene.now);
         }
-        assert!(scene.now.since(START) > secs(100), "the address is retried too often");
+        assert!(scene.now.since(START) > secs(100), "the address was retried too often");
     }
 }
 
@@ -481,7 +489,7 @@ fn a_range_has_at_most_one_drawn_peer_and_waits_a_second_between_new_dials() {
     scene.pass(secs(60));
     assert_eq!(scene.next(), None);
     assert_eq!(scene.end(second, Ended::Lost), Decision::Restart);
-    assert_eq!(scene.next(), Some(second), "a restart is not a new dial");
+    assert_eq!(scene.next(), Some(second), "the restart was delayed like a new dial");
     assert_eq!(scene.next(), None);
 }
 
@@ -489,7 +497,7 @@ fn a_range_has_at_most_one_drawn_peer_and_waits_a_second_between_new_dials() {
 fn req_e23_dials_stop_at_the_target_which_includes_inbound_peers() {
     let mut scene = Scene::normal(&private(100));
     for _ in 0..3 {
-        assert!(scene.dialler.slots.try_take(), "an inbound peer uses a slot");
+        assert!(scene.dialler.slots.try_take(), "no slot was free for an inbound peer");
     }
     assert_eq!(scene.next_all().len(), scene.config.target_peers - 3);
     assert_eq!(scene.dialler.next_at(), None);
@@ -567,5 +575,5 @@ fn records_of_failed_addresses_are_limited_in_number_and_expire() {
         scene.dialler.book_changed();
         assert_eq!(scene.next(), None);
     }
-    assert_eq!(scene.dialler.records.len(), 0, "expired records are kept");
+    assert_eq!(scene.dialler.records.len(), 0, "expired records were kept");
 }

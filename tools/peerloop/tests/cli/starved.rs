@@ -49,7 +49,10 @@ fn visit(address: &str) -> TcpStream {
 
 fn visit_all(address: &str) -> Vec<TcpStream> {
     let limit = rlimit::increase_nofile_limit(u64::MAX).expect("the soft limit can be raised to the hard limit");
-    assert!(limit > VISITORS as u64 + 50, "this test needs over {VISITORS} descriptors; see ulimit -Hn");
+    assert!(
+        limit > VISITORS as u64 + 50,
+        "the limit of {limit} descriptors is too low for {VISITORS} visitors; see ulimit -Hn"
+    );
     (0..VISITORS).map(|_| visit(address)).collect()
 }
 

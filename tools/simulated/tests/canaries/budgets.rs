@@ -138,7 +138,7 @@ fn dropping_the_guard_restores_the_budget() {
 }
 
 #[test]
-#[should_panic(expected = "must not be 0")]
+#[should_panic(expected = "was set to 0")]
 fn a_budget_of_zero_is_refused() {
     let _shrunk = internals::shrink(&[(Budget::Closes, 0)]);
 }

@@ -83,7 +83,7 @@ fn a_second_version_is_rejected_as_a_duplicate_and_the_connection_stays_open() {
     for second in [version(), frame("version", &[])] {
         peer.send(&second);
         stage.settle();
-        assert_eq!(peer.receive(), duplicate, "the second version is not decoded");
+        assert_eq!(peer.receive(), duplicate, "the second version was decoded, or its `reject` is wrong");
     }
     peer.send(&[verack(), version()].concat());
     stage.settle();

@@ -37,12 +37,16 @@ fn crowded(poller: Poller, count: u64) -> (World, SimNet, SimNet) {
 fn a_mean_poller_reports_no_new_data_before_the_old_is_read() {
     let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, Conditions::default());
     write(&mut dialler, b"ab").unwrap();
-    assert_eq!(events(&mut acceptor), event(true, false, false), "room is reported only to a waiting writer");
+    assert_eq!(
+        events(&mut acceptor),
+        event(true, false, false),
+        "data was not reported, or room was reported without a waiting writer"
+    );
     write(&mut dialler, b"cd").unwrap();
     assert_eq!(events(&mut acceptor), []);
     assert_eq!(read(&mut acceptor, 2), Ok(b"ab".to_vec()));
     write(&mut dialler, b"ef").unwrap();
-    assert_eq!(events(&mut acceptor), [], "a read that fills its buffer does not rearm the event");
+    assert_eq!(events(&mut acceptor), [], "a read that filled its buffer rearmed the event");
     assert_eq!(read(&mut acceptor, 4), Ok(b"cdef".to_vec()));
     assert_eq!(events(&mut acceptor), []);
     assert_eq!(read(&mut acceptor, 4), Err(ErrorKind::WouldBlock));
@@ -59,9 +63,9 @@ fn a_mean_poller_reports_an_end_of_stream_that_arrives_after_reported_data() {
     write(&mut dialler, b"ab").unwrap();
     assert_eq!(events(&mut acceptor), event(true, false, false));
     dialler.shut_down_writing(raw_link());
-    assert_eq!(events(&mut acceptor), [], "the acceptor has not read yet");
+    assert_eq!(events(&mut acceptor), [], "an event was reported before the acceptor had read");
     assert_eq!(read(&mut acceptor, 9), Ok(b"ab".to_vec()));
-    assert_eq!(events(&mut acceptor), event(true, true, true), "a short read cannot show the end of the stream");
+    assert_eq!(events(&mut acceptor), event(true, true, true), "the end of the stream was not reported");
     assert_eq!(read(&mut acceptor, 9), Ok(vec![]));
     assert_eq!(events(&mut acceptor), []);
 }
@@ -73,7 +77,7 @@ fn a_mean_poller_reports_an_end_of_stream_that_arrives_with_data_only_once() {
     dialler.shut_down_writing(raw_link());
     assert_eq!(events(&mut acceptor), event(true, true, true));
     assert_eq!(read(&mut acceptor, 9), Ok(b"ab".to_vec()));
-    assert_eq!(events(&mut acceptor), [], "the first event reported the hang-up, so the reader reads to the end");
+    assert_eq!(events(&mut acceptor), [], "the end of the stream was reported twice");
 }
 
 #[test]
@@ -83,7 +87,7 @@ fn a_mean_poller_reports_only_room_when_only_the_room_is_new() {
     write(&mut acceptor, b"x").unwrap();
     assert_eq!(events(&mut dialler), event(true, false, false));
     read(&mut acceptor, 9).unwrap();
-    assert_eq!(events(&mut dialler), event(false, true, false), "a reported state is not reported again");
+    assert_eq!(events(&mut dialler), event(false, true, false), "the event does not report exactly the new room");
     write(&mut dialler, b"ef").unwrap();
     read(&mut acceptor, 9).unwrap();
     assert_eq!(events(&mut dialler), []);
@@ -102,7 +106,7 @@ fn a_mean_poller_reports_each_piece_that_arrives_after_a_short_read() {
         let (writer, reader) = (events(&mut dialler), events(&mut acceptor));
         assert!(
             !writer.is_empty() || !reader.is_empty(),
-            "no event is reported, and {} bytes are missing",
+            "no event was reported, although {} bytes are missing",
             100 - received.len()
         );
         if writer.iter().any(|event| event.writable) && sent < bytes.len() {
@@ -133,13 +137,13 @@ fn a_noisy_poller_reports_repeated_invented_and_stale_events() {
     for _ in 0..200 {
         write(&mut dialler, b"a").unwrap();
         let ready = events(&mut acceptor);
-        assert_eq!(ready[..1], event(true, true, false), "the true event is first");
+        assert_eq!(ready[..1], event(true, true, false), "the true event was not reported first");
         twice += usize::from(ready.len() > 1);
         read(&mut acceptor, 9).unwrap();
         let ready = events(&mut acceptor);
         invented += ready.len();
         if !ready.is_empty() {
-            assert_eq!(read(&mut acceptor, 9), Err(ErrorKind::WouldBlock), "there is nothing to read");
+            assert_eq!(read(&mut acceptor, 9), Err(ErrorKind::WouldBlock), "bytes or an end remained to be read");
         }
     }
     acceptor.close(raw_link());
@@ -174,7 +178,11 @@ fn a_tiny_poller_delays_no_event_of_an_earlier_moment() {
     world.advance(Duration::from_nanos(1));
     dialler.write(LinkId::from_u64(0), b"b").unwrap();
     let ready: Vec<Readiness> = events(&mut acceptor);
-    assert!(ready.len() >= 47, "{} events: all remaining events of the earlier moment are due now", ready.len());
+    assert!(
+        ready.len() >= 47,
+        "only {} events were reported, although all of the earlier moment were due",
+        ready.len()
+    );
     assert_eq!(events(&mut acceptor), []);
 }
 

@@ -26,22 +26,30 @@ fn req_e31_a_second_dial_to_an_address_is_refused_at_any_stage_of_the_first() {
     let second = managed.node.handle().connect(theirs, None).unwrap();
     managed.settle();
     assert!(first.wait().unwrap().is_ok());
-    assert_eq!(second.wait().unwrap(), Err(RequestError::AddressTaken), "while the first dial is in progress");
+    assert_eq!(
+        second.wait().unwrap(),
+        Err(RequestError::AddressTaken),
+        "the second dial was not refused while the first one was in progress"
+    );
     assert!(stranger.accept(0));
-    assert_eq!(asked(&mut managed, theirs), Err(RequestError::AddressTaken), "during the handshake");
+    assert_eq!(
+        asked(&mut managed, theirs),
+        Err(RequestError::AddressTaken),
+        "the dial was not refused during the handshake"
+    );
     stranger.send(0, &Claim::default().handshake());
     managed.settle();
     assert_eq!((asked(&mut managed, theirs), managed.ready()), (Err(RequestError::AddressTaken), 1));
     stranger.close(0);
     managed.settle();
-    assert!(stranger.accept(1), "the address is in the book now, so it is dialled again");
+    assert!(stranger.accept(1), "the address was not dialled again, although it is in the book");
     stranger.stop_listening();
     stranger.reset(1);
     managed.run(secs(1));
     assert_eq!(
         (managed.slots_in_use(), asked(&mut managed, theirs)),
         (0, Ok(())),
-        "an address in backoff can be dialled on request"
+        "a slot is in use, or the address in backoff could not be dialled on request"
     );
 }
 
@@ -54,10 +62,10 @@ fn req_e31_an_inbound_peer_is_not_dialled_at_its_listening_address() {
     stranger.send(0, &Claim { port: theirs.port(), ..Claim::default() }.handshake());
     managed.run(secs(3_600));
     assert_eq!((asked(&mut managed, theirs), managed.ready()), (Err(RequestError::AddressTaken), 1));
-    assert_eq!(managed.node.stats().counters.dialled, 0, "the address is not dialled, although it is in the book");
+    assert_eq!(managed.node.stats().counters.dialled, 0, "the connected peer's address was dialled");
     stranger.close(0);
     managed.run(secs(1));
-    assert!(stranger.accept(1), "the address is dialled after its connection has closed");
+    assert!(stranger.accept(1), "the address was not dialled after its connection had closed");
 }
 
 #[test]
@@ -102,15 +110,11 @@ fn threat_p18_two_loops_that_dial_each_other_at_once_keep_exactly_one_link() {
     assert_eq!(
         worlds.each_ref().map(kept),
         [ConnectionType::Outbound, ConnectionType::Inbound],
-        "the loop with the smaller address keeps its dial"
+        "the link dialled by the loop with the smaller address was not kept"
     );
     assert!(worlds[0].ends().len() <= 1, "{:?}", worlds[0].events());
     assert!(worlds[1].ends().len() <= 1, "{:?}", worlds[1].events());
-    assert_eq!(
-        worlds[1].known(worlds[0].address).status,
-        PeerStatus::Unknown,
-        "the address stays in the book and is not inaccessible"
-    );
+    assert_eq!(worlds[1].known(worlds[0].address).status, PeerStatus::Unknown, "the address's status changed");
 }
 
 #[test]
@@ -121,7 +125,7 @@ fn threat_p18_the_closed_duplicate_does_not_prevent_a_dial_after_the_other_link_
     run(&mut worlds, secs(60));
     assert_eq!((worlds[0].ready(), worlds[1].ready()), (1, 1));
     let kept = |managed: &ManagedWorld| managed.node.inspect().links[0].connection_type;
-    assert_eq!(kept(&worlds[1]), ConnectionType::Outbound, "the other loop dials now");
+    assert_eq!(kept(&worlds[1]), ConnectionType::Outbound, "the link was not dialled by the other loop");
 }
 
 #[test]
@@ -135,7 +139,7 @@ fn threat_p18_a_second_link_from_a_peer_that_is_connected_is_closed() {
     stranger.dial_from(1, managed.address, None);
     stranger.send(1, &claim.handshake());
     managed.settle();
-    assert!(stranger.receive(1).1, "the second link is closed");
+    assert!(stranger.receive(1).1, "the second link was not closed");
     stranger.close(1);
     managed.run(secs(5));
     assert_eq!((managed.ready(), managed.ends()), (1, vec![LocalCause::Duplicate.into()]));
@@ -166,7 +170,7 @@ fn threat_p17_a_loop_that_dials_itself_closes_both_ends_and_does_not_dial_the_ad
     alias.dial_from(1, managed.address, None);
     alias.send(1, &version);
     managed.settle();
-    assert!(alias.receive(0).1 && alias.receive(1).1, "both ends are closed");
+    assert!(alias.receive(0).1 && alias.receive(1).1, "an end of the connection to itself stayed open");
     alias.close(0);
     alias.close(1);
     managed.run(secs(5));
@@ -176,7 +180,7 @@ fn threat_p17_a_loop_that_dials_itself_closes_both_ends_and_does_not_dial_the_ad
     assert!(!alias.accept(2));
     assert_eq!(managed.known(theirs).failures, 0);
     managed.run(secs(120));
-    assert!(alias.accept(2), "the address is dialled again after a day");
+    assert!(alias.accept(2), "the address was not dialled again after a day");
 }
 
 #[test]
@@ -199,7 +203,7 @@ fn threat_p17_a_replayed_nonce_closes_only_the_replaying_peer() {
     liar.dial_from(0, managed.address, None);
     liar.send(0, &Claim { nonce, ..Claim::default() }.version());
     managed.settle();
-    assert!(liar.receive(0).1, "the replaying peer is closed");
+    assert!(liar.receive(0).1, "the replaying peer was not closed");
     liar.close(0);
     victim.send(0, &Claim::default().handshake());
     managed.run(secs(5));
