@@ -591,7 +591,7 @@ mod tests {
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
         engine.handshake(id).tcp_connected(&mut NoHandler);
         let armed = engine.state.links.wheel.armed_tick(id.slot() as u32);
-        assert!(armed.is_some(), "the handshake has a deadline");
+        assert!(armed.is_some(), "the handshake has no deadline");
         engine.close_all();
         assert_eq!(engine.state.links.wheel.armed_tick(id.slot() as u32), armed);
         assert_eq!(engine.wait(), Wait::Zero);

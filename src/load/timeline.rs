@@ -71,7 +71,7 @@ struct Row {
     max: Option<Duration>,
 }
 
-const _: () = assert!(size_of::<Row>() == 72, "the documented memory of a timeline assumes 72 bytes per row");
+const _: () = assert!(size_of::<Row>() == 72, "a row does not have its documented size of 72 bytes");
 
 impl Timeline {
     /// Returns a timeline for a run of this length.

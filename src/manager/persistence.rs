@@ -224,13 +224,13 @@ mod tests {
         ban(&mut manager, host(0), BanReason::Misbehavior, Some(Duration::from_secs(60)));
         let first = manager.persistence.next_batch(MOMENT.now).expect("a ban is written at once");
         let for_ever = ban(&mut manager, host(0), BanReason::Manual, None);
-        assert_eq!(durable(&mut manager, &first), [], "the disk does not have the newer ban yet");
+        assert_eq!(durable(&mut manager, &first), [], "a ban was reported before the disk had the newer one");
         let second = manager.persistence.next_batch(MOMENT.now).expect("a ban is written at once");
         let announced = Announced { ban: for_ever, peers_closed: 2 };
         assert_eq!(
             durable(&mut manager, &second),
             [announced],
-            "the ban is reported once, with all closed connections"
+            "the ban was not reported once with all closed connections"
         );
         assert!(manager.persistence.is_durable());
     }
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!((manager.bans.len(), manager.persistence.unannounced.len()), (MAX_BANS, MAX_BANS));
         assert!(
             !manager.persistence.unannounced.contains_key(&Host::of(host(0))),
-            "the ban that would have ended first was displaced"
+            "the ban that would have ended first still waits for its report"
         );
     }
 

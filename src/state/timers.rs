@@ -203,10 +203,13 @@ mod tests {
         stage.set(2, at(15)).unwrap();
         assert_eq!(stage.fire(at(10), 9), []);
         assert!(stage.timers.cancel(key(2)));
-        assert!(!stage.timers.cancel(key(2)), "the timer is no longer set");
-        assert!(!stage.timers.cancel(TimerKey { lane: Lane::ROOT.part(true), key: 1 }), "each lane has its own timers");
+        assert!(!stage.timers.cancel(key(2)), "a cancelled timer was still set");
+        assert!(
+            !stage.timers.cancel(TimerKey { lane: Lane::ROOT.part(true), key: 1 }),
+            "a timer of another lane was cancelled"
+        );
         assert_eq!(stage.fire(at(99), 9), [1]);
-        assert!(!stage.timers.cancel(key(1)), "the timer has fired");
+        assert!(!stage.timers.cancel(key(1)), "a timer that had fired was still set");
     }
 
     #[test]
@@ -223,7 +226,7 @@ mod tests {
         stage.set(3, at(50)).unwrap();
         stage.set(1, at(1)).unwrap();
         assert_eq!(stage.timers.take_expired(), Some(key(4)));
-        assert_eq!(stage.timers.take_expired(), None, "timers set meanwhile fire in the next turn");
+        assert_eq!(stage.timers.take_expired(), None, "a timer set or cancelled meanwhile fired in this turn");
         let mut next = stage.fire(at(10), 9);
         next.sort_unstable();
         assert_eq!((next, stage.fire(at(50), 9)), (vec![1, 5], vec![3]));
@@ -270,7 +273,7 @@ mod tests {
         });
         assert!(
             again.bytes_max < 3_500_000 && again.bytes_current == 0,
-            "reuse allocates more than a rehash of the map: {again:?}"
+            "the reuse allocated more than a rehash of the map, or kept memory: {again:?}"
         );
     }
 

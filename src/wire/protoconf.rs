@@ -45,8 +45,8 @@ impl<'a> ProtoconfRef<'a> {
     /// # Errors
     ///
     /// [`WireError::BadValue`] if there are no fields or the largest payload is below 1 MiB, [`WireError::Truncated`]
-    /// if the payload ends too early, [`WireError::TooLong`] for the policies, [`WireError::OverlongSize`] and
-    /// [`WireError::NonCanonicalSize`] for their length and the field count.
+    /// if the payload ends too early, [`WireError::TooLong`] if the policies are too long,
+    /// [`WireError::OverlongSize`] or [`WireError::NonCanonicalSize`] if their length or the field count is invalid.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::PROTOCONF, payload);
         let number_of_fields = reader.compact_size()?;

@@ -68,7 +68,7 @@ fn the_inner_commands_limit_is_checked_with_the_header() {
             let framed = framer.next(&mut Input::new(bytes), Instant::ZERO, &rules(), &mut memory, admit);
             framed.map(|framed| framed.is_some())
         };
-        assert_eq!(feed(&head[..43]), Ok(false), "43 bytes are not a whole header");
+        assert_eq!(feed(&head[..43]), Ok(false), "43 of the header's 44 bytes were refused or completed a message");
         let error = WireError::OverLimit { command: CommandName::new(name), len_bytes };
         let expected = if is_taken { Ok(false) } else { Err(error) };
         assert_eq!(feed(&head[43..]), expected, "{name} of {len_bytes}");

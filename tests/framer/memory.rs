@@ -1,4 +1,4 @@
-//! Memory that framing allocates: none in the steady state, and never more than the bounds.
+//! Framing allocates no memory in the steady state, and never more than the bounds.
 
 use allocation_counter::measure;
 use peerloop::internals::blocks::ReadBlock;
@@ -169,7 +169,11 @@ fn a_frame_returns_all_its_memory_however_it_ends() {
         while !rest.is_empty() && link.results.error.is_none() {
             rest = &rest[link.arrive(rest, Arrival::Direct(10_000), &mut memory)..];
         }
-        assert_eq!(memory.gathered_bytes() > 0, end == 150_000, "only an unfinished frame uses memory");
+        assert_eq!(
+            memory.gathered_bytes() > 0,
+            end == 150_000,
+            "a finished frame uses memory, or an unfinished one uses none"
+        );
         link.framer.reset(&mut memory);
         assert_eq!(memory.gathered_bytes(), 0);
         assert!(!link.framer.is_within_frame());
@@ -216,7 +220,7 @@ proptest! {
             at[link] += links[link].arrive(&streams[link][at[link]..], arrival, &mut memory);
             prop_assert!(memory.gathered_bytes() <= bound);
         }
-        prop_assert_eq!(memory.gathered_bytes(), 0, "all frames are complete");
+        prop_assert_eq!(memory.gathered_bytes(), 0, "memory is in use although all frames are complete");
         for (link, len) in links.iter().zip(lens) {
             prop_assert_eq!(link.results.outcomes.len(), 2);
             for outcome in &link.results.outcomes {
@@ -239,7 +243,7 @@ fn the_bound_can_be_used_to_its_last_byte() {
     for framer in &mut framers {
         feed(framer, &bytes[..5_024], &mut memory, Delivery::Buffer);
     }
-    assert_eq!(memory.gathered_bytes(), bound, "two frames fit and the third does not");
+    assert_eq!(memory.gathered_bytes(), bound, "the two frames that fit do not fill the bound exactly");
     let rest = &bytes[5_024..];
     let is_delivered = framers.map(|mut framer| {
         let next = framer.next(&mut Input::new(rest), Instant::ZERO, &rules(), &mut memory, |_| {
@@ -278,5 +282,5 @@ fn payloads_of_4_to_64_kib_share_one_buffer_size_but_count_at_their_own_size() {
             drop(frame("tx", &payload(MAX_POOLED_BUFFER_BYTES + 1 + index * 4_000)));
         });
     });
-    assert_eq!(warm.count_total, frames_alone.count_total, "buffers are reused");
+    assert_eq!(warm.count_total, frames_alone.count_total, "the buffers were allocated again");
 }

@@ -61,7 +61,7 @@ fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_so
         inside = waiting.drain(..now_inside).collect();
         ping_all(&mut inside, 1);
     }
-    assert_eq!(node.account().of("handshakes"), VISITORS as u64, "no visitor was lost");
+    assert_eq!(node.account().of("handshakes"), VISITORS as u64, "not every visitor completed one handshake");
 }
 
 /// Returns `count` addresses of this machine without a listener.
@@ -99,5 +99,5 @@ fn fault_e02_a_node_without_descriptors_dials_and_accepts_rarely_and_later_resum
     let account = node.until("the node has accepted all visitors", |account| account.of("accepted") >= VISITORS as u64);
     let before = dials(&account);
     let account = node.until("the node dials again", |account| dials(account) > before + 10 * u64::from(DESERTED));
-    assert_eq!(account.of("refused"), 0, "no visitor was refused");
+    assert_eq!(account.of("refused"), 0, "a visitor was refused");
 }

@@ -63,7 +63,11 @@ fn a_generator_with_another_handler_counts_only_its_own_peers() {
     let report = generator.into_report();
     assert_eq!((report.peers.ready, report.peers.lost, report.work.answered), (10, 0, 1_000));
     assert_eq!(report.verdict, Verdict::Trusted);
-    assert_eq!(companion.pongs.len(), 11, "the companion also sees the generator's ten peers");
+    assert_eq!(
+        companion.pongs.len(),
+        11,
+        "the companion did not see pongs of exactly its own peer and the generator's ten"
+    );
     // The companion pings once a second until the generator stops the loop.
     let own = *companion.pongs.get(companion.own.unwrap()).unwrap();
     assert!((11..=13).contains(&own), "{own}");

@@ -52,7 +52,7 @@ fn a_message_cut_by_the_close_is_not_delivered() {
         until([&mut node], "the connection is closed", |[node]| node.end_of(peer).is_some());
         assert_eq!(node.seen_of(peer)[2..], [Seen::Closed(CloseReason::ClosedByPeer, ConnectionState::Connected)]);
     }
-    assert_eq!(node.reactor.stats().gathered_bytes, 0, "the buffered bytes are freed");
+    assert_eq!(node.reactor.stats().gathered_bytes, 0, "buffered bytes were not freed");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_paused_peer_that_closes_is_read_to_its_end_once_it_is_resumed() {
     for _ in 0..5 {
         node.reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
     }
-    assert_eq!(node.seen_of(peer).len(), 2, "a paused peer is not read");
+    assert_eq!(node.seen_of(peer).len(), 2, "a paused peer was read");
     node.act(move |ctx| ctx.resume(peer));
     until([&mut node], "the connection is closed", |[node]| node.end_of(peer).is_some());
     assert_eq!(node.seen_of(peer)[2], Seen::Message(INV, b"last".as_slice().into()));

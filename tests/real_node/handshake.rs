@@ -44,7 +44,7 @@ fn assert_we_know_the_node(observer: &mut Observer, peer: PeerId, height: i32) {
     assert_eq!(version.relay, Some(true));
     let sender = version.sender.expect("the node's version is complete");
     assert_eq!(sender.address, NetAddress { services: 0x21, ..NetAddress::UNSPECIFIED });
-    assert_eq!(version.receiver, NetAddress::UNSPECIFIED, "a loopback address is not sent");
+    assert_eq!(version.receiver, NetAddress::UNSPECIFIED, "the node sent an address for us, although we use loopback");
     let marks = observer.ask(move |ctx| {
         let handshake = ctx.peer(peer).expect("the peer is connected").connection().handshake();
         [
@@ -76,7 +76,7 @@ fn req_e52_when_we_dial_the_node_each_side_has_the_others_version() {
     assert_eq!(
         observer.version(peer).association_id,
         Some(AssociationId::Empty),
-        "the node returns our association id"
+        "the node did not return our empty association id"
     );
     let seen = node.peer_once(|_| true);
     assert_the_node_knows_us(&seen);
@@ -98,16 +98,20 @@ fn req_e52_when_the_node_dials_us_each_side_has_the_others_version() {
     let association_id = observer.version(peer).association_id;
     assert!(
         matches!(association_id, Some(AssociationId::Uuid(_))),
-        "the node offers further streams: {association_id:?}"
+        "the node did not offer further streams: {association_id:?}"
     );
     let seen = node.peer_once(|peer| peer["bytesrecv_per_msg"]["protoconf"] == json!(51));
     assert_the_node_knows_us(&seen);
     assert_eq!(seen["inbound"], json!(false));
     assert_eq!(seen["addr"], json!(address));
     let came_from = observer.ask(move |ctx| ctx.peer(peer).expect("the peer is connected").address());
-    assert_eq!(seen["addrlocal"], json!(came_from.to_string()), "our version has the address at which we see the node");
+    assert_eq!(
+        seen["addrlocal"],
+        json!(came_from.to_string()),
+        "our version did not contain the address at which we see the node"
+    );
     let streams = seen["streams"].as_array().expect("the streams are listed");
-    assert_eq!(streams.len(), 1, "the node opens no further stream, because we answer with an empty association id");
+    assert_eq!(streams.len(), 1, "the node does not have exactly one stream, although our association id is empty");
     assert_eq!(observer.ask(|ctx| ctx.peers().count()), 1);
 }
 
@@ -148,7 +152,7 @@ fn req_e09_the_magic_is_sent_in_wire_order_and_not_reversed() {
     assert_eq!(
         node.json(&["listbanned"])[0]["address"],
         json!("127.0.0.1/32"),
-        "the node bans a host for a wrong magic"
+        "the node did not ban our host for the wrong magic"
     );
 
     node.cli(&["clearbanned"]);

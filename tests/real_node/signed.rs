@@ -51,7 +51,7 @@ fn the_node_checks_the_signatures_of_a_revokemid() {
 }
 
 #[test]
-fn a_well_formed_authresp_is_refused_because_we_are_not_a_miner_and_one_with_a_short_signature_for_its_size() {
+fn a_well_formed_authresp_is_refused_because_we_are_not_a_miner_and_a_short_signature_is_refused_for_its_size() {
     let Some(mut chain) = Chain::start_with(&[]) else { return };
     let peer = chain.peer;
     let find = |message: &Message| match message {

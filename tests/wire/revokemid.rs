@@ -66,8 +66,16 @@ fn the_two_signatures_must_fill_their_field_exactly() {
     assert_eq!(lengths(&payload(&[4], &[0, 2, 9, 9])), Ok((0, 2)));
     assert_eq!(lengths(&payload(&[0], &[])), truncated);
     assert_eq!(lengths(&payload(&[1], &[0])), truncated);
-    assert_eq!(lengths(&payload(&[4], &[0, 3, 9, 9])), truncated, "the second signature exceeds the field");
-    assert_eq!(lengths(&payload(&[4], &[4, 9, 9, 9, 9, 0])), truncated, "the first signature exceeds the field");
+    assert_eq!(
+        lengths(&payload(&[4], &[0, 3, 9, 9])),
+        truncated,
+        "a second signature that exceeds the field was not reported as truncated"
+    );
+    assert_eq!(
+        lengths(&payload(&[4], &[4, 9, 9, 9, 9, 0])),
+        truncated,
+        "a first signature that exceeds the field was not reported as truncated"
+    );
     assert_eq!(lengths(&payload(&[4], &[0, 1, 9, 9])), Err(WireError::BadValue { command: COMMAND }));
 }
 
@@ -82,7 +90,7 @@ fn a_signature_has_at_most_255_bytes() {
     let too_long = [7; 256];
     let mut cut = Vec::new();
     RevokeMidRef { revocation_signature: &too_long, miner_signature: &too_long, ..message }.encode(&mut cut);
-    assert_eq!(cut, payload_of_longest, "the signatures are shortened when encoded");
+    assert_eq!(cut, payload_of_longest, "the encoded signatures were not truncated to the maximum");
     let decoded = RevokeMidRef::decode(&payload(&hex("fd0102"), &[0; 513])).map(|_| ());
     assert_eq!(decoded, Err(WireError::TooLong { command: COMMAND }));
 }

@@ -1,4 +1,5 @@
-//! Backoff: the pause before a failed address is dialled again, longer each time up to a maximum, with jitter.
+//! Backoff: the pause before a failed address is dialled again. It grows with each failure up to a maximum, and
+//! random jitter is added to each pause.
 
 use crate::config::ManagerConfig;
 use crate::limits::BACKOFF_JITTER_PERCENT;

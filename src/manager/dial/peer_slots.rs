@@ -70,7 +70,7 @@ mod tests {
         assert_eq!((slots.taken(), slots.max()), (3, 1));
         slots.give_back();
         slots.give_back();
-        assert!(!slots.try_take(), "one slot is used, which is the maximum");
+        assert!(!slots.try_take(), "a slot was granted beyond the maximum of one");
         slots.give_back();
         assert!(slots.try_take());
     }

@@ -9,9 +9,9 @@
 //! | P1 garbage, P2 wrong network, P3 wrong checksums, P4 lengths over limits, P32 extended headers | [`framing`] |
 //! | P7 handshakes that stall, P14 and P15 false pongs, P16 versions and veracks out of order | [`handshake`] |
 //! | P22 half-open peers, P23 resets, P30 unprintable names, P36 absurd claims | [`handshake`] |
-//! | P19 sizes, P20 and P21 counts, P33 protoconf | [`claims`] |
-//! | P5 bodies, P6 slow headers, P8 slow readers, P28 pinned buffers, P31 timers | [`resources`] |
-//! | P10 inv, P11 requests, P12 addr, P13 pings, P30 rejects | [`floods`] |
+//! | P19 malformed sizes and fields, P20 and P21 false lengths and counts, P33 unusual protoconfs | [`claims`] |
+//! | P5 slow bodies, P6 slow headers, P8 slow readers, P28 pinned buffers, P31 timer churn | [`resources`] |
+//! | P10 inv floods, P11 request floods, P12 addr floods, P13 ping floods, P30 reject floods | [`floods`] |
 //! | P9 streams into a slow sink | [`Sink`](super::Sink), which is not an attacker |
 //!
 //! These threats have no attack here, because each concerns a part (in parentheses) that a loop without a peer manager

@@ -79,7 +79,10 @@ fn the_json_file_has_its_keys_and_counts_that_add_up() {
     let json = file.json();
     assert_counts_add_up(&json);
     assert_eq!(number(&json, "/schema"), 2);
-    assert_eq!(json["run"]["seed"], "18446744073709551615", "a reader would round a seed that is not a string");
+    assert_eq!(
+        json["run"]["seed"], "18446744073709551615",
+        "the seed is wrong, or is not a string and would be rounded by a reader"
+    );
     assert!(number(&json, "/host/descriptors") > 0);
     assert_eq!(number(&json, "/counts/ready"), 20);
     assert_eq!(number(&json, "/counts/planned"), 200);

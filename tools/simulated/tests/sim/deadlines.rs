@@ -1,4 +1,5 @@
-//! Deadlines in virtual time: never early, exact to the tick, and not extended by traffic without progress.
+//! Deadlines in virtual time. They never expire early, are exact to the tick, and are not extended by traffic without
+//! progress.
 
 use peerloop::PeerId;
 use peerloop::api::Event;
@@ -16,7 +17,7 @@ const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
 /// Runs the stage for `time`. Asserts that no peer is closed before the last nanosecond of this time.
 fn assert_no_peer_is_closed_before(stage: &mut Stage, time: Duration) {
     stage.run_for(time - INSTANT_BEFORE);
-    assert_eq!(stage.node.seen().closed, [], "closed too early");
+    assert_eq!(stage.node.seen().closed, [], "a peer was closed too early");
     stage.run_for(INSTANT_BEFORE);
 }
 
@@ -65,12 +66,12 @@ fn traffic_does_not_extend_the_handshakes_deadline() {
     for second in 0..10 {
         peer.send(&if second % 2 == 0 { ping() } else { frame("nonsense", b"") });
         stage.run_for(secs(1) - INSTANT_BEFORE);
-        assert_eq!(stage.node.seen().closed, [], "closed too early");
+        assert_eq!(stage.node.seen().closed, [], "a peer was closed too early");
         stage.run_for(INSTANT_BEFORE);
     }
     assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Handshake));
     assert_eq!(stage.closed().at, Instant::ZERO.plus(secs(10)));
-    assert_eq!(peer.receive(), [], "nothing is answered before a version");
+    assert_eq!(peer.receive(), [], "the loop answered before a version");
     assert_eq!(stage.node.reactor.stats().counters.before_handshake, 10);
 }
 
@@ -184,7 +185,7 @@ fn a_header_sent_byte_by_byte_has_twenty_seconds_from_its_first_byte() {
     for byte in &ping()[..20] {
         peer.send(&[*byte]);
         stage.run_for(secs(1) - INSTANT_BEFORE);
-        assert_eq!(stage.node.seen().closed, [], "closed too early");
+        assert_eq!(stage.node.seen().closed, [], "a peer was closed too early");
         stage.run_for(INSTANT_BEFORE);
     }
     assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Header));

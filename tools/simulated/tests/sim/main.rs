@@ -1,5 +1,5 @@
-//! The loop in a virtual world: every split point, every deadline to the tick, hostile peers driven by hand, and the
-//! virtual kernel's own behaviour.
+//! Tests of the loop in a virtual world: streams split at every point, deadlines exact to the tick, and hostile peers
+//! that a test drives by hand. Other tests check the virtual kernel itself.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 

@@ -42,7 +42,7 @@ fn fault_e06_a_peer_that_sent_in_time_is_kept_and_a_silent_one_is_closed() {
     while !is_later(reactor.next_deadline(), world.now()) {
         reactor.poll_once(Duration::ZERO).unwrap();
     }
-    assert!(world.now().since(resumed) < secs(1), "the loop does not wait out a grace period that no peer needs");
+    assert!(world.now().since(resumed) < secs(1), "the loop waited out a grace period that no peer needed");
     let journal = journal.borrow();
     assert_eq!((journal.ready.len(), journal.closed.len()), (SPEAKING, SILENT));
     let reason = CloseReason::TimedOut(Deadline::Handshake);
@@ -95,7 +95,7 @@ fn room_that_a_peer_frees_in_time_is_progress_even_if_we_use_it_late() {
     stage.world.advance(secs(2));
     stage.settle();
     assert_eq!(stage.node.seen().closed, []);
-    assert!(!peer.receive().is_empty(), "the rest was sent");
+    assert!(!peer.receive().is_empty(), "the rest was not sent");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_peer_whose_input_is_never_fully_read_gains_only_the_grace_period() {
     let flood = message.repeat(2 * READ_BLOCK_BYTES / message.len() + 1);
     let mut sent = 0;
     for second in 0..30 + UNREAD_INPUT_GRACE.as_secs() {
-        assert_eq!(stage.node.seen().closed, [], "closed after {second} s");
+        assert_eq!(stage.node.seen().closed, [], "the peer was closed after {second} s");
         sent += peer.net.write(raw_link(), &flood[sent % message.len()..]).unwrap_or(0);
         stage.world.advance(secs(1));
         stage.node.reactor.poll_once(Duration::ZERO).unwrap();

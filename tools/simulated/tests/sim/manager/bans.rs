@@ -1,4 +1,4 @@
-//! Bans: earned or requested, enforced at once in both directions, and ended on time.
+//! Bans that a peer earns or an embedder requests. They are enforced at once in both directions, and end on time.
 
 use super::support::{Claim, ManagedWorld, Moment, Stranger, Watcher, known_as, manager};
 use peerloop::address::Host;
@@ -40,7 +40,7 @@ fn a_ban_applies_to_a_trusted_host_once_it_is_no_longer_trusted() {
     let config = managed.node.reactor().config().clone().with_manager(manager());
     drop(managed.node.handle().update_config(config).unwrap());
     managed.settle();
-    assert!(stranger.receive(0).1, "the connection is closed");
+    assert!(stranger.receive(0).1, "the connection was not closed");
     stranger.close(0);
     managed.settle();
     assert_eq!((managed.ready(), managed.ends()), (1, vec![LocalCause::Banned.into()]));
@@ -70,13 +70,13 @@ fn a_close_by_the_handler_bans_nobody_and_decides_when_the_address_is_dialled_ag
             managed.remember(&[theirs], PeerStatus::Valid);
         }
         managed.settle();
-        assert!(stranger.accept(0), "the address is dialled");
+        assert!(stranger.accept(0), "the address was not dialled");
         stranger.send(0, &Claim::default().handshake());
         managed.settle();
         stranger.close(0);
         managed.run(alone);
         assert_eq!((managed.ends(), banned(&managed)), (vec![disconnect.into()], vec![]));
-        assert!(!stranger.accept(1), "{disconnect:?}: the address is not dialled yet");
+        assert!(!stranger.accept(1), "{disconnect:?}: the address was dialled too early");
         managed.run(by.map_or(LONGEST, |by| by - alone));
         assert_eq!(stranger.accept(1), by.is_some(), "{disconnect:?}: the second dial is missing or unexpected");
         assert_eq!((managed.node.stats().banned_hosts, managed.node.violations()), (0, vec![]));
@@ -93,12 +93,12 @@ fn req_e38_an_earned_ban_closes_all_links_of_the_host_and_keeps_it_out() {
     managed.settle();
     assert_eq!(banned(&managed), [(Host::of(THEIRS), BanReason::Misbehavior, 2)]);
     (0..3).for_each(|link| {
-        assert!(stranger.receive(link).1, "link {link} is closed");
+        assert!(stranger.receive(link).1, "link {link} was not closed");
         stranger.close(link);
     });
     managed.run(secs(5));
     assert_eq!(managed.ends()[1..], [CloseReason::Local(LocalCause::Banned); 2]);
-    assert_eq!(managed.ready(), 1, "the neighbouring host stays connected");
+    assert_eq!(managed.ready(), 1, "the neighbouring host is not the only ready peer");
     stranger.dial_from(4, managed.address, Some(THEIRS));
     managed.settle();
     assert_eq!(managed.refusals(), [Refusal::Banned]);
@@ -135,7 +135,7 @@ fn req_e38_a_ban_for_a_wrong_user_agent_begins_before_the_connection_is_closed()
     }
     stranger.send(0, &Claim { user_agent: "/Bitcoin ABC:0.20.0/", ..Claim::default() }.version());
     managed.settle();
-    assert_eq!(managed.summary().bans, 1, "the ban begins while the connection is still being closed");
+    assert_eq!(managed.summary().bans, 1, "the ban did not begin before the connection was closed");
     assert_eq!(managed.ends(), []);
     for link in 2..9 {
         stranger.dial_from(link, managed.address, None);
@@ -162,11 +162,15 @@ fn req_e38_a_dialled_peer_that_earns_a_ban_is_not_dialled_until_the_ban_ends_and
     stranger.close(0);
     managed.remember(&[sibling], PeerStatus::Valid);
     managed.run(secs(3_590));
-    assert_eq!(managed.node.stats().counters.dialled, 1, "no port of the banned host is dialled");
+    assert_eq!(managed.node.stats().counters.dialled, 1, "a port of the banned host was dialled");
     managed.run(secs(11));
     assert_eq!(managed.count("peer_unbanned"), 1);
-    assert_eq!(managed.known(theirs).status, PeerStatus::Unknown, "the address may be dialled again");
-    assert!(stranger.accept(1), "the address is dialled again");
+    assert_eq!(
+        managed.known(theirs).status,
+        PeerStatus::Unknown,
+        "the end of the ban did not reset the address's status"
+    );
+    assert!(stranger.accept(1), "the address was not dialled again");
 }
 
 #[test]
@@ -183,7 +187,7 @@ fn req_e38_a_fixed_peer_is_dialled_again_when_its_ban_ends_or_is_lifted() {
         stranger.send(link, b"GET / HTTP/1.1\r\n");
         managed.run(secs(3_590));
         stranger.close(link);
-        assert_eq!(managed.node.stats().counters.dialled, link + 1, "a banned peer is not dialled");
+        assert_eq!(managed.node.stats().counters.dialled, link + 1, "a banned peer was dialled");
         if is_lifted {
             drop(managed.node.handle().unban(theirs.ip()).unwrap());
         }
@@ -401,7 +405,7 @@ fn points_for_a_handlers_own_reason_count_like_all_others() {
         ctx.penalize(peer, 0, "a trifle");
         ctx.penalize(peer, 60, "spam");
         ctx.penalize_for(peer, Misbehavior::SecondVersion);
-        assert!(ctx.peer(peer).is_some_and(|view| view.is_ready()), "61 points close no peer");
+        assert!(ctx.peer(peer).is_some_and(|view| view.is_ready()), "a peer with 61 points was closed");
         ctx.penalize(peer, u32::MAX, "more spam");
         ctx.penalize(peer, 1, "too late");
     };

@@ -67,10 +67,14 @@ fn req_e24_between_target_and_maximum_a_loop_only_accepts() {
     assert_eq!((managed.ready(), managed.slots_in_use(), managed.node.stats().counters.dialled), (3, 3, 2));
     stranger.close(0);
     managed.run(secs(30));
-    assert_eq!((managed.slots_in_use(), managed.node.stats().counters.dialled), (2, 2), "two peers meet the target");
+    assert_eq!(
+        (managed.slots_in_use(), managed.node.stats().counters.dialled),
+        (2, 2),
+        "a peer was dialled or lost although two peers meet the target"
+    );
     stranger.close(1);
     managed.run(secs(30));
-    assert!(managed.node.stats().counters.dialled > 2, "one peer is below the target");
+    assert!(managed.node.stats().counters.dialled > 2, "no peer was dialled although one peer is below the target");
 }
 
 #[test]
@@ -84,7 +88,7 @@ fn req_e24_a_peer_above_the_maximum_is_rejected_and_never_counted() {
     let (received, has_ended) = stranger.receive(2);
     assert_eq!((commands(&received), has_ended), (["version", "verack", "reject"].map(str::to_owned).to_vec(), true));
     let reject = &frames(&received)[2].1;
-    assert_eq!((&reject[..8], reject[8]), (&b"\x07version"[..], 0x44), "the code of a server that is full");
+    assert_eq!((&reject[..8], reject[8]), (&b"\x07version"[..], 0x44), "the `reject` is not that of a full server");
     assert_eq!((managed.ready(), managed.slots_in_use()), (2, 2));
     stranger.close(2);
     managed.run(secs(5));
@@ -96,7 +100,11 @@ fn req_e24_a_peer_above_the_maximum_is_rejected_and_never_counted() {
     stranger.close(0);
     managed.settle();
     managed.welcome(&mut stranger, 3, None);
-    assert_eq!((managed.ready(), managed.count("handshake_complete")), (2, 1), "there is room again");
+    assert_eq!(
+        (managed.ready(), managed.count("handshake_complete")),
+        (2, 1),
+        "a peer was not accepted although there is room again"
+    );
     managed.stop();
 }
 
@@ -112,7 +120,7 @@ fn req_e24_the_number_of_connections_over_capacity_is_limited() {
     assert_eq!(managed.node.inspect().summary.over_capacity, MAX_OVER_CAPACITY);
     assert_eq!(managed.slots_in_use(), 1);
     managed.run(secs(11));
-    assert_eq!(managed.node.stats().links, 1, "the silent connections are closed in time");
+    assert_eq!(managed.node.stats().links, 1, "the silent connections were not closed in time");
     managed.stop();
 }
 
@@ -143,7 +151,7 @@ fn req_e25_valid_addresses_are_dialled_first_and_banned_ones_never() {
     order[..3].sort_unstable();
     order[3..].sort_unstable();
     assert_eq!(order, addresses[..6]);
-    assert_eq!(managed.slots_in_use(), 6, "no other peer is dialled, even below the target");
+    assert_eq!(managed.slots_in_use(), 6, "the six dialled peers do not use exactly six slots");
 }
 
 #[test]
@@ -207,7 +215,7 @@ fn req_e28_a_lower_target_and_maximum_close_no_peer_and_reject_newcomers() {
     assert_eq!(
         (managed.ready(), managed.count("rejected_over_capacity")),
         (8, 2),
-        "eight peers exceed the maximum of five"
+        "a newcomer was accepted although eight peers exceed the maximum of five"
     );
     managed.stop();
 }
@@ -225,10 +233,18 @@ fn req_e33_a_peer_that_names_its_listener_is_remembered_and_is_accepted_even_if_
     assert_eq!(managed.known(theirs).user_agent.as_str(), "/Bitcoin SV:1.2.2/");
     stranger.close(0);
     managed.run(secs(3_600));
-    assert_eq!(managed.known(theirs).status, PeerStatus::Inaccessible, "nothing listens there");
+    assert_eq!(
+        managed.known(theirs).status,
+        PeerStatus::Inaccessible,
+        "the address was not marked inaccessible although nothing listens there"
+    );
     stranger.dial_from(1, managed.address, None);
     stranger.send(1, &claim.handshake());
     managed.settle();
     assert_eq!(managed.ready(), 1);
-    assert_eq!(managed.known(theirs).status, PeerStatus::Unknown, "the address may be reachable now");
+    assert_eq!(
+        managed.known(theirs).status,
+        PeerStatus::Unknown,
+        "the new connection did not reset the address's status"
+    );
 }

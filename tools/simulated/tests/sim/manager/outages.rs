@@ -68,7 +68,7 @@ fn req_e20_a_stalled_handshake_has_the_same_backoff_as_a_refused_dial() {
     assert_eq!(failures, 1);
     assert!((secs(5)..=secs(5) * 5 / 4).contains(&moment.since(at)), "{moment:?}");
     managed.run(secs(7));
-    assert!(stranger.accept(1), "the address is dialled again");
+    assert!(stranger.accept(1), "the address was not dialled again");
     stranger.send(1, &Claim::default().handshake());
     managed.settle();
     assert_eq!((managed.ready(), managed.known(stranger.address()).status), (1, PeerStatus::Valid));

@@ -1,4 +1,4 @@
-//! The next dial of an address after its connection has failed or closed: at once, later, or never.
+//! An address whose connection has failed or closed is dialled again at once, later, or never.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::api::NextDial;
@@ -27,7 +27,7 @@ fn managed_and_stranger(config: ManagerConfig) -> (ManagedWorld, Stranger) {
 /// Lets the managed loop dial the stranger. The stranger accepts the connection as `link` and completes the handshake.
 fn meet(managed: &mut ManagedWorld, stranger: &mut Stranger, link: u64) {
     managed.settle();
-    assert!(stranger.accept(link), "the address is dialled");
+    assert!(stranger.accept(link), "the address was not dialled");
     stranger.send(link, &Claim::default().handshake());
     managed.settle();
     assert_eq!(managed.ready(), 1);
@@ -49,7 +49,7 @@ fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_aft
         stranger.reset(link);
     }
     managed.settle();
-    assert!(!stranger.accept(4), "three restarts are the maximum");
+    assert!(!stranger.accept(4), "a fourth restart was made");
     let restarts: Vec<u32> = managed
         .events()
         .into_iter()
@@ -61,7 +61,7 @@ fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_aft
     assert_eq!(restarts, [1, 2, 3]);
     let mut ids = peers(&managed);
     ids.dedup();
-    assert_eq!(ids.len(), 4, "each restart has a new peer id");
+    assert_eq!(ids.len(), 4, "a restart did not have a new peer id");
     managed.run(secs(5) - NANO);
     assert!(!stranger.accept(4));
     managed.run(secs(5) / 4 + NANO);
@@ -69,10 +69,10 @@ fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_aft
     assert_eq!(managed.known(stranger.address()).failures, 1);
     stranger.send(4, &Claim::default().handshake());
     managed.run(secs(3_600));
-    assert_eq!(managed.known(stranger.address()).failures, 0, "a success resets the count");
+    assert_eq!(managed.known(stranger.address()).failures, 0, "a success did not reset the count");
     stranger.reset(4);
     managed.settle();
-    assert!(stranger.accept(5), "a new restart window has begun");
+    assert!(stranger.accept(5), "the address was not dialled although a new restart window had begun");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn req_e19_a_restart_is_reported_and_is_not_a_failure() {
     meet(&mut managed, &mut stranger, 1);
     assert_eq!(managed.ends(), [CloseReason::ClosedByPeer]);
     assert_eq!(managed.count("connection_restarting"), 1);
-    assert_eq!(managed.known(stranger.address()).failures, 0, "a restart is not a failure");
+    assert_eq!(managed.known(stranger.address()).failures, 0, "a restart counted as a failure");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn req_e20_failed_dials_back_off_up_to_a_maximum_and_then_make_the_address_inacc
     for (pair, least) in failures.windows(2).zip([5, 10, 20, 40, 80, 160, 320, 600, 600]) {
         let (pause, least) = (pair[1].0.since(pair[0].0), secs(least));
         assert!((least..=least * 5 / 4).contains(&pause), "the pause is {pause:?}, not {least:?} plus up to 25 %");
-        assert_eq!(pair[0].2, NextDial::At(pair[1].0), "the address is dialled at the reported moment");
+        assert_eq!(pair[0].2, NextDial::At(pair[1].0), "the address was not dialled at the reported moment");
     }
     assert_eq!(failures[9].2, NextDial::Inaccessible);
     let known = managed.known(NOBODY);
@@ -139,7 +139,7 @@ fn req_e19_a_peer_banned_for_its_blockchain_is_not_retried_during_the_ban() {
     assert_eq!(managed.ends(), [CloseReason::Incompatible(Incompatibility::Blockchain)]);
     assert_eq!(managed.failures()[0].2, NextDial::Never);
     managed.run(secs(23 * 3_600));
-    assert!(!stranger.accept(1), "the address is not dialled while the ban lasts");
+    assert!(!stranger.accept(1), "the address was dialled while the ban lasted");
 }
 
 #[test]
@@ -150,9 +150,9 @@ fn req_e19_a_peer_closed_by_the_embedder_is_not_restarted() {
     managed.settle();
     stranger.close(0);
     managed.run(secs(599));
-    assert!(!stranger.accept(1), "the address is not dialled before the maximum backoff has passed");
+    assert!(!stranger.accept(1), "the address was dialled before the maximum backoff had passed");
     assert_eq!((managed.ends(), managed.count("connection_restarting")), (vec![Disconnect::Done.into()], 0));
-    assert_eq!(managed.known(stranger.address()).failures, 0, "this close is not a failure");
+    assert_eq!(managed.known(stranger.address()).failures, 0, "this close counted as a failure");
 }
 
 #[test]

@@ -31,7 +31,11 @@ fn a_receiver_that_pauses_slows_its_sender_and_loses_nothing() {
         let before = fed(&mut room);
         let received = room.streamer(1).received.len();
         room.run_for(SEND_STALL_TIMEOUT - secs(1));
-        assert_eq!((fed(&mut room), room.streamer(1).received.len()), (before, received), "no byte moves");
+        assert_eq!(
+            (fed(&mut room), room.streamer(1).received.len()),
+            (before, received),
+            "bytes moved during the pause"
+        );
         room.streamer(1).pauses = true;
         room.act(1, move |ctx| ctx.resume(sender_id));
     }
@@ -65,7 +69,7 @@ fn two_loops_with_long_queues_for_each_other_keep_reading() {
     for node in [0, 1] {
         let is_whole = |seen: &Seen| matches!(seen, Seen::Message(_, received) if *received == payload);
         assert_eq!(room.seen(node).iter().filter(|seen| is_whole(seen)).count(), MESSAGES);
-        assert_eq!(room.seen(node).len(), MESSAGES, "nothing else happened");
+        assert_eq!(room.seen(node).len(), MESSAGES, "something other than the messages was reported");
     }
 }
 
@@ -120,7 +124,7 @@ fn a_body_has_its_whole_minute_after_a_pause() {
     assert_eq!(
         ping_nonces(&raw.receive()).len(),
         1,
-        "only one ping was sent, because its pong cannot overtake the block"
+        "no ping was sent, or a second one although a pong cannot overtake the block"
     );
     room.run_for(BODY_WINDOW - Duration::from_nanos(1));
     assert_eq!(room.seen(0), []);
