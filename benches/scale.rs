@@ -1,7 +1,7 @@
 //! The cost of a million peers in one loop, compared with a thousand: events, allocations and memory.
 //!
 //! `cargo bench --bench scale [PEERS ..]` runs one loop for each given number of simulated peers, which must be even;
-//! the default is 1,000 and 1,000,000. The peers connect, complete the handshake and are pinged twice. Then 1% of them
+//! the default is 1,000 and 1,000,000. The peers connect, complete the handshake and are pinged twice. Then 1 % of them
 //! are replaced in each of three seconds, and the loop stops. Events, allocations and bytes are counted for the loop
 //! alone, and the counts are the same in every run. The printed duration covers the whole simulation, including the
 //! peers and the virtual kernel, so it says little about the loop. `src/manual/testing.md` describes how to count

@@ -427,7 +427,7 @@ mod tests {
         assert_eq!(
             of_emoji,
             format!("\"x{}\"", r"\u{1f980}".repeat((MAX_LOG_TEXT_CHARS - 1) / 9)),
-            "the text is cut between characters"
+            "the text was not cut after the last character that fits"
         );
         let name = Arc::from("seed\r\nevent=peer_banned");
         let event = ControlEvent::SeedResolved { name, found: 0, new: 0 };
@@ -443,13 +443,13 @@ mod tests {
         }
         now = now.plus(LOG_REFILL / 2);
         assert_eq!([admit(&mut book, "a", now), admit(&mut book, "a", now)], [None, None]);
-        assert_eq!(admit(&mut book, "b", now), Some(0), "each kind has its own bucket");
+        assert_eq!(admit(&mut book, "b", now), Some(0), "the bucket of one kind limited another kind");
         now = now.plus(LOG_REFILL / 2);
         assert_eq!([admit(&mut book, "a", now), admit(&mut book, "a", now)], [Some(2), None]);
         now = Instant::MAX;
         assert_eq!(admit(&mut book, "a", now), Some(1));
         let burst = (1..LOG_BURST_LINES).filter(|_| admit(&mut book, "a", now).is_some()).count();
         assert_eq!(burst as u32, LOG_BURST_LINES - 1);
-        assert_eq!(admit(&mut book, "a", now), None, "a long pause refills at most one burst");
+        assert_eq!(admit(&mut book, "a", now), None, "a long pause refilled more than one burst");
     }
 }

@@ -32,34 +32,37 @@ pub use wire::{
 pub(crate) use {link::*, manager::*, store::*, telemetry::*, turn::*, wire::*};
 
 const _: () = {
-    assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit in the read block");
+    assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "the read block is not larger than a header");
     assert!(
         MAX_HANDSHAKE_PAYLOAD_BYTES as usize + HEADER_LEN_BYTES <= READ_BLOCK_BYTES,
-        "a handshake message must fit in the read block"
+        "a handshake message does not fit in the read block"
     );
     assert!(
         TCP_USER_TIMEOUT.as_secs() > PING_INTERVAL.as_secs() + PONG_TIMEOUT.as_secs()
             && TCP_USER_TIMEOUT.as_secs() > SEND_STALL_TIMEOUT.as_secs(),
-        "the kernel must not give up on a peer before the loop does"
+        "the kernel may give up on a peer before the loop does"
     );
     assert!(
         MIN_SEND_STALL_BYTES < UNREAD_REPLIES_PAUSE_BYTES,
-        "a peer whose input is paused must have more unread bytes than the stall check requires it to read"
+        "a peer's input may be paused although its unread bytes do not exceed those that the stall check requires"
     );
-    assert!(BODY_REFILL_BYTES < MAX_BODY_WAITING_BYTES, "a handler that is asked to feed more must have room");
-    assert!(WHEEL_SLOTS.is_power_of_two(), "the number of slots must be a power of two, because the wheel masks ticks");
-    assert!(MAX_BUFFERED_MESSAGE_BYTES <= MAX_BUFFERED_TOTAL_BYTES, "one message must fit in the total buffer limit");
-    assert!(MAX_DNS_SEEDS <= MAX_RESOLVES, "all seeds must be queryable at once");
-    assert!(MAX_FIXED_NAMES <= MAX_RESOLVES, "all names of fixed peers must be resolvable at once");
-    assert!(MAX_EVICTION_CANDIDATES <= MAX_EVICTION_ROWS, "each candidate needs a row of its own");
+    assert!(BODY_REFILL_BYTES < MAX_BODY_WAITING_BYTES, "a handler that is asked to feed more may have no room");
+    assert!(WHEEL_SLOTS.is_power_of_two(), "the number of slots is not a power of two, although the wheel masks ticks");
+    assert!(
+        MAX_BUFFERED_MESSAGE_BYTES <= MAX_BUFFERED_TOTAL_BYTES,
+        "the buffer limit of one message exceeds the total"
+    );
+    assert!(MAX_DNS_SEEDS <= MAX_RESOLVES, "the seeds cannot all be queried at once");
+    assert!(MAX_FIXED_NAMES <= MAX_RESOLVES, "the names of fixed peers cannot all be resolved at once");
+    assert!(MAX_EVICTION_CANDIDATES <= MAX_EVICTION_ROWS, "the candidates may outnumber the rows");
     assert!(
         (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize * 64 <= MAX_BOOK_PEERS,
-        "one source must fill at most a 64th of the book"
+        "one source may fill more than a 64th of the book"
     );
+    assert!((GOSSIP_BUCKETS * GOSSIP_BUCKET_SLOTS) as usize <= MAX_BOOK_PEERS, "gossip alone may overfill the book");
+    assert!(TARGET_PEERS <= MAX_PEERS, "the default target exceeds the maximum");
     assert!(
-        (GOSSIP_BUCKETS * GOSSIP_BUCKET_SLOTS) as usize <= MAX_BOOK_PEERS,
-        "gossip alone must not overfill the book"
+        MAX_BUFFERED_MESSAGE_BYTES >= MAX_PAYLOAD_BYTES,
+        "an ordinary message may be too long to be buffered by default"
     );
-    assert!(TARGET_PEERS <= MAX_PEERS, "the default target must be reachable");
-    assert!(MAX_BUFFERED_MESSAGE_BYTES >= MAX_PAYLOAD_BYTES, "an ordinary message must be bufferable by default");
 };

@@ -13,7 +13,7 @@ fn connections_are_opened_at_the_requested_rate() {
         assert_eq!((progress.phase, progress.peers.ready), (Phase::Ramp, opened));
     }
     stage.run_for(Duration::from_millis(50));
-    assert_eq!(stage.progress().phase, Phase::Warmup, "the warm-up begins as soon as the last peer is ready");
+    assert_eq!(stage.progress().phase, Phase::Warmup, "the warm-up has not begun although the last peer is ready");
     let report = stage.finish();
     assert_eq!(
         (report.ramp.planned_time, report.ramp.dial_time),
@@ -45,7 +45,7 @@ fn late_dials_are_measured_from_their_planned_moments_and_make_the_report_untrus
 fn pings_are_evenly_spaced_and_each_is_answered() {
     let mut stage = Stage::with(|plan| plan.warmup = Duration::ZERO);
     stage.run_for(Duration::from_millis(450));
-    assert_eq!(stage.progress().planned, 1, "the first ping is due at once");
+    assert_eq!(stage.progress().planned, 1, "the number of pings due at once is not one");
     for planned in 2..=101_u64 {
         stage.run_for(Duration::from_nanos(1_000_000_000 / RATE));
         let progress = stage.progress();

@@ -87,7 +87,7 @@ fn req_e46_handshakes_and_failed_dials_are_logged_and_the_lines_of_many_failures
         assert!(line.contains("state=connecting error=\"connecting failed: "), "{line}");
         assert!(
             line.contains(" next_dial=never network=regtest"),
-            "without a manager, the line announces another dial: {line}"
+            "the line does not exclude another dial although there is no manager: {line}"
         );
     }
     assert!(lines_of("connection_established").iter().all(|(level, _)| *level == Level::Debug));
@@ -97,11 +97,11 @@ fn req_e46_handshakes_and_failed_dials_are_logged_and_the_lines_of_many_failures
     let suppressed = |(_, line): &(Level, String)| line.split_once(" suppressed=")?.1.parse::<usize>().ok();
     let (level, last) = all.last().expect("lines were logged");
     assert!(*level == Level::Warn && last.starts_with("event=connection_failed network=regtest suppressed="), "{last}");
-    assert_eq!(all.len(), failed.len() + 1, "the suppressed lines are counted at the end");
+    assert_eq!(all.len(), failed.len() + 1, "the suppressed lines were not counted in one line at the end");
     assert_eq!(
         failed.len() + all.iter().filter_map(suppressed).sum::<usize>(),
         FAILURES,
-        "each failure is logged or counted"
+        "the logged and the suppressed lines do not add up to the failures"
     );
     assert!(
         LINES.lock().expect("no test panics while it holds the lock").iter().all(|(_, target, _)| target == "peerloop")

@@ -160,5 +160,5 @@ fn each_difference_has_a_payload_that_shows_it() {
         *shown.entry(difference).or_default() += 1;
     }
     println!("differences shown: {shown:?}");
-    assert_eq!(shown.len(), Difference::Size as usize + 1, "every difference has a payload");
+    assert_eq!(shown.len(), Difference::Size as usize + 1, "a difference has no payload");
 }

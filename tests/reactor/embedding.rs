@@ -117,5 +117,8 @@ fn events_beyond_the_limit_of_one_turn_are_not_lost() {
     while outer.is_due(&node) {
         node.turn();
     }
-    assert!(!Outer::around(&node).is_due(&node), "events are lost: no further edge will report them");
+    assert!(
+        !Outer::around(&node).is_due(&node),
+        "an event was lost: the descriptor is readable, but no further edge will report it"
+    );
 }

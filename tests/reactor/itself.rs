@@ -41,7 +41,7 @@ impl Layer for SamePort {
         assert_eq!(
             socket.local_addr()?.as_socket(),
             socket.peer_addr()?.as_socket(),
-            "the socket is connected to itself"
+            "the socket is not connected to itself"
         );
         socket.set_nonblocking(true)?;
         self.0.attach(link, mio::net::TcpStream::from_std(socket.into()))
@@ -81,7 +81,7 @@ fn a_dial_fails_if_the_kernel_connects_the_socket_to_itself() {
         let peer =
             dial.try_take().expect("the loop runs").expect("the request has completed").expect("the table has room");
         let end = Seen::Closed(TO_ITSELF, ConnectionState::Connecting);
-        assert_eq!(reactor.handler().seen, [(peer, end)], "the connection was never open");
+        assert_eq!(reactor.handler().seen, [(peer, end)], "the events are not a single close");
         let stats = reactor.stats();
         assert_eq!((stats.links, stats.connect.count, stats.counters.handshakes), (0, 0, 0));
     }

@@ -54,7 +54,7 @@ fn a_bare_socket_reads_a_block_that_was_fed_in_parts_and_then_the_later_messages
         assert_eq!(
             frames[1],
             (CommandName::PONG, 7_u64.to_le_bytes().to_vec()),
-            "the pong overtakes the message that was sent earlier"
+            "the pong did not overtake the message that was sent earlier"
         );
         assert_eq!(frames[2], (INV, vec![1; 36]));
         socket.write(&frame(&MessageRef::Pong { nonce }));
@@ -62,7 +62,7 @@ fn a_bare_socket_reads_a_block_that_was_fed_in_parts_and_then_the_later_messages
     });
     let began = std::time::Instant::now();
     while fed < payload.len() {
-        assert!(began.elapsed() < PATIENCE, "the block is not read in time");
+        assert!(began.elapsed() < PATIENCE, "the block was not read in time");
         fed = feed(&mut node, peer, &payload, fed);
     }
     let is_pong =
@@ -80,7 +80,7 @@ fn the_other_node_reads_an_extended_header_and_reports_the_cut() {
     one.act(move |ctx| {
         ctx.begin_body(there, &header).expect("the peer is ready");
         ctx.feed_body(there, &mut sent).expect("the body is being fed");
-        assert!(sent.is_empty(), "there is room");
+        assert!(sent.is_empty(), "there was no room for the whole part");
     });
     until([&mut one, &mut two], "the part has arrived", |[_, two]| two.reactor.handler().streamed.len() == part.len());
     assert!(two.reactor.handler().streamed == part);
@@ -102,7 +102,7 @@ fn a_graceful_close_follows_the_fed_parts() {
     let mut part = payload.slice(..150_000);
     node.act(move |ctx| {
         ctx.feed_body(peer, &mut part).expect("the body is being fed");
-        assert!(part.is_empty(), "there is room");
+        assert!(part.is_empty(), "there was no room for the whole part");
         ctx.ping(peer, ctx.now()).expect("the peer is ready");
         ctx.close(peer, Disconnect::Done);
     });
@@ -133,7 +133,7 @@ fn a_paused_receiver_gets_the_whole_message_after_it_resumes() {
     two.act(move |ctx| ctx.resume(here));
     let began = std::time::Instant::now();
     while fed < payload.len() {
-        assert!(began.elapsed() < PATIENCE, "the message is not read in time");
+        assert!(began.elapsed() < PATIENCE, "the message was not read in time");
         fed = feed(&mut one, there, &payload, fed);
         two.turn();
     }

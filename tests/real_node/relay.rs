@@ -19,7 +19,7 @@ fn large_payments(node: &Node) -> Vec<Vec<u8>> {
     let address = node.cli(&["getnewaddress"]);
     let unspent = node.json(&["listunspent"]);
     let unspent = unspent.as_array().expect("the reply is a list");
-    assert_eq!(unspent.len(), COUNT, "one coinbase for each transaction");
+    assert_eq!(unspent.len(), COUNT, "the number of coinbases differs from the number of transactions");
     unspent.iter().map(|output| large_payment(node, &address, output)).collect()
 }
 
@@ -60,5 +60,9 @@ fn a_node_receives_all_sixty_large_transactions_that_it_requests_in_one_message(
     }
     assert_eq!(size, json!(COUNT));
     let peer = node.peer_once(|_| true);
-    assert_eq!(peer["bytessent_per_msg"]["getdata"], json!(REQUEST_BYTES), "one message requested all of them");
+    assert_eq!(
+        peer["bytessent_per_msg"]["getdata"],
+        json!(REQUEST_BYTES),
+        "the transactions were not requested in one message"
+    );
 }

@@ -96,7 +96,7 @@ impl Session {
 
     fn assert_best(&self, header: &BlockHeader) {
         let hash = header.hash();
-        assert!((0..MAX_POLLS).any(|_| self.chain.best_block() == hash), "{hash} does not become the best block");
+        assert!((0..MAX_POLLS).any(|_| self.chain.best_block() == hash), "{hash} did not become the best block");
     }
 
     fn mempool(&self) -> Value {
@@ -186,7 +186,7 @@ fn every_message_is_accepted_and_none_is_punished() {
     let all: BTreeSet<String> = CommandName::ALL.iter().map(CommandName::to_string).collect();
     let unsaid: BTreeSet<String> = all.difference(&said).cloned().collect();
     let elsewhere = BY_THE_ENGINE.iter().chain(&ELSEWHERE).chain(&[CommandName::EXTMSG]);
-    assert_eq!(unsaid, elsewhere.map(CommandName::to_string).collect(), "every other command was sent");
+    assert_eq!(unsaid, elsewhere.map(CommandName::to_string).collect(), "the unsent commands are not the listed ones");
 }
 
 /// Sends a transaction that the node keeps, and three blocks, each in a different way. The node must accept each
@@ -196,7 +196,7 @@ fn say_transactions_and_blocks(session: &mut Session) {
     session.say(Message::Tx(waiting.clone()));
     let kept = json!([waiting.as_ref().txid().to_string()]);
     // The node may answer a later message before it has checked the transaction.
-    assert!((0..MAX_POLLS).any(|_| session.mempool() == kept), "the node does not keep {kept}");
+    assert!((0..MAX_POLLS).any(|_| session.mempool() == kept), "the node did not keep {kept}");
 
     let whole = [session.coinbase(2)];
     let header = session.mined_header(&whole);
@@ -208,7 +208,7 @@ fn say_transactions_and_blocks(session: &mut Session) {
     let compact = CompactBlock::from_transactions(header, 0x5eed, known.iter().map(Tx::as_ref), |index| index == 0);
     session.say(Message::CmpctBlock(compact));
     session.assert_best(&header);
-    assert_eq!(session.mempool(), json!([]), "the node finds a waiting transaction by its short id");
+    assert_eq!(session.mempool(), json!([]), "a transaction of an accepted block is still in the mempool");
 
     let unknown = [session.coinbase(4), session.chain.unsent_tx(0, "0.001"), session.chain.unsent_tx(1, "0.001")];
     let header = session.mined_header(&unknown);

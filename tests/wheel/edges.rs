@@ -7,7 +7,7 @@ const ALL: usize = usize::MAX;
 
 fn expired(wheel: &mut Wheel, now_tick: u64) -> Vec<u32> {
     let mut due = Vec::new();
-    assert!(!wheel.expire(now_tick, ALL, &mut due), "no key remains due without a limit");
+    assert!(!wheel.expire(now_tick, ALL, &mut due), "a key remained due although there was no limit");
     due
 }
 
@@ -57,9 +57,9 @@ fn a_key_armed_for_a_past_tick_is_due_at_once() {
     wheel.arm(0, 1_000);
     wheel.arm(1, 3);
     assert_eq!(wheel.next_tick(), Some(1_000));
-    assert_eq!(expired(&mut wheel, 1_000), [0, 1], "in the order of arming");
+    assert_eq!(expired(&mut wheel, 1_000), [0, 1], "the keys did not fire in the order of arming");
     wheel.arm(2, 0);
-    assert_eq!(expired(&mut wheel, 1_000), [2], "even if its tick has already expired");
+    assert_eq!(expired(&mut wheel, 1_000), [2], "the key did not fire, although its tick had already expired");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn after_a_very_long_sleep_keys_expire_in_the_order_of_their_slots() {
     wheel.arm(0, u64::MAX);
     wheel.arm(1, (1 << 40) + 3);
     wheel.arm(2, 5);
-    assert_eq!(expired(&mut wheel, 1 << 60), [1, 2], "in the order of their slots, not of their ticks");
+    assert_eq!(expired(&mut wheel, 1 << 60), [1, 2], "the keys did not fire in the order of their slots");
     assert_eq!(wheel.armed_tick(0), Some(u64::MAX));
     wheel.arm(3, (1 << 60) + 1);
     assert_eq!(expired(&mut wheel, (1 << 60) + 1), [3]);
@@ -110,7 +110,7 @@ fn keys_beyond_the_limit_stay_due() {
         wheel.arm(key, u64::from(key / 4) + 1);
     }
     let mut due = Vec::new();
-    assert!(wheel.expire(50, 0, &mut due), "a limit of 0 still reports that keys are due");
+    assert!(wheel.expire(50, 0, &mut due), "no key was reported as due with a limit of 0");
     assert!(wheel.expire(50, 6, &mut due));
     assert_eq!(due, [0, 1, 2, 3, 4, 5]);
     assert_eq!((wheel.len(), wheel.next_tick()), (4, Some(2)));
@@ -118,7 +118,7 @@ fn keys_beyond_the_limit_stay_due() {
     assert!(wheel.disarm(6));
     wheel.arm(10, 2);
     wheel.arm(11, 1);
-    assert!(!wheel.expire(50, 5, &mut due), "no key remains due if the limit is exactly enough");
+    assert!(!wheel.expire(50, 5, &mut due), "a key remained due although the limit was exactly enough");
     assert_eq!(due[6..], [11, 7, 10, 8, 9]);
 }
 

@@ -119,7 +119,11 @@ fn the_boundary_of_an_incomplete_frame_is_the_end_of_the_bytes() {
     let mut bytes = [message(1, 10), message(2, usize::from(u16::MAX))].concat();
     bytes.truncate(34 + 24 + 5);
     assert_eq!([0, 1, 34, 35, 60].map(|position| frame_boundary(&bytes, position)), [0, 34, 34, 63, 63]);
-    assert_eq!(frame_boundary(&bytes[..40], 36), 40, "the header is incomplete");
+    assert_eq!(
+        frame_boundary(&bytes[..40], 36),
+        40,
+        "the boundary of an incomplete header is not the end of the bytes"
+    );
 }
 
 #[derive(Clone, Debug)]

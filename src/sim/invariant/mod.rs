@@ -16,7 +16,7 @@
 //! | 4 | No call uses an id whose link was removed | call |
 //! | 5 | A slot freed in a turn is not reused in that turn | call |
 //! | 6 | A slot's generation only increases | call |
-//! | 7 | A link with unread data is on the read list, held, or announced by a waiting event | sweep |
+//! | 7 | A link with unread data is paused, on the read list, or announced by a waiting event | sweep |
 //! | 8 | A link with sendable data is on the write list, or announced by a waiting event | sweep |
 //! | 9 | A link is on a list at most once, and the loop sleeps if and only if it has no work | turn, sweep |
 //! | 10 | Unless accepting is paused, the loop knows of waiting connections or an event announces them | sweep |
@@ -36,24 +36,24 @@
 //! | 24 | Accepted links, slots, hosts and ranges are counted correctly and within their maxima | turn, sweep |
 //! | 25 | No peer has a banned address, and the number of bans is bounded | turn, sweep |
 //! | 26 | An address is dialled only after its pause, and its restarts are bounded | call |
-//! | 27 | No address has two outbound links, own addresses have none, and each link claims its address | call, sweep |
+//! | 27 | Outbound links have distinct addresses, never the loop's own; each link reserves its address | call, sweep |
 //! | 28 | Only an unprotected inbound peer is evicted | call |
-//! | 29 | A peer opens and becomes ready at most once each, and closes once, last and for one reason | call, turn |
-//! | 30 | An announced ban is on the disk, and so is everything else once no write waits | turn, sweep |
+//! | 29 | A peer opens and becomes ready at most once; its last event is its only close, with one reason | call, turn |
+//! | 30 | An announced ban is on the disk, and so is the whole book once no write waits | turn, sweep |
 //! | 31 | The address book is bounded, and no source fills more than its share | turn, sweep |
 //! | 32 | The number of log lines is bounded | elsewhere: needs a logger |
-//! | 33 | Requests in flight are bounded and have deadlines | not built: the relay |
+//! | 33 | A relay's requests in flight are bounded and have deadlines | not built: the library's relay |
 //! | 34 | A hostile peer changes nothing for others | elsewhere: compares two runs |
 //! | 35 | A small message costs no allocation | elsewhere: needs the allocator |
 //! | 36 | A stopped loop has released everything | end |
 //! | 37 | The same seed gives the same calls | elsewhere: compares two runs |
-//! | 38 | A peer is closed only for its acts or a failure, and honest ones see no fault | elsewhere: judges peers |
+//! | 38 | A peer is closed only for its acts or a failure; no honest peer gets wrong data | elsewhere: judges peers |
 //! | 39 | Without faults, every honest peer is served | elsewhere: judges peers |
 //! | 40 | A ping counts as sent when the kernel accepts its last byte, so that its pong is matched | turn |
 //! | 41 | The handler is notified when the kernel has accepted all bytes for a ready peer | turn |
 //! | 42 | A handler that requests an offer of free room receives it, and the room exists | call, sweep |
 //! | 43 | A frame for many peers is either accepted or refused for each selected peer | elsewhere: compares peers |
-//! | 44 | Composed handlers see the same events, and each receives what it requested | elsewhere: compares handlers |
+//! | 44 | Composed handlers see the same events, but only their own requests' results | elsewhere: compares handlers |
 //! | 45 | Each mark is reported at most once, in order, when the kernel accepts its message's last byte | call, turn |
 
 mod bounds;
@@ -147,7 +147,7 @@ pub const INVARIANTS: [Invariant; 45] = {
         invariant(4, "No call uses an id whose link was removed", &[Call]),
         invariant(5, "A slot freed in a turn is not reused in that turn", &[Call]),
         invariant(6, "A slot's generation only increases", &[Call]),
-        invariant(7, "A link with unread data is on the read list, held, or announced by a waiting event", &[Sweep]),
+        invariant(7, "A link with unread data is paused, on the read list, or announced by a waiting event", &[Sweep]),
         invariant(8, "A link with sendable data is on the write list, or announced by a waiting event", &[Sweep]),
         invariant(
             9,
@@ -193,26 +193,30 @@ pub const INVARIANTS: [Invariant; 45] = {
         invariant(26, "An address is dialled only after its pause, and its restarts are bounded", &[Call]),
         invariant(
             27,
-            "No address has two outbound links, own addresses have none, and each link claims its address",
+            "Outbound links have distinct addresses, never the loop's own; each link reserves its address",
             &[Call, Sweep],
         ),
         invariant(28, "Only an unprotected inbound peer is evicted", &[Call]),
         invariant(
             29,
-            "A peer opens and becomes ready at most once each, and closes once, last and for one reason",
+            "A peer opens and becomes ready at most once; its last event is its only close, with one reason",
             &[Call, Turn],
         ),
-        invariant(30, "An announced ban is on the disk, and so is everything else once no write waits", &[Turn, Sweep]),
+        invariant(30, "An announced ban is on the disk, and so is the whole book once no write waits", &[Turn, Sweep]),
         invariant(31, "The address book is bounded, and no source fills more than its share", &[Turn, Sweep]),
         invariant(32, "The number of log lines is bounded", &[Elsewhere("needs a logger")]),
-        invariant(33, "Requests in flight are bounded and have deadlines", &[NotBuilt("the relay")]),
+        invariant(
+            33,
+            "A relay's requests in flight are bounded and have deadlines",
+            &[NotBuilt("the library's relay")],
+        ),
         invariant(34, "A hostile peer changes nothing for others", &[Elsewhere("compares two runs")]),
         invariant(35, "A small message costs no allocation", &[Elsewhere("needs the allocator")]),
         invariant(36, "A stopped loop has released everything", &[End]),
         invariant(37, "The same seed gives the same calls", &[Elsewhere("compares two runs")]),
         invariant(
             38,
-            "A peer is closed only for its acts or a failure, and honest ones see no fault",
+            "A peer is closed only for its acts or a failure; no honest peer gets wrong data",
             &[Elsewhere("judges peers")],
         ),
         invariant(39, "Without faults, every honest peer is served", &[Elsewhere("judges peers")]),
@@ -230,7 +234,7 @@ pub const INVARIANTS: [Invariant; 45] = {
         ),
         invariant(
             44,
-            "Composed handlers see the same events, and each receives what it requested",
+            "Composed handlers see the same events, but only their own requests' results",
             &[Elsewhere("compares handlers")],
         ),
         invariant(

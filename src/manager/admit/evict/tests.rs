@@ -1,4 +1,4 @@
-//! The choice of the peer to close, compared with a naive choice and under floods.
+//! Tests the choice of the peer to close, against a naive implementation and under floods of new peers.
 
 use super::*;
 use crate::id::LinkId;

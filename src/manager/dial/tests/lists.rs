@@ -12,7 +12,7 @@ fn req_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_th
     let mut scene = Scene::fixed(&[&peers[..], &peers[..]].concat());
     scene.book = Book::of(&private(40), Standing::Valid);
     assert_eq!(scene.next_all(), peers[..20]);
-    assert_eq!(scene.dialler.next_at(), None, "without a free slot, no dial is planned");
+    assert_eq!(scene.dialler.next_at(), None, "a dial is planned although no slot is free");
     let _ = scene.end(peers[3], Ended::Unreached);
     assert_eq!(scene.next_all(), [peers[20]]);
     for peer in &peers[4..=20] {
@@ -22,7 +22,7 @@ fn req_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_th
     scene.pass(secs(7));
     let mut again = scene.next_all();
     again.sort();
-    assert_eq!(again[0], peers[3], "after the pause, the failed addresses are dialled again");
+    assert_eq!(again[0], peers[3], "the first failed address is not dialled again after the pause");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn req_e26_a_link_local_address_is_dialled_on_its_interface() {
     scene.config.mode = DialMode::Fixed(vec![second]);
     scene.dialler.reconfigure(&scene.config);
     scene.assert_waits(decision, secs(5));
-    assert_eq!(scene.next(), Some(second), "the address in backoff has the new interface");
+    assert_eq!(scene.next(), Some(second), "the address in backoff was not dialled on the new interface");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_list_of_100_000_addresses_is_dialled_in_turn() {
             let _ = scene.end(peer, Ended::Unreached);
         }
     }
-    assert_eq!(again, 100_000, "each address is due and none is repeated");
+    assert_eq!(again, 100_000, "some addresses were not dialled again, or some were repeated");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn req_e26_a_banned_address_is_not_dialled_and_is_checked_again_later() {
     assert_eq!(scene.next_all(), [peers[1]]);
     assert_eq!(scene.end(peers[1], Ended::Lost), Decision::Restart);
     scene.banned.push(peers[1]);
-    assert_eq!(scene.next(), None, "a banned address is not restarted");
+    assert_eq!(scene.next(), None, "a banned address was restarted");
 }
 
 #[test]
@@ -96,18 +96,18 @@ fn req_e38_an_incompatible_peer_is_dialled_again_once_the_ban_of_its_host_is_lif
     for (peer, ended) in peers.into_iter().zip([Ended::Incompatible, Ended::ClosedByUs, Ended::Incompatible]) {
         let _ = scene.end(peer, ended);
     }
-    assert_eq!(scene.next(), None, "both incompatible addresses wait for the longest pause");
+    assert_eq!(scene.next(), None, "an address was dialled again at once");
     scene.dialler.ban_lifted(Host::of(peers[0].ip()));
-    assert_eq!(scene.next_all(), peers[..1], "the second was closed on request, and the third is on another host");
+    assert_eq!(scene.next_all(), peers[..1], "the dialled addresses are not only the host's incompatible one");
     assert!(matches!(scene.end(peers[0], Ended::Incompatible), Decision::WaitUntil(_)));
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
     let _ = scene.end(peers[0], Ended::ClosedByUs);
     scene.dialler.ban_lifted(Host::of(peers[0].ip()));
-    assert_eq!(scene.next(), None, "the latest connection was closed on request");
+    assert_eq!(scene.next(), None, "an address was dialled although its latest connection was closed on request");
     scene.config.mode = DialMode::Fixed(peers[..2].to_vec());
     scene.dialler.reconfigure(&scene.config);
     scene.dialler.ban_lifted(Host::of(peers[2].ip()));
-    assert_eq!(scene.next(), None, "the address is no longer in the list");
+    assert_eq!(scene.next(), None, "an address was dialled although it is no longer in the list");
 }
 
 // --- One link per address -------------------------------------------------------------------------------------------
@@ -174,7 +174,11 @@ fn an_address_in_backoff_or_queued_is_dialled_early_on_request() {
         assert_eq!(scene.next(), None);
     }
     let mut scene = Scene::fixed(&peers);
-    assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()), "the queued address can be dialled on request");
+    assert_eq!(
+        scene.dialler.try_manual(peers[0], scene.now),
+        Ok(()),
+        "the queued address could not be dialled on request"
+    );
     assert_eq!((scene.next(), scene.dialler.next_at()), (None, None));
 }
 
@@ -315,10 +319,14 @@ fn the_mode_can_change_between_fixed_and_normal() {
     let _ = scene.end(peers[1], Ended::Unreached);
     scene.config.mode = DialMode::Normal;
     scene.dialler.reconfigure(&scene.config);
-    assert_eq!(scene.next(), None, "the rest of the list is dropped");
+    assert_eq!(scene.next(), None, "an address of the earlier list was dialled");
     scene.book = Book::of(&[sibling, peers[1], peers[3]], Standing::Unknown);
     scene.dialler.book_changed();
-    assert_eq!(scene.next_all(), [peers[3]], "the sibling's range is in use, and the other address is in backoff");
+    assert_eq!(
+        scene.next_all(),
+        [peers[3]],
+        "the dialled addresses are not only the one with a free range and no backoff"
+    );
     let decision = scene.end(peers[3], Ended::Lost);
     assert_eq!(decision, Decision::Restart);
     scene.config.mode = DialMode::Fixed(peers[2..3].to_vec());
@@ -328,5 +336,5 @@ fn the_mode_can_change_between_fixed_and_normal() {
     scene.config.mode = DialMode::Normal;
     scene.dialler.reconfigure(&scene.config);
     scene.pass(secs(7));
-    assert!(scene.next_all().contains(&sibling), "the sibling's range is still in use");
+    assert!(scene.next_all().contains(&sibling), "the sibling was not dialled although its range is free");
 }

@@ -6,12 +6,12 @@ const STEPS: u32 = 20;
 
 /// This module's attacks.
 pub const ATTACKS: &[Attack] = &[
-    Attack::new("P10", "inventories", |scene| flood(scene, "inv", 1_000, 36)),
-    Attack::new("P11", "requests for transactions", |scene| flood(scene, "getdata", 1_000, 36)),
-    Attack::new("P11", "requests for everything", requests),
-    Attack::new("P12", "addresses", |scene| flood(scene, "addr", 1_000, 30)),
-    Attack::new("P13", "pings", pings),
-    Attack::new("P30", "unprintable rejects", rejects),
+    Attack::new("P10", "a flood of inventories", |scene| flood(scene, "inv", 1_000, 36)),
+    Attack::new("P11", "a flood of requests for transactions", |scene| flood(scene, "getdata", 1_000, 36)),
+    Attack::new("P11", "a flood of requests for headers, blocks, addresses and the mempool", requests),
+    Attack::new("P12", "a flood of addresses", |scene| flood(scene, "addr", 1_000, 30)),
+    Attack::new("P13", "a flood of pings", pings),
+    Attack::new("P30", "a flood of unprintable rejects", rejects),
 ];
 
 fn next(scene: &Scene<'_, '_>) -> Next {

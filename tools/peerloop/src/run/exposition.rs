@@ -56,13 +56,17 @@ const COUNTERS: [Row; 36] = [
     ("early_messages", "Messages before the end of the handshake that do not belong to it", |counters| {
         counters.before_handshake
     }),
-    ("early_veracks", "Veracks before the version", |counters| counters.early_veracks),
+    ("early_veracks", "Veracks that arrived before the version", |counters| counters.early_veracks),
     ("duplicate_handshakes", "Repeated versions and veracks", |counters| counters.duplicate_handshakes),
-    ("discarded_frames", "Frames dropped because the handler did not want them", |counters| counters.discarded),
-    ("oversize_frames", "Frames dropped because they exceeded the buffer limit", |counters| counters.over_buffer_limit),
-    ("unbuffered_frames", "Frames dropped because too much was buffered", |counters| counters.no_buffer_room),
+    ("discarded_frames", "Frames dropped because the handler declined them", |counters| counters.discarded),
+    ("oversize_frames", "Frames dropped because they exceeded their command's buffer limit", |counters| {
+        counters.over_buffer_limit
+    }),
+    ("unbuffered_frames", "Frames dropped because the total buffer limit was reached", |counters| {
+        counters.no_buffer_room
+    }),
     ("deadlines_missed", "Connections closed because a deadline passed", |counters| counters.timeouts),
-    ("stale_events", "Events of connections already removed", |counters| counters.stale_events),
+    ("stale_events", "Readiness events of connections that had already been removed", |counters| counters.stale_events),
     ("timers_rearmed", "Timers set again because their deadline had moved", |counters| counters.timers_rearmed),
 ];
 
@@ -194,7 +198,7 @@ impl Metrics<'_> {
         for (direction, bytes) in [("received", counters.bytes_received), ("sent", counters.bytes_sent)] {
             counter(bytes).encode(family.encode_family(&Labels([("direction", direction)]))?)?;
         }
-        let help = "Messages, delivered or not; commands outside the protocol count as other";
+        let help = "Messages sent or received, even if not delivered; commands outside the protocol count as other";
         let mut family = self.family("messages", help, None, &counter(0_u64))?;
         for (direction, counts) in [("received", &stats.received), ("sent", &stats.sent)] {
             for (command, count) in counts.iter() {

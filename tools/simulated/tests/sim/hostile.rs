@@ -177,7 +177,7 @@ fn messages_for_the_engine_itself_are_buffered_up_to_their_own_limits() {
             assert_eq!(peer.receive(), answer, "{command} of {len}");
             peer.send(&ping());
             stage.settle();
-            assert_eq!(peer.receive(), pong(), "the peer stays connected after a {command} of {len}");
+            assert_eq!(peer.receive(), pong(), "the peer got no pong after a {command} of {len}");
             assert_eq!(stage.node.seen().sendheaders, usize::from(command == "sendheaders" && counted == 0) + 1);
             stage.assert_honest_peer_is_unaffected();
         }
@@ -246,7 +246,7 @@ fn a_second_protoconf_closes_the_connection() {
     let mut peer = stage.ready_peer();
     peer.send(&protoconf());
     stage.settle();
-    assert_eq!(stage.node.seen().limits.len(), 2, "the honest peer and this peer have each sent a protoconf");
+    assert_eq!(stage.node.seen().limits.len(), 2, "the number of accepted protoconfs is not 2");
     assert_eq!(stage.node.seen().closed, []);
     peer.send(&protoconf());
     stage.settle();
@@ -263,7 +263,7 @@ fn an_empty_or_too_small_protoconf_closes_the_connection() {
         peer.send(&frame("protoconf", payload));
         stage.settle();
         assert!(matches!(stage.closed().reason, CloseReason::Wire(_)), "{payload:?}: {:?}", stage.closed());
-        assert_eq!(stage.node.seen().limits.len(), 1, "only the honest peer's protoconf is accepted");
+        assert_eq!(stage.node.seen().limits.len(), 1, "the number of accepted protoconfs is not 1");
     }
 }
 
@@ -311,7 +311,7 @@ fn an_obsolete_peer_gets_a_reject_and_is_closed() {
         peer.send(&version_with(&[(PROTOCOL_VERSION, &claimed.to_le_bytes())]));
         stage.run_for(REJECT_READ_TIME);
         let answer = frames(&peer.receive());
-        assert!(peer.has_seen_end, "writing is shut down after the reject");
+        assert!(peer.has_seen_end, "writing was not shut down after the reject");
         let (command, payload) = &answer[answer.len() - 1];
         assert_eq!((command.as_str(), &payload[..9]), ("reject", &b"\x07version\x11"[..]), "{claimed}");
         assert!(!commands(&peer.receive()).iter().any(|name| name == "verack"));
@@ -330,14 +330,14 @@ fn req_e06_a_node_of_another_chain_is_closed_silently_and_never_ready() {
     peer.send(&version_with(&[(USER_AGENT, b"/Bitcoin ABC:0.1.3/")]));
     peer.send(&verack());
     stage.settle();
-    assert_eq!(peer.receive(), [], "the loop sends nothing");
+    assert_eq!(peer.receive(), [], "the loop sent something");
     assert!(peer.has_seen_end);
     peer.close();
     stage.settle();
     let closed = stage.closed();
     assert_eq!(closed.reason, CloseReason::Incompatible(Incompatibility::Blockchain));
-    assert!(!closed.reason.is_transient(), "the close reason is permanent");
-    assert_eq!(stage.node.seen().ready.len(), 1, "only the honest peer is ready");
+    assert!(!closed.reason.is_transient(), "the close reason is transient");
+    assert_eq!(stage.node.seen().ready.len(), 1, "the number of ready peers is not 1");
     stage.assert_honest_peer_is_unaffected();
 }
 

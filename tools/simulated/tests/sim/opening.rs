@@ -173,7 +173,7 @@ fn req_e11_sendheaders_is_sent_with_the_first_bytes_after_the_peers_verack() {
     stage.settle();
     assert_eq!(commands(&peer.receive()), ["version", "verack", "protoconf"]);
     stage.run_for(secs(1));
-    assert_eq!(peer.receive(), [], "sendheaders waits for the peer's verack");
+    assert_eq!(peer.receive(), [], "a message was sent before the peer's verack arrived");
     peer.send(&[verack(), ping()].concat());
     stage.settle();
     assert_eq!(peer.receive(), [sendheaders, pong()].concat());
@@ -198,7 +198,7 @@ fn repeated_versions_are_counted() {
         on_request: Some(|ctx| {
             let repeated: Vec<u8> =
                 ctx.peers().map(|peer| peer.connection().handshake().duplicate_versions()).collect();
-            assert_eq!(repeated, [0, 2], "the honest peer's count, and the raw peer's");
+            assert_eq!(repeated, [0, 2], "the repeated versions of the honest and the raw peer were miscounted");
         }),
         ..Player::default()
     };

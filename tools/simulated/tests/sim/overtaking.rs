@@ -105,11 +105,15 @@ fn our_own_ping_does_not_wait_for_our_queue() {
     stage.run_for(secs(1));
     let received = stage.receive_all(&mut peer);
     let said = commands(&received);
-    assert_eq!(said.iter().position(|command| command == "ping"), Some(1), "the ping follows the frame in progress");
+    assert_eq!(
+        said.iter().position(|command| command == "ping"),
+        Some(1),
+        "the ping does not follow the frame in progress"
+    );
     assert_eq!(said.len(), 1 + MANY);
     peer.send(&frame("pong", &frames(&received)[1].1));
     stage.settle();
-    assert_eq!(stage.node.seen().pongs.len(), 2, "the honest peer and this peer have each answered a ping");
+    assert_eq!(stage.node.seen().pongs.len(), 2, "the honest peer and this peer did not each answer one ping");
     stage.assert_honest_peer_is_unaffected();
 }
 
@@ -191,7 +195,7 @@ fn unread_pongs_pause_reading_even_if_a_message_in_parts_waits_behind_them() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) => panic!("{error}"),
         }
-        assert!(sent < 4 << 20, "the node never stops reading");
+        assert!(sent < 4 << 20, "the node did not stop reading");
         stage.settle();
     }
     let answered = stage.node.reactor.stats().counters.pings_answered as usize * 32;
@@ -203,9 +207,12 @@ fn unread_pongs_pause_reading_even_if_a_message_in_parts_waits_behind_them() {
     let received = stage.receive_all(&mut peer);
     let said = commands(&received);
     let block = said.iter().position(|command| command == "block").unwrap();
-    assert!(said[0] == "bulk" && block > answered / 32, "a pong queued before the block began is behind it");
+    assert!(
+        said[0] == "bulk" && block > answered / 32,
+        "the block did not follow the bulk message and all earlier pongs"
+    );
     let pongs = sent / 32;
-    assert_eq!(said.len(), pongs + 2, "every ping is answered");
+    assert_eq!(said.len(), pongs + 2, "the number of pongs differs from the number of pings");
     assert!(frames(&received)[block].1 == vec![9; 200_000]);
     stage.run_for(secs(60));
     assert_eq!(stage.node.seen().closed, []);

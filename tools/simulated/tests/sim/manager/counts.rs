@@ -58,13 +58,13 @@ fn req_e47_only_an_immediate_new_dial_is_a_restart() {
     stranger.listen();
     managed.run(secs(10));
     for (link, expected) in [(0, 1), (1, 2), (2, 2)] {
-        assert!(stranger.accept(link), "the address is dialled");
+        assert!(stranger.accept(link), "the address was not dialled");
         stranger.send(link, &Claim::default().handshake());
         managed.settle();
         assert_eq!(managed.ready(), 1);
         stranger.reset(link);
         managed.settle();
-        assert_eq!(restarts(&managed), expected, "two restarts are allowed");
+        assert_eq!(restarts(&managed), expected, "the number of restarts is wrong");
     }
     // An inbound connection is not restarted.
     managed.welcome(&mut guest, 0, None);
@@ -81,7 +81,7 @@ fn req_e47_a_ban_is_counted_when_it_begins_and_its_host_is_counted_while_the_ban
     ban(&mut managed, FOE, Some(secs(100)));
     assert_eq!(bans(&managed), (1, 1));
     ban(&mut managed, FOE, Some(secs(200)));
-    assert_eq!(bans(&managed), (2, 1), "still one host");
+    assert_eq!(bans(&managed), (2, 1), "the longer ban was not counted, or its host was counted twice");
     let attacker = IpAddr::from([8, 8, 8, 8]);
     for link in 0..2 {
         stranger.dial_from(link, managed.address, Some(attacker));
@@ -90,13 +90,13 @@ fn req_e47_a_ban_is_counted_when_it_begins_and_its_host_is_counted_while_the_ban
     managed.settle();
     (0..2).for_each(|link| stranger.close(link));
     managed.run(secs(1));
-    assert_eq!(bans(&managed), (3, 2), "both peers earned a ban, and the second ban changes nothing");
+    assert_eq!(bans(&managed), (3, 2), "the two peers did not cause exactly one ban of one host");
     let lifted = managed.node.handle().unban(attacker).unwrap();
     managed.settle();
     assert_eq!((lifted.wait(), bans(&managed)), (Ok(Ok(true)), (3, 1)));
     drop(managed.node.handle().unban(attacker).unwrap());
     managed.run(secs(198));
-    assert_eq!(bans(&managed), (3, 1), "the longer ban holds");
+    assert_eq!(bans(&managed), (3, 1), "the longer ban ended early, or a ban was counted again");
     managed.run(secs(2));
     assert_eq!((bans(&managed), managed.count("peer_banned")), ((3, 0), 3));
 }
@@ -113,7 +113,7 @@ fn req_e47_a_stored_ban_counts_as_a_banned_host_and_not_as_a_new_ban() {
     let remembered = vec![until(-1), until(100)];
     managed.node.remember(Vec::new(), remembered);
     managed.settle();
-    assert_eq!(bans(&managed), (0, 1), "one ban had expired");
+    assert_eq!(bans(&managed), (0, 1), "not exactly one host is banned, or a stored ban was counted as new");
     managed.run(secs(101));
     assert_eq!(bans(&managed), (0, 0));
 }
@@ -131,9 +131,13 @@ fn req_e47_the_books_addresses_are_counted_by_status_through_all_changes() {
     managed.remember(&addresses, PeerStatus::Unknown);
     managed.remember(&[nobody], PeerStatus::Valid);
     managed.remember(&[SocketAddr::from(([10, 9, 9, 8], 1))], PeerStatus::Inaccessible);
-    assert_eq!(book(&managed), [3, 1, 0, 0], "an inaccessible address becomes unknown in a new run");
+    assert_eq!(book(&managed), [3, 1, 0, 0], "the inaccessible address did not become unknown in the new run");
     managed.run(secs(3_600));
-    assert_eq!((book(&managed), managed.ready()), ([0, 2, 2, 0], 2), "two addresses were reachable, and two were not");
+    assert_eq!(
+        (book(&managed), managed.ready()),
+        ([0, 2, 2, 0], 2),
+        "the counts are not two reachable and two inaccessible addresses"
+    );
 
     let unix = managed.world.unix_time();
     for (port, reason) in [(1, BanReason::Manual), (2, BanReason::NetworkMismatch)] {
@@ -141,7 +145,7 @@ fn req_e47_the_books_addresses_are_counted_by_status_through_all_changes() {
         let banned = Ban { host: Host::of(FOE), reason, since: unix, until: None };
         managed.node.remember(vec![known_as(address, PeerStatus::Banned(reason), unix)], vec![banned]);
     }
-    assert_eq!(book(&managed), [0, 2, 2, 2], "bans for any reason count");
+    assert_eq!(book(&managed), [0, 2, 2, 2], "the bans for both reasons were not counted");
     ban(&mut managed, addresses[0].ip(), None);
     managed.run(secs(1));
     assert_eq!((book(&managed), managed.ready()), ([0, 1, 2, 3], 1));
@@ -151,7 +155,7 @@ fn req_e47_the_books_addresses_are_counted_by_status_through_all_changes() {
     assert_eq!(
         (unknown + inaccessible, valid, banned),
         (4, 1, 1),
-        "the unbanned addresses are unknown, or inaccessible after a dial"
+        "the unbanned addresses are neither unknown nor inaccessible"
     );
     assert!(unknown > 0);
     managed.stop();

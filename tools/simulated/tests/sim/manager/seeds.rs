@@ -49,7 +49,7 @@ fn req_e41_seeds_are_resolved_at_the_start_and_hourly_and_a_failed_seed_delays_n
     assert_eq!(
         (managed.count("seed_failed"), resolved(&managed)),
         (2, vec![(1, 1), (1, 0)]),
-        "the address is already known"
+        "the second round did not fail once and find one known address"
     );
     managed.run(secs(3_600));
     assert_eq!(managed.count("seed_failed"), 3);
@@ -59,7 +59,7 @@ fn req_e41_seeds_are_resolved_at_the_start_and_hourly_and_a_failed_seed_delays_n
 fn req_e41_without_an_address_to_dial_seeds_are_resolved_every_minute() {
     let mut managed = ManagedWorld::new(seeded(&["gone.example"]));
     managed.run(secs(200));
-    assert_eq!(managed.count("seed_failed"), 4, "at 0, 60, 120 and 180 s");
+    assert_eq!(managed.count("seed_failed"), 4, "the seed was not queried exactly at 0, 60, 120 and 180 s");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn fault_e12_a_reply_with_too_many_addresses_is_used_up_to_the_limit() {
         (resolved(&managed), managed.report().book.len()),
         (vec![(MAX_SEED_ANSWERS, MAX_SEED_ANSWERS)], MAX_SEED_ANSWERS)
     );
-    assert!(managed.slots_in_use() <= 1, "the addresses are in one range");
+    assert!(managed.slots_in_use() <= 1, "two addresses of one range are in use");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn fault_e12_each_seed_is_reported_within_five_seconds_whether_it_answers_or_not
         assert_eq!(answered + silent, NAMES.len());
         managed.run(secs(50));
         let reported = managed.count("seed_resolved") + managed.count("seed_failed");
-        assert_eq!(reported, NAMES.len(), "a late result is not reported");
+        assert_eq!(reported, NAMES.len(), "a late result was reported");
         (given_up, others) = (given_up + silent, others + answered);
     }
     assert!(given_up > 3 && others > 30, "{given_up} timed out, {others} did not");

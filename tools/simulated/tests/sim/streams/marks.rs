@@ -87,7 +87,11 @@ impl Watch {
             let expected: Vec<u64> = ends.iter().filter(|(end, _)| *end <= written).map(|(_, mark)| *mark).collect();
             assert_eq!(marks, expected, "{written} bytes are written");
         }
-        assert_eq!(reported(room).len(), ends.len(), "every mark is reported");
+        assert_eq!(
+            reported(room).len(),
+            ends.len(),
+            "the number of reported marks differs from the number of marked messages"
+        );
         commands(&self.received)
     }
 }
@@ -130,7 +134,11 @@ fn an_overtaken_messages_mark_moves_with_the_message() {
         });
         let received = watch.finish(&mut room, &mut raw, 3);
         let pings = received.iter().take_while(|command| *command != "marked").count();
-        assert_eq!((pings, received.len()), (1, 8), "{taken}: later pings and pongs follow the frame that has begun");
+        assert_eq!(
+            (pings, received.len()),
+            (1, 8),
+            "{taken}: a later ping or pong overtook the frame in progress, or a message is missing"
+        );
         assert_ne!(received[7], "ping");
         assert_eq!(reported(&room), [1, 2, 3, 4]);
     }
@@ -224,7 +232,7 @@ fn a_close_reports_the_marks_of_queued_messages_but_an_abort_drops_the_marks_of_
         raw.close();
         room.run_for(secs(5));
         assert_eq!(reported(&room), if is_graceful { &[1, 2][..] } else { &[1] }, "{}", received.len());
-        assert!(matches!(room.seen(0).last(), Some(Seen::Closed(_))), "the close is the last event");
+        assert!(matches!(room.seen(0).last(), Some(Seen::Closed(_))), "the close is not the last event");
     }
 }
 

@@ -44,7 +44,7 @@ fn available_room_is_offered_once_for_any_number_of_requests() {
 }
 
 #[test]
-fn room_is_offered_as_soon_as_no_more_than_the_threshold_waits() {
+fn room_is_offered_as_soon_as_the_queue_drains_to_the_threshold() {
     let mut room = small_room();
     let (mut raw, peer) = room.add_peer();
     room.act(0, move |ctx| {
@@ -59,7 +59,7 @@ fn room_is_offered_as_soon_as_no_more_than_the_threshold_waits() {
     assert!(waits > PULL_WAITING_BYTES - TAKEN_BYTES);
     assert_eq!(room.streamer(0).pulled, [(peer, MAX_SEND_QUEUE_BYTES - waits)]);
     while read_once(&mut room, &mut raw) > 0 {}
-    assert_eq!(room.streamer(0).pulled.len(), 1, "one request leads to one call");
+    assert_eq!(room.streamer(0).pulled.len(), 1, "one request led to several calls");
 }
 
 #[test]
