@@ -291,7 +291,7 @@ fn sum_ours(message: &MessageRef<'_>) -> u64 {
             let agent = version.user_agent.as_deref().map_or(0, <[u8]>::len);
             version.services ^ sender.nonce ^ agent as u64 ^ u64::from(sender.address.port)
         }
-        other => panic!("no family has {other:?}"),
+        other => panic!("a family has the unexpected message {other:?}"),
     }
 }
 
@@ -326,7 +326,7 @@ fn sum_bitcoin(message: &NetworkMessage) -> u64 {
             let (services, agent) = (version.services.to_u64(), version.user_agent.len() as u64);
             services ^ version.nonce ^ agent ^ u64::from(version.sender.port)
         }
-        other => panic!("no family has {other:?}"),
+        other => panic!("a family has the unexpected message {other:?}"),
     }
 }
 
@@ -358,7 +358,7 @@ fn sum_gang(message: &GangMessage) -> u64 {
         GangMessage::Version(version) => {
             version.services ^ version.nonce ^ version.user_agent.len() as u64 ^ u64::from(version.tx_addr.port)
         }
-        other => panic!("no family has {other:?}"),
+        other => panic!("a family has the unexpected message {other:?}"),
     }
 }
 
@@ -391,7 +391,7 @@ fn print_table(families: &[Family]) {
             let bare = |medians: Medians| medians.whole - medians.checksum;
             let cells: Vec<String> =
                 medians.iter().map(|median| format!("{:.2} ({:.2})", median.whole, bare(*median))).collect();
-            let [ours, others @ ..] = &medians[..] else { unreachable!("there are three crates") };
+            let [ours, others @ ..] = &medians[..] else { unreachable!("no crate was timed") };
             let best = |cost: fn(Medians) -> f64| others.iter().map(|other| cost(*other)).fold(f64::MAX, f64::min);
             println!(
                 "{:<24} {:>19} {:>19} {:>19} {:>8.2} {:>10.2}",

@@ -95,7 +95,7 @@ mod tests {
         engine.dispatch_control_events(&mut NoHandler);
         for turn in 0..3 {
             assert_eq!(followed(&engine), turn * EXPIRIES_PER_TURN);
-            assert_eq!(engine.wait(), Wait::Zero, "some timers are not rearmed yet");
+            assert_eq!(engine.wait(), Wait::Zero, "the loop waits although some timers are not rearmed yet");
             engine.rearm_after_update();
         }
         assert_eq!(followed(&engine), LINKS);
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(engine.update_config(never, false).map(|changes| changes.len()), Ok(1));
         assert!(!engine.rearming.is_under_way());
         assert_eq!(engine.update_config(later, false).map(|changes| changes.len()), Ok(1));
-        assert!(engine.rearming.is_under_way(), "the pings, which were disabled, may be due now");
+        assert!(engine.rearming.is_under_way(), "no timer is being rearmed although pings may be due");
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(engine.update_config(good.clone(), true).map(|changes| changes.len()), Ok(2));
         assert!(engine.update_config(bad, false).is_err());
         assert!(engine.update_config(fixed, false).is_err());
-        assert!(engine.update_config(managed, false).is_err(), "a running loop cannot get a manager");
+        assert!(engine.update_config(managed, false).is_err(), "a running loop accepted a manager");
         assert_eq!(engine.update_config(config(), false), Ok(Vec::new()));
         assert_eq!(format!("{engine:?}"), before);
         assert!(engine.update_config(good, false).is_ok());

@@ -7,7 +7,7 @@ use crate::api::Delivery;
 use crate::id::{Lane, LinkId};
 
 const BITS: usize = 2;
-const _: () = assert!(Lane::COUNT * BITS <= u64::BITS as usize, "a link's wishes must fit in a u64");
+const _: () = assert!(Lane::COUNT * BITS <= u64::BITS as usize, "a link's wishes do not fit in a u64");
 
 /// The wishes of each link's lanes, indexed by the link's slot, with [`BITS`] bits per lane.
 ///

@@ -1,7 +1,7 @@
 //! Files do not use each other in a cycle. So a reader who follows a file's names to the files that define them, and
 //! continues from there, never returns to the first file.
 //!
-//! An arrow leads from a file to each other file whose names it uses. A name that a third file re-exports makes an
+//! An arrow leads from a file to every other file whose names it uses. A name that a third file re-exports makes an
 //! arrow to the file that defines the name. A re-export alone makes no arrow. So a module's file may re-export names
 //! from its parts, but must not use a part that uses the module's file.
 

@@ -157,7 +157,7 @@ fn req_e38_a_banned_host_is_disconnected_and_neither_dialled_nor_accepted() {
     until([&mut node, &mut bad_node, &mut good_node], "others are dialled", |[node, ..]| {
         failures_of(node, deserted) >= failures
     });
-    assert_eq!((accepted(&bad_node), accepted(&good_node)), (1, 1), "a banned peer is not dialled");
+    assert_eq!((accepted(&bad_node), accepted(&good_node)), (1, 1), "a node was not dialled exactly once");
     assert_eq!(node.act(move |ctx| ctx.connect(bad)), Err(RequestError::Banned));
 
     let address = node.address;
@@ -169,7 +169,7 @@ fn req_e38_a_banned_host_is_disconnected_and_neither_dialled_nor_accepted() {
     });
     assert_eq!(refused.collect::<Vec<_>>(), [(bad.ip(), Refusal::Banned)]);
     assert!(!bad_node.ready().contains(&visit), "a refused connection completed its handshake");
-    assert_eq!(node.reactor.stats().ready, 1, "the other peer stays connected");
+    assert_eq!(node.reactor.stats().ready, 1, "the good peer is not the only ready peer");
 
     assert!(unban(&mut node, bad) && !unban(&mut node, bad));
     node.dial(bad);
@@ -301,11 +301,11 @@ fn req_e24_an_inbound_peer_beyond_the_maximum_is_rejected_and_never_counted() {
     assert_eq!(
         visitors.end_of(second),
         Some((busy, ConnectionState::Connected)),
-        "the rejected peer's handshake was not complete"
+        "the visitor was not rejected as too busy after its handshake"
     );
     let rejections = events_of(&node).iter().filter(|event| matches!(event, ControlEvent::RejectedOverCapacity { .. }));
     assert_eq!(rejections.count(), 1);
-    assert_eq!((node.ready().len(), node.reactor.stats().ready), (2, 2), "the rejected peer was never counted");
+    assert_eq!((node.ready().len(), node.reactor.stats().ready), (2, 2), "the node does not have two ready peers");
 
     // Any closed peer frees a slot.
     visitors.act(move |ctx| ctx.close(first, Disconnect::Done));

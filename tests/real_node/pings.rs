@@ -48,8 +48,8 @@ fn req_e12_a_hundred_pings_are_each_answered_once() {
             answered.push(nonce);
         }
     }
-    assert_eq!(answered, nonces, "the node answers in order");
-    assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), 100, "no nonce is used twice");
+    assert_eq!(answered, nonces, "the node did not answer each ping once and in order");
+    assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), 100, "the nonces are not 100 different ones");
     assert_eq!(
         observer.ask(move |ctx| ctx.peer(peer).map(|view| view.connection().ping_pong().pending_count())),
         Some(0)

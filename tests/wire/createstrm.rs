@@ -74,7 +74,7 @@ fn an_association_id_is_a_uuid_or_empty() {
     };
     let error = |error: fn(CommandName) -> WireError| Err(error(CommandName::STREAMACK));
     assert_eq!(decode(&[]), Ok(AssociationId::Empty));
-    assert_eq!(decode(&[9]), Ok(AssociationId::Empty), "an id of only a type byte is the empty id");
+    assert_eq!(decode(&[9]), Ok(AssociationId::Empty), "a type byte alone was not read as the empty id");
     assert_eq!(decode(&[0; 17]), Ok(AssociationId::Uuid([0; 16])));
     assert_eq!(decode(&[1; 17]), error(|command| WireError::BadValue { command }));
     assert_eq!(decode(&[0; 16]), error(|command| WireError::BadValue { command }));
@@ -96,5 +96,9 @@ fn a_policy_has_at_most_64_bytes() {
     let message = CreateStreamRef { association_id, stream_type: StreamType::Data1, policy: &too_long };
     let mut encoded = Vec::new();
     message.encode(&mut encoded);
-    assert_eq!(CreateStreamRef::decode(&encoded).map(|message| message.policy), Ok(&longest[..]), "not truncated");
+    assert_eq!(
+        CreateStreamRef::decode(&encoded).map(|message| message.policy),
+        Ok(&longest[..]),
+        "the policy was not truncated"
+    );
 }

@@ -47,13 +47,13 @@ fn every_truncation_except_an_empty_mempool_is_an_error_and_extra_bytes_are_igno
 fn any_announce_byte_except_zero_is_read_as_true() {
     let decode = |byte: u8| SendCmpct::decode(&[byte, 1, 0, 0, 0, 0, 0, 0, 0x80]);
     let version = 0x8000_0000_0000_0001;
-    assert_eq!(decode(0), Ok(SendCmpct { announce: false, version }), "an unknown version is kept");
+    assert_eq!(decode(0), Ok(SendCmpct { announce: false, version }), "a 0 or an unknown version was misread");
     for byte in 1..=u8::MAX {
         let message = decode(byte).unwrap();
         assert_eq!(message, SendCmpct { announce: true, version });
         let mut encoded = Vec::new();
         message.encode(&mut encoded);
-        assert_eq!(encoded, [1, 1, 0, 0, 0, 0, 0, 0, 0x80], "true is written as 1");
+        assert_eq!(encoded, [1, 1, 0, 0, 0, 0, 0, 0, 0x80], "true was not written as 1, or the version was changed");
     }
 }
 
@@ -68,7 +68,7 @@ fn any_fee_rate_is_accepted() {
 #[test]
 fn an_age_is_present_unless_the_first_byte_is_0() {
     let age = |first: u8| Mempool::decode(&[first, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
-    assert_eq!(age(0), Ok(Mempool { age_secs: None }), "the remaining bytes are ignored");
+    assert_eq!(age(0), Ok(Mempool { age_secs: None }), "the bytes after a 0 were not ignored");
     assert_eq!(age(1), Ok(Mempool { age_secs: Some(-1) }));
     assert_eq!(age(0xff), Ok(Mempool { age_secs: Some(-1) }));
     assert_eq!(Mempool::decode(&[0]), Ok(Mempool { age_secs: None }));

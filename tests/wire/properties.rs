@@ -204,7 +204,7 @@ fn assert_stable(command: CommandName, payload: &[u8]) -> Result<(), TestCaseErr
     let Ok(message) = MessageRef::decode(command, payload) else { return Ok(()) };
     prop_assert_eq!(message.command(), command);
     let encoded = encode(&message);
-    prop_assert!(encoded.len() <= payload.len(), "an encoding is never longer than the payload");
+    prop_assert!(encoded.len() <= payload.len(), "the encoding is longer than the payload");
     let again = MessageRef::decode(command, &encoded);
     // A list of transactions is validated only when it is iterated, so it may contain bytes that are never encoded.
     if !matches!(message, MessageRef::Block(_) | MessageRef::BlockTxn(_)) {

@@ -90,11 +90,11 @@ mod tests {
         let mut live = Live::default();
         let theirs = address("192.0.2.1:8333");
         assert_eq!(live.claim(theirs, FIRST), Ok(()));
-        assert_eq!(live.claim(theirs, FIRST), Ok(()), "a link may claim its own address again");
+        assert_eq!(live.claim(theirs, FIRST), Ok(()), "a link could not claim its own address again");
         assert_eq!(live.claim(address("[::ffff:192.0.2.1]:8333"), SECOND), Err(FIRST));
         assert_eq!(live.claim(address("192.0.2.1:8334"), SECOND), Ok(()));
         live.release(theirs, SECOND);
-        assert_eq!(live.holder(theirs), Some(FIRST), "another link cannot release the address");
+        assert_eq!(live.holder(theirs), Some(FIRST), "another link released the address");
         live.release(address("[::ffff:192.0.2.1]:8333"), FIRST);
         assert_eq!(live.claim(theirs, SECOND), Ok(()));
         assert_eq!(live.iter().count(), 2);

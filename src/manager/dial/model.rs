@@ -41,7 +41,7 @@ struct Facts {
     live_since: Option<Instant>,
     ready_since: Option<Instant>,
     failures: u32,
-    /// Failures that count against the address.
+    /// The number of failures that count against the address.
     strikes: u32,
     restarts: Vec<Instant>,
     next: Next,
@@ -209,7 +209,7 @@ impl World {
             Next::NotBefore(until) | Next::NotBeforeUnbanOr(until) => {
                 assert!(self.now >= until, "{peer} is dialled {:?} early", until.since(self.now))
             }
-            Next::Never => panic!("{peer} must not be dialled"),
+            Next::Never => panic!("{peer} is dialled although it must not be"),
         }
         facts.is_in_hand = true;
         facts.live_since = Some(self.now);

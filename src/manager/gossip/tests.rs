@@ -156,7 +156,7 @@ fn threat_p12_a_dialled_peer_may_add_a_thousand_addresses_and_one_more_every_ten
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL * 1_000_000);
     stage.receive(sender, []);
     stage.receive(sender, [routable(3_000)]);
-    assert_eq!(taken(&stage), 1, "after a pause the peer was allowed more than a thousand addresses");
+    assert_eq!(taken(&stage), 1, "a long pause did not restore an allowance of exactly a thousand");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn req_e20_gossip_makes_an_inaccessible_address_unknown_and_does_not_change_a_va
         stage.put(routable(number as u32), status, NETWORK);
     }
     let sender = stage.dialled_and_asked([8, 8, 8, 8]);
-    assert_eq!(stage.receive(sender, [routable(0), routable(1)]), 0, "neither address is new");
+    assert_eq!(stage.receive(sender, [routable(0), routable(1)]), 0, "a known address was added");
     let statuses = [0, 1].map(|number| stage.manager.persistence.book.peer(routable(number)).unwrap().status);
     assert_eq!(statuses, [PeerStatus::Unknown, PeerStatus::Valid]);
 }
@@ -225,7 +225,7 @@ fn threat_p12_an_unusable_peer_address_is_not_stored() {
     assert_eq!(
         stage.receive(sender, ["9.9.9.9:8333", "[::ffff:9.9.9.9]:8333"].map(at)),
         1,
-        "a valid address is added once"
+        "a valid address was not added exactly once"
     );
     assert!(stage.manager.persistence.book.len() == 1);
 }
@@ -269,7 +269,7 @@ fn threat_p12_only_an_inaccessible_or_long_untried_peer_is_displaced() {
         stage.set_status(first, status);
         stage.now = stage.now.plus(after);
         stage.receive(sender, [second]);
-        assert_ne!(stage.knows(first), stage.knows(second), "a slot holds one address");
+        assert_ne!(stage.knows(first), stage.knows(second), "the slot does not hold exactly one address");
         stage.knows(second)
     };
     let (long, ages) = (MAX_GOSSIP_UNTRIED, MAX_GOSSIP_UNTRIED * 1_000);
@@ -476,7 +476,7 @@ proptest! {
             match step {
                 Step::Sends { source, is_asked, addresses } => {
                     let own = SocketAddr::from(([20, 20, 0, source], 8_333));
-                    let SocketAddr::V4(own) = own else { unreachable!("the address is IPv4") };
+                    let SocketAddr::V4(own) = own else { unreachable!("the address is not IPv4") };
                     let fresh = stage.sender(own.ip().octets());
                     let sender = *senders.entry(source).or_insert(fresh);
                     let now = stage.now;
@@ -525,7 +525,7 @@ proptest! {
                 }
             }
             prop_assert!(valid.iter().all(|&address| stage.knows(address)), "a valid peer was removed");
-            prop_assert_eq!(stage.manager.persistence.book.len(), sources.len(), "an address has no source");
+            prop_assert_eq!(stage.manager.persistence.book.len(), sources.len(), "the model differs from the book");
             let mut shares: BTreeMap<(NetGroup, NetGroup), u32> = BTreeMap::new();
             for (address, source) in &sources {
                 *shares.entry((*source, NetGroup::of(address.ip()))).or_default() += 1;

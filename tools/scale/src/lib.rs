@@ -56,7 +56,7 @@ pub struct Phase {
 ///
 /// If `peers` is zero, odd or too large, if a peer was not treated correctly, or if a connection remains at the end.
 pub fn live(peers: u64) -> Vec<Phase> {
-    assert!(peers > 0 && peers.is_multiple_of(2), "the number of peers must be positive and even");
+    assert!(peers > 0 && peers.is_multiple_of(2), "the number of peers is zero or odd");
     let times = Times::of(peers);
     let mut stage = Stage::new(peers, times);
     let mut phases = Vec::new();
@@ -86,7 +86,7 @@ impl Times {
     fn of(peers: u64) -> Self {
         let millis = (peers / 2).div_ceil(PER_MILLISECOND);
         let connected = Instant::ZERO.plus(Duration::from_millis(millis) + SECOND);
-        assert!(connected < Instant::ZERO.plus(PING_INTERVAL), "all peers must be connected before the first ping");
+        assert!(connected < Instant::ZERO.plus(PING_INTERVAL), "not all peers are connected before the first ping");
         let pinged = connected.plus(PING_INTERVAL * PING_ROUNDS);
         Self { connected, pinged, churned: pinged.plus(SECOND * (CHURN_SECONDS + 1)) }
     }
@@ -173,7 +173,7 @@ impl Stage {
     fn check(&self) {
         let (tally, peers) = (self.journal.tally(), self.peers);
         assert_eq!(self.journal.complaints(), []);
-        assert_eq!(tally.ready, peers + 2 * self.replaced_peers(), "not every closed peer was replaced");
+        assert_eq!(tally.ready, peers + 2 * self.replaced_peers(), "not every peer and replacement became ready once");
         assert_eq!(tally.pings_answered, peers * u64::from(PING_ROUNDS));
         assert_eq!((tally.closed, tally.failed, tally.torn), (peers, 0, 0));
         assert_eq!((self.crowd.len(), self.node.reactor().stats().links), (0, 0));

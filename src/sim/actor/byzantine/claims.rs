@@ -1,6 +1,6 @@
 //! Attacks with false sizes and counts, with a truncated `version`, and with invalid or unusual `protoconf`s.
 //!
-//! A false size or count is not in its shortest form, or exceeds what its payload contains.
+//! A false size or count is not in its shortest form, or is larger than its payload allows.
 
 use super::attack::{Attack, Next, Scene};
 use super::handshake::REFUSED_WITHIN;

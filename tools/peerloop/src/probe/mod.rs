@@ -40,7 +40,7 @@ pub(crate) struct Findings {
     /// The addresses that were tried before the last one. For each, the reason why no TCP connection could be opened.
     unreached: Vec<(SocketAddr, CloseReason)>,
     connect: Option<Duration>,
-    /// Time from the opening of the connection to the arrival of the peer's version.
+    /// Time from the establishment of the TCP connection to the arrival of the peer's version.
     version_after: Option<Duration>,
     /// Time from the arrival of the peer's version to the end of the handshake.
     verack_after: Option<Duration>,

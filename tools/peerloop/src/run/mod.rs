@@ -289,11 +289,11 @@ mod tests {
     fn only_a_node_without_peers_to_dial_gets_a_warning() {
         let has_warning = |node: &Node, known: &Known| greeting(node, known, None).contains("no peers to dial");
         let (mut node, mut known) = (Node::default(), Known::default());
-        assert!(!has_warning(&node, &known), "a warning although mainnet has seeds");
+        assert!(!has_warning(&node, &known), "a warning was printed although mainnet has seeds");
         node.config = Config::managed(Network::Regtest);
         assert!(has_warning(&node, &known));
         known.peers.push(KnownPeer::new("192.0.2.1:8333".parse().unwrap(), UnixTime::from_secs(0)));
-        assert!(!has_warning(&node, &known), "a warning although the book has a peer");
+        assert!(!has_warning(&node, &known), "a warning was printed although the book has a peer");
     }
 
     #[test]

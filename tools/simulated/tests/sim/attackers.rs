@@ -64,11 +64,11 @@ fn play(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Ou
     run(&world, LONG, &mut [&mut node, &mut attackers, &mut peers]);
 
     assert_eq!(journal.complaints(), [], "{attack:?}");
-    assert_eq!(peers.len(), 1, "the honest peer is kept during {attack:?}");
+    assert_eq!(peers.len(), 1, "the honest peer was closed during {attack:?}");
     let mut ends = node.handler().closed.iter().filter(|(address, ..)| address.ip() == from);
     let closed = ends.next().map(|(_, at, reason)| (*at, *reason));
     assert_eq!(ends.next(), None);
-    assert_eq!(node.handler().closed.len(), usize::from(closed.is_some()), "no other peer is closed");
+    assert_eq!(node.handler().closed.len(), usize::from(closed.is_some()), "another peer was closed during {attack:?}");
     let began = record.began().unwrap_or_else(|| panic!("{attack:?} has not begun"));
     let judgement = attack.expects.judge(began, closed, world.now(), SLACK);
     Outcome { judgement, record, closed, honest: journal.tally() }

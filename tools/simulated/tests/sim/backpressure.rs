@@ -75,7 +75,7 @@ fn a_peer_that_never_reads_its_rejects_gets_no_more_of_them() {
     assert!(frames(&received).iter().all(|frame| *frame == frames(&reject)[0]));
     peer.send(&versions);
     stage.settle();
-    assert!(!peer.receive().is_empty(), "a peer that has read its rejects receives more of them");
+    assert!(!peer.receive().is_empty(), "a peer that had read its rejects received no more of them");
     stage.assert_honest_peer_is_unaffected();
 }
 
@@ -86,13 +86,17 @@ fn a_peer_that_reads_its_replies_in_time_is_read_again_and_loses_nothing() {
     let mut sent = ping_until_blocked(&mut stage, &mut peer);
     stage.run_for(secs(59));
     let mut received = stage.receive_all(&mut peer);
-    assert_eq!(received.len(), sent - sent % ping().len(), "the node reads the waiting pings without another event");
+    assert_eq!(
+        received.len(),
+        sent - sent % ping().len(),
+        "the node did not answer all waiting pings without another event"
+    );
     let rest = sent.next_multiple_of(ping().len()) - sent;
     peer.send(&ping()[ping().len() - rest..]);
     sent += rest;
     stage.settle();
     received.extend(peer.receive());
-    assert_eq!(received.len(), sent, "a pong for every ping");
+    assert_eq!(received.len(), sent, "the peer did not receive one pong for each ping");
     assert!(frames(&received).iter().all(|frame| *frame == frames(&pong())[0]));
     stage.run_for(secs(60));
     assert_eq!(stage.node.seen().closed, []);
@@ -158,7 +162,7 @@ fn reading_sixty_kibibytes_a_minute_is_progress_and_one_byte_less_is_not() {
         }
         if is_kept {
             stage.run_for(SEND_STALL_TIMEOUT - INSTANT_BEFORE * 2);
-            assert_eq!(stage.node.seen().closed, [], "reading the last byte starts another minute");
+            assert_eq!(stage.node.seen().closed, [], "the peer was closed less than a minute after it had read");
             stage.run_for(TICK);
         }
         let minutes = if is_kept { 2 } else { 1 };
@@ -187,7 +191,7 @@ fn reading_a_short_queue_completely_is_progress_despite_later_messages() {
         take(&mut peer, 256);
         stage.settle();
     }
-    assert_eq!(longest_queue(&mut stage), 1_024, "the first reply is read, the second waits");
+    assert_eq!(longest_queue(&mut stage), 1_024, "the queue is not exactly the second reply");
     stage.run_for(secs(60) - INSTANT_BEFORE);
     assert_eq!(stage.node.seen().closed, []);
     stage.run_for(INSTANT_BEFORE);

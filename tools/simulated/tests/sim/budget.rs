@@ -43,7 +43,10 @@ fn accepting_and_dialling_do_not_delay_reading() {
     }
     let counters = reactor.stats().counters;
     assert_eq!(counters.pings_answered, PEERS as u64);
-    assert!(counters.accepted < (PEERS + BUSY_TURNS * ACCEPTS_PER_TURN) as u64, "more connections wait to be accepted");
+    assert!(
+        counters.accepted < (PEERS + BUSY_TURNS * ACCEPTS_PER_TURN) as u64,
+        "no more connections wait to be accepted"
+    );
 }
 
 /// Length of a frame that the kernel would accept at once.
@@ -74,14 +77,14 @@ fn a_giant_queue_is_sent_in_bounded_parts_without_another_event_and_delays_no_ot
     let mut received = peers[0].receive();
     assert_eq!(received.len(), MAX_WRITTEN_PER_TURN_BYTES);
     while received.len() < GIANT_BYTES {
-        assert_eq!(reactor.next_deadline(), Wait::Zero, "the loop continues with the rest at once");
+        assert_eq!(reactor.next_deadline(), Wait::Zero, "the loop waits although bytes remain");
         reactor.poll_once(Duration::ZERO).unwrap();
         let more = peers[0].receive();
         assert_eq!(more.len(), MAX_WRITTEN_PER_TURN_BYTES.min(GIANT_BYTES - received.len()));
         received.extend(more);
     }
     assert!(received == frame("block", &vec![7; GIANT_BYTES - 24]));
-    assert_ne!(reactor.next_deadline(), Wait::Zero, "no work remains");
+    assert_ne!(reactor.next_deadline(), Wait::Zero, "the loop does not wait although no work remains");
 }
 
 #[test]
@@ -164,10 +167,10 @@ fn handling_slow_requests_stops_at_the_time_limit_and_continues_in_the_next_turn
         assert!(done.len() < 10, "{done:?}");
         assert!(
             reactor.handler().done == 7 || reactor.next_deadline() == Wait::Zero,
-            "the loop continues with the rest at once"
+            "the loop waits although requests remain"
         );
     }
-    assert_eq!(done, [3, 6, 7], "a turn handles requests for two milliseconds, and completes the last one");
+    assert_eq!(done, [3, 6, 7], "a turn did not stop after the request in progress at two milliseconds");
 }
 
 #[test]
@@ -181,5 +184,5 @@ fn a_handler_that_pauses_a_peer_receives_the_rest_of_the_same_read_and_nothing_m
     assert_eq!(lens(&stage), [10, 20, 30]);
     peer.send(&frame("tx", &[4; 40]));
     stage.settle();
-    assert_eq!(lens(&stage), [10, 20, 30], "a paused peer is not read");
+    assert_eq!(lens(&stage), [10, 20, 30], "a paused peer was read");
 }

@@ -75,7 +75,7 @@ fn req_e32_an_address_that_cannot_be_bound_is_retried_after_pauses_that_double_u
         assert_eq!(bound_and_failed(&node), (0, failure));
         world.advance(pause - TICK);
         node.poll_once(Duration::ZERO).unwrap();
-        assert_eq!(bound_and_failed(&node), (0, failure), "the loop waits for the whole pause");
+        assert_eq!(bound_and_failed(&node), (0, failure), "the loop did not wait for the whole pause");
         world.advance(TICK);
         pause = (2 * pause).min(MAX_LISTEN_RETRY);
     }
@@ -111,7 +111,7 @@ fn a_loop_that_waits_to_bind_an_address_ends_when_it_is_stopped() {
     node.handle().stop().unwrap();
     run(&world, secs(1), &mut [&mut node]);
     assert!(node.has_ended());
-    assert_eq!(node.violations(), [], "nothing waits in a loop that has ended");
+    assert_eq!(node.violations(), [], "the loop that has ended violated an invariant");
 }
 
 /// Builds a loop whose accepts can be made to fail, and a peer that waits to be accepted.
@@ -141,7 +141,7 @@ fn fault_e17_a_listener_that_only_fails_is_reopened_and_accepts_again() {
             world.advance(Duration::from_millis(50));
         }
         assert_eq!(reactor.stats().counters.accept_pauses, 5);
-        assert_eq!(reactor.listening_on().count(), 0, "the broken listener is closed");
+        assert_eq!(reactor.listening_on().count(), 0, "the broken listener is still open");
         world.advance(LISTEN_RETRY_FIRST);
         reactor.poll_once(Duration::ZERO).unwrap();
         assert_eq!(reactor.listening_on().collect::<Vec<_>>(), [here(18_444)]);

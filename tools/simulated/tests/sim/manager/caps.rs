@@ -25,9 +25,9 @@ fn threat_p24_a_host_may_have_eight_connections_and_the_ninth_gets_no_row() {
     managed.settle();
     assert_eq!(managed.refusals(), [Refusal::HostFull { count: 8 }]);
     assert_eq!((managed.node.stats().counters.accepted, managed.node.inspect().slots), (accepted, slots));
-    assert!(stranger.receive(8).1, "the ninth connection is closed");
+    assert!(stranger.receive(8).1, "the ninth connection was not closed");
     managed.welcome(&mut stranger, 9, ip("8.8.8.9"));
-    assert_eq!(managed.ready(), 9, "the neighbouring address is a different host");
+    assert_eq!(managed.ready(), 9, "the neighbouring address was not admitted as a different host");
     stranger.close(0);
     managed.run(secs(1));
     managed.welcome(&mut stranger, 10, ip("8.8.8.8"));
@@ -147,7 +147,7 @@ fn threat_p26_a_newcomer_evicts_the_youngest_peer_of_the_largest_range() {
     let (mut managed, mut stranger) = full_managed(true);
     managed.welcome(&mut stranger, 60, ip("7.7.7.7"));
     let ControlEvent::PeerEvicted { address, .. } = managed.events()[0] else { panic!("{:?}", managed.events()) };
-    assert_eq!(address.ip(), IpAddr::from([9, 9, 1, 57]), "the youngest peer of the largest range");
+    assert_eq!(address.ip(), IpAddr::from([9, 9, 1, 57]), "the evicted peer is not the youngest of the largest range");
     assert_eq!((managed.ready(), managed.slots_in_use(), managed.ends()), (60, 60, vec![LocalCause::Evicted.into()]));
     assert!(stranger.receive(57).1);
     assert_eq!(managed.count("rejected_over_capacity"), 0);
