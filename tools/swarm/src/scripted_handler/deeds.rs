@@ -11,6 +11,10 @@ use peerloop::protocol::CommandName;
 use peerloop::sim::invariant::MARKED;
 use peerloop::wire::{Header, MessageRef, put_frame};
 
+/// Maximum number of payload bytes that one frame for all peers of a troop causes. A troop of hundreds of peers, each of
+/// which causes such frames, would otherwise cause gigabytes at one moment.
+const MAX_ANNOUNCED_BYTES: usize = 100_000;
+
 impl ScriptedHandler {
     pub(super) fn say(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) {
         let Some(known) = self.get(peer) else { return };
@@ -135,11 +139,13 @@ impl ScriptedHandler {
     }
 
     /// Sends one frame to all ready peers of a troop, and checks that the frame is accepted or refused for each peer.
+    /// The frame is shortened if its copies would together exceed [`MAX_ANNOUNCED_BYTES`].
     fn announce(&mut self, ctx: &mut Ctx<'_>, troop: usize, len_bytes: usize) {
-        let mut frame = Vec::new();
-        put_frame(NETWORK.magic(), GOSSIP, &vec![7; len_bytes], &mut frame);
         let is_chosen = |view: &PeerView<'_>| self.troop_of(view.address().ip()) == troop;
         let chosen = ctx.peers().filter(|view| view.is_ready() && is_chosen(view)).count();
+        let len_bytes = len_bytes.min(MAX_ANNOUNCED_BYTES / chosen.max(1));
+        let mut frame = Vec::new();
+        put_frame(NETWORK.magic(), GOSSIP, &vec![7; len_bytes], &mut frame);
         let sent = ctx.broadcast(&frame.into(), is_chosen);
         if sent.accepted + sent.refused.len() != chosen {
             self.wrong(43, ctx.now(), format!("a broadcast to {chosen} peers has the result {sent:?}"));
