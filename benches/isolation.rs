@@ -512,7 +512,7 @@ impl Handler for Reader {
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         if frame.command() == CommandName::new("getaddr") {
             let answer = self.answer.get_or_insert_with(|| inventory().into());
-            // A peer that does not read its replies gets no more.
+            // If a peer does not read its replies, its queue fills up, and further replies are dropped.
             let _ = ctx.send_shared(peer, answer);
         } else {
             // An invalid message is read up to its first error.

@@ -11,7 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// One owner of addresses: an IPv4 address, or a /64 of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
-    /// An IPv4 address, including a routable one embedded in a 6to4, Teredo or translated address.
+    /// An IPv4 address, including IPv4-mapped addresses, and routable ones embedded in 6to4, Teredo or translated
+    /// addresses.
     V4(Ipv4Addr),
     /// The first 64 bits of an IPv6 address.
     V6(u64),

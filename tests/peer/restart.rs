@@ -58,7 +58,7 @@ fn req_e19_a_failed_connection_can_be_restarted_at_once() {
     assert!(conn.restart_mut().unwrap().try_restart(at(2)));
     conn.transition_to_connecting(at(2)).unwrap();
     assert_eq!((conn.state(), conn.since()), (ConnectionState::Connecting, at(2)));
-    assert_eq!(conn.restart().unwrap().restarts(), 1, "the granted restart was not counted once");
+    assert_eq!(conn.restart().unwrap().restarts(), 1, "the granted restart was not counted exactly once");
     conn.transition_to_failed(at(3)).unwrap();
     assert!(!conn.restart_mut().unwrap().try_restart(at(3)));
 }

@@ -1,7 +1,7 @@
 //! A loop whose handler records its peers' events, so that a test can wait for them and check them.
 //!
-//! The test's own thread runs the loop, and only while the test waits for something. A wait that lasts too long
-//! panics with the whole record. So no test hangs, and none depends on the node's speed.
+//! The test's own thread runs the loop, and only while the test waits for something. A wait that exceeds [`PATIENCE`]
+//! panics with the whole record, so no test hangs.
 //!
 //! Every message from the node must decode completely, and encode to the same bytes again.
 

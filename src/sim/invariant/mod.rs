@@ -18,11 +18,11 @@
 //! | 6 | A slot's generation only increases | call |
 //! | 7 | A link with unread data is paused, on the read list, or announced by a waiting event | sweep |
 //! | 8 | A link with sendable data is on the write list, or announced by a waiting event | sweep |
-//! | 9 | A link is on a list at most once, and the loop sleeps if and only if it has no work | turn, sweep |
+//! | 9 | A link is on each list at most once, and the loop sleeps if and only if it has no work | turn, sweep |
 //! | 10 | Unless accepting is paused, the loop knows of waiting connections or an event announces them | sweep |
 //! | 11 | A turn's work is bounded for each link and for each kind of work | call, turn |
 //! | 12 | A link with unread data is read when its position on the read list is reached | turn, sweep |
-//! | 13 | A frame's memory grows with its received bytes, and the memory of all frames is bounded | turn, sweep |
+//! | 13 | A frame's memory grows only with its received bytes, and the memory of all frames is bounded | turn, sweep |
 //! | 14 | Queued bytes are counted correctly and bounded | sweep |
 //! | 15 | Accounted memory matches the allocator's | elsewhere: needs the allocator |
 //! | 16 | Messages are delivered whole, as a gapless stream or not at all, as the handler decides | call |
@@ -105,7 +105,7 @@ pub struct Invariant {
 /// An occasion on which an invariant is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// At each related call on the network or the handler.
+    /// At each related call on the network or the handler, or at the end of that call's turn.
     Call,
     /// After each turn.
     Turn,
@@ -151,7 +151,7 @@ pub const INVARIANTS: [Invariant; 45] = {
         invariant(8, "A link with sendable data is on the write list, or announced by a waiting event", &[Sweep]),
         invariant(
             9,
-            "A link is on a list at most once, and the loop sleeps if and only if it has no work",
+            "A link is on each list at most once, and the loop sleeps if and only if it has no work",
             &[Turn, Sweep],
         ),
         invariant(
@@ -163,7 +163,7 @@ pub const INVARIANTS: [Invariant; 45] = {
         invariant(12, "A link with unread data is read when its position on the read list is reached", &[Turn, Sweep]),
         invariant(
             13,
-            "A frame's memory grows with its received bytes, and the memory of all frames is bounded",
+            "A frame's memory grows only with its received bytes, and the memory of all frames is bounded",
             &[Turn, Sweep],
         ),
         invariant(14, "Queued bytes are counted correctly and bounded", &[Sweep]),

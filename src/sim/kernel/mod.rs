@@ -3,7 +3,7 @@
 //! Everything happens inside the call that causes it, except for dials that fail after a while, delayed completions,
 //! and traffic that a cut network delays. If a host never collects its events, at most one event per socket waits,
 //! not counting forged events. No call examines all hosts or all connections, except a test's calls that cut, heal,
-//! reset or check something.
+//! reset or check something, or that clear the faults.
 
 mod disk;
 mod harm;

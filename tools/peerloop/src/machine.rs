@@ -40,7 +40,7 @@ pub(crate) struct Machine {
     pub(crate) descriptors: u64,
     /// The first and the last local port that the system assigns, if it reports them.
     pub(crate) ports: Option<(u16, u16)>,
-    /// Maximum number of connections that wait to be accepted, if the system reports it.
+    /// Maximum number of connections that wait at one listener to be accepted, if the system reports it.
     pub(crate) backlog: Option<u32>,
     /// Number of CPUs that this process may use.
     pub(crate) cpus: usize,
@@ -161,7 +161,8 @@ pub(crate) fn complain_of_refused_options() {
     }
 }
 
-/// Checks that this machine has these addresses. Any other error is ignored here, and appears when connecting.
+/// Checks that this machine has these addresses. If binding an address fails for another reason, the error is ignored
+/// here: a connection from that address reports it.
 pub(crate) fn check_sources(sources: &[IpAddr]) -> Result<(), Failure> {
     for source in sources {
         if let Err(error) = UdpSocket::bind((*source, 0))
@@ -253,7 +254,10 @@ mod tests {
         assert_eq!(MACHINE.check_ports(28_232, 1, 0), Ok(()));
         assert_eq!(MACHINE.check_ports(2 * 28_232, 2, 0), Ok(()));
         assert_eq!(MACHINE.check_ports(3 * 28_232, 1, 3), Ok(()));
-        assert!(MACHINE.check_ports(28_233, 9, 1).is_err(), "a source address was assigned a port twice");
+        assert!(
+            MACHINE.check_ports(28_233, 9, 1).is_err(),
+            "more connections than the source address has ports were accepted"
+        );
         let refused = MACHINE.check_ports(28_233, 1, 0).unwrap_err();
         assert_eq!(refused.exit, Exit::MachineCannot);
         for part in ["28233", "28232", "32768 to 60999", "--source-ip", "2 addresses"] {

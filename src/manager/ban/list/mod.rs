@@ -131,7 +131,7 @@ impl BanList {
     }
 
     /// Returns the first moment at which a ban can be [removed](BanList::pop_expired), provided that the wall clock is
-    /// not set before then; `None` if no ban expires.
+    /// not adjusted until then. Returns `None` if there are no bans or only permanent ones.
     pub(crate) fn next_expiry(&self, Moment { now, unix }: Moment) -> Option<Instant> {
         let by_wall_clock = self.by_wall_clock.first().map(|&(until, _)| now.plus(between(unix, until)));
         let soonest = self.soonest().map(|(ends, _)| ends).filter(|&ends| ends != Instant::MAX);

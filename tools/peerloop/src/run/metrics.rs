@@ -51,7 +51,8 @@ impl Metrics {
             let mut latencies = Latencies::default();
             let mut texts = Texts::default();
             let mut snapshot = || exposition(latencies.snapshot(&handle)?, network).ok();
-            // The server ends only if a call on its listener or the poll fails; the node continues without metrics.
+            // The server ends only if the listener cannot be made non-blocking or the poll fails. The node then
+            // continues without metrics.
             let _ = http::serve(&self.listener, PATH, |format| texts.take(format, Instant::now(), &mut snapshot));
         };
         let thread = Builder::new().name("metrics".to_owned()).spawn(serve);
@@ -142,6 +143,10 @@ mod tests {
         assert_eq!(take(Format::Plain, just_before).as_deref(), Some(first));
         let second = "# TYPE peerloop_bans_total counter\npeerloop_bans_total 2\n";
         assert_eq!(take(Format::Plain, MIN_SNAPSHOT_INTERVAL).as_deref(), Some(second));
-        assert_eq!(take(Format::Plain, 2 * MIN_SNAPSHOT_INTERVAL), None, "a failed snapshot was returned");
+        assert_eq!(
+            take(Format::Plain, 2 * MIN_SNAPSHOT_INTERVAL),
+            None,
+            "a text was returned although the request failed"
+        );
     }
 }

@@ -33,7 +33,7 @@ impl Timekeeper {
 }
 
 impl ScriptedHandler {
-    /// Uses timers from inside a callback for `peer`.
+    /// Uses the timers of `peer`'s troop, from inside a callback for `peer`.
     pub(super) fn use_timers_for(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         if let Some(troop) = self.get(peer).map(|known| known.troop) {
             self.use_timers(ctx, troop);
@@ -68,7 +68,7 @@ impl ScriptedHandler {
         self.done(result);
     }
 
-    /// Checks that the fired timer was set and did not fire early, then uses the troop's timers again.
+    /// Checks that the fired timer was set and did not fire early, and then calls [`ScriptedHandler::use_timers`].
     pub(super) fn timer_fired(&mut self, ctx: &mut Ctx<'_>, key: u64) {
         let (now, troop) = (ctx.now(), (key >> 32) as usize);
         let set = self.troops.get_mut(troop).and_then(|troop| troop.timekeeper.set.remove(&key));
