@@ -8,8 +8,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// A moment on the loop's monotonic clock, in nanoseconds since the clock began. The clock begins when the loop's
-/// network, such as [`MioNet`](crate::MioNet), is created.
+/// A moment on the loop's monotonic clock, in nanoseconds since the clock began. On a [`MioNet`](crate::MioNet), the
+/// clock begins when the network is created.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 
@@ -63,8 +63,8 @@ impl fmt::Debug for Instant {
     }
 }
 
-/// Wall-clock time in seconds since 1970, as in the `version` message. The wall clock may jump, so the deadlines of
-/// peers are [`Instant`]s.
+/// Wall-clock time in seconds since 1970, as in the `version` message. The wall clock may jump, so a connection's
+/// deadlines are [`Instant`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UnixTime(i64);
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 pub struct Plan {
     /// The nodes to connect to, in turn; at least one.
     pub targets: Vec<SocketAddr>,
-    /// The local addresses to connect from, in turn. If none has the target's address family, the system chooses one.
+    /// The local addresses to connect from. Connection i uses the address at index `i mod n` among the n addresses of
+    /// its target's family. If there are none, the system chooses an address.
     pub sources: Vec<IpAddr>,
     /// The number of connections to open.
     pub connections: usize,
@@ -18,7 +19,7 @@ pub struct Plan {
     pub connect_rate: Rate,
     /// The total rate of pings. They are evenly spaced and sent to the peers in turn. Zero sends none.
     pub rate: Rate,
-    /// The time during which pings are sent but not counted, once every connection is ready or has failed.
+    /// The time during which pings are sent but not counted. It begins once every connection is ready or has failed.
     pub warmup: Duration,
     /// The time during which pings are sent and counted.
     pub duration: Duration,

@@ -46,7 +46,8 @@ impl<'a> ProtoconfRef<'a> {
     ///
     /// [`WireError::BadValue`] if there are no fields or the largest payload is below 1 MiB, [`WireError::Truncated`]
     /// if the payload ends too early, [`WireError::TooLong`] if the policies are too long,
-    /// [`WireError::OverlongSize`] or [`WireError::NonCanonicalSize`] if their length or the field count is invalid.
+    /// [`WireError::OverlongSize`] if the field count or the policies' length is above 2^32 - 1, and
+    /// [`WireError::NonCanonicalSize`] if one of them is not in its shortest form.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::PROTOCONF, payload);
         let number_of_fields = reader.compact_size()?;

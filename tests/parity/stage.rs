@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// Longer than any step on the real kernel, so that a script fails instead of hanging.
+/// Maximum duration for which [`Host::edge`] waits on the real kernel. No expected edge needs this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Duration for which [`Host::quiet`] waits for an edge of the real kernel.
 const QUIET: Duration = Duration::from_millis(20);
@@ -33,8 +33,8 @@ pub(crate) enum Seen {
     /// No edge within the waiting time.
     Quiet,
     /// A call that returned a number. For a read or write it is the number of bytes; a read of 0 bytes is the end
-    /// of the input. For a dial it is 1 if the connection is established, and 0 if it is not. For a look-up it is
-    /// the port of the resolved addresses.
+    /// of the input. For [`Host::connected`] it is 1 if the connection is established, and 0 if it is not. For a
+    /// look-up it is the port of the first resolved address.
     Moved(usize),
     /// A call that succeeded and returned no number.
     Done,
@@ -277,7 +277,7 @@ impl Host {
         self.calls.resolve(name, port);
         assert_eq!(self.edge(), Seen::Woken, "the result did not end the wait");
         let Some(Completion::Resolved { query: 7, outcome }) = self.calls.take_completion() else {
-            panic!("the completion is not the look-up's result")
+            panic!("there is no completion, or it is not the look-up's result")
         };
         outcome
     }

@@ -107,7 +107,7 @@ mod tests {
         assert!(!Trusted::default().contains(ip("127.0.0.1")));
     }
 
-    /// Generates addresses that are close enough to be in each other's networks.
+    /// Generates addresses so similar that they are often in the same network.
     fn address() -> impl Strategy<Value = IpAddr> {
         prop_oneof![
             any::<u8>().prop_map(|low| IpAddr::from([10, 0, low >> 6, low << 2])),

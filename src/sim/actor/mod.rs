@@ -5,8 +5,9 @@
 //! the loop in a [`Journal`]. All actors share a codec that never uses the loop's code, and draw random numbers only
 //! from their crowd's stream.
 //!
-//! [`Quirk`]s make honest peers odd. A [`Source`] sends gigabytes, and a [`Sink`] receives them. The module
-//! [`byzantine`] holds the hostile peers, each with the loop's required reaction ([`Expectation`]).
+//! [`Quirk`]s make honest peers odd. A [`Source`] sends one payload of any length, and a [`Sink`] receives one and
+//! checks it. The module [`byzantine`] holds the hostile peers, each with the loop's required reaction
+//! ([`Expectation`]).
 
 pub mod byzantine;
 

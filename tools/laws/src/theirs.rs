@@ -60,13 +60,14 @@ pub fn decode(command: CommandName, payload: &[u8]) -> Result<NetworkMessage, en
     deserialize::<RawNetworkMessage>(&frame).map(RawNetworkMessage::into_payload)
 }
 
-/// Encodes a message of the crate as a frame, with the crate.
+/// Encodes one of the crate's messages as a frame, with the crate.
 pub fn frame_of_theirs(message: NetworkMessage) -> Vec<u8> {
     serialize(&RawNetworkMessage::new(Magic::from_bytes(MAGIC), message))
 }
 
 /// Converts our message to a value of the crate, without the fields that only Bitcoin SV has. Returns `None` if the
-/// crate cannot represent the message, and for `merkleblock`, which the crate cannot assemble from its parts.
+/// crate cannot represent the message, if one of its transactions does not decode, and for `merkleblock`, which the
+/// crate cannot assemble from its parts.
 pub fn to_theirs(message: &MessageRef<'_>) -> Option<NetworkMessage> {
     Some(match message {
         MessageRef::Version(message) => NetworkMessage::Version(version(message)?),
@@ -130,7 +131,7 @@ pub fn to_theirs(message: &MessageRef<'_>) -> Option<NetworkMessage> {
     })
 }
 
-/// Asserts that `ours` and `theirs` are the same message.
+/// Asserts that `ours` and `theirs` are the same message, apart from the fields that only Bitcoin SV has.
 pub fn assert_same(ours: &MessageRef<'_>, theirs: &NetworkMessage) {
     match (ours, theirs) {
         (MessageRef::MerkleBlock(ours), NetworkMessage::MerkleBlock(theirs)) => {

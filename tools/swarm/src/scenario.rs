@@ -64,7 +64,7 @@ pub enum Profile {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     pub(super) start: Instant,
-    /// Duration of the first phase, in which faults and drawn events happen.
+    /// Maximum duration of the first phase, in which faults and drawn events happen.
     pub(super) length: Duration,
     pub(super) conditions: Conditions,
     /// Approximate number of bytes that one call moves.
@@ -158,8 +158,8 @@ pub(super) struct Habit {
     pub(super) redials_at_once: bool,
     /// Whether the handler sends more than any peer can receive.
     pub(super) overwhelms: bool,
-    /// Limit for the size, in bytes, of the messages that the handler's `act_inside` sends from inside callbacks. If it
-    /// is 0, `act_inside` and `fill` send nothing.
+    /// Limit for the size, in bytes, of the whole messages that the handler's `act_inside` sends from inside
+    /// callbacks. If it is 0, `act_inside` and `fill` send nothing.
     pub(super) max_inside_bytes: u32,
 }
 
@@ -266,7 +266,8 @@ impl Scenario {
         errno == errno::EINTR && self.faults.iter().any(|fault| (fault.0, fault.1) == (site, errno))
     }
 
-    /// Returns the honest troops, each with its index. Their peers must be connected at the run's end.
+    /// Returns the honest troops, each with its index. In the second phase, all their peers must be served unless the
+    /// loop is stopped.
     pub(super) fn honest(&self) -> impl Iterator<Item = (usize, &Troop)> {
         self.troops.iter().enumerate().filter(|(_, troop)| troop.kind.is_honest())
     }
@@ -322,8 +323,7 @@ impl Scenario {
         }
     }
 
-    /// Draws the maximum size of the messages that the handler sends to each troop from inside callbacks. For a
-    /// judged troop it stays 0.
+    /// Draws each troop's `max_inside_bytes`. For a judged troop it stays 0.
     fn draw_inside(&mut self, chance: &Chance) {
         for troop in &mut self.troops {
             let max_inside_bytes = *chance.pick(&[0, 0, 20_000, 40_000]);
@@ -592,7 +592,7 @@ mod tests {
                 .map(|profile| Scenario::draw(&Tape::from_seed(seed), profile));
             for (with, without) in with.troops.iter().zip(&without.troops) {
                 assert!(!without.kind.is_hostile());
-                assert!(with.kind.is_hostile() || with == without, "{with} {without}");
+                assert!(with.kind.is_hostile() || with == without, "{with} became {without}");
             }
             assert_eq!((with.deeds, with.faults), (without.deeds, without.faults));
         }

@@ -381,7 +381,7 @@ pub fn read_arriving(stream: &[u8], arrivals: &[Arrival], rules: &FramerRules, c
         let within = link.fed_bytes - link.finished_bytes;
         assert!(
             memory.gathered_bytes() <= within + BUFFER_GROWTH_BYTES as u64,
-            "the memory exceeds the bytes received by more than one step"
+            "the memory exceeds the unfinished frame's received bytes by more than one growth step"
         );
         if !link.framer.is_within_frame() {
             assert_eq!(memory.gathered_bytes(), 0, "memory was in use between frames");

@@ -157,7 +157,7 @@ struct Counts {
 struct Found {
     origin: String,
     commit: String,
-    /// A string, because a world may last longer than 2^53 ns.
+    /// A string, because a world's clock may exceed 2^53 ns.
     at_ns: String,
     invariant: u8,
     text: String,
