@@ -113,9 +113,10 @@ pub struct Report {
     pub interval: Duration,
     /// The counted part of the run and its drain, by interval.
     pub timeline: Vec<Interval>,
-    /// Connections that were closed too soon or never opened, by cause and state; most frequent first.
+    /// Connections that were closed too soon or never opened, by cause and state; most frequent first. Only the first
+    /// 64 kinds to occur are listed.
     pub failures: Vec<Failure>,
-    /// The user agents and versions of the peers; most frequent first.
+    /// The user agents and versions of the peers; most frequent first. Only the first 64 to occur are listed.
     pub agents: Vec<Agent>,
     /// The opening of the connections.
     pub ramp: Ramp,
@@ -130,7 +131,7 @@ pub struct Report {
     pub spinning: f64,
     /// The early end, if there was one.
     pub early_end: Option<EarlyEnd>,
-    /// The cause that kept the load from being carried out as planned.
+    /// The cause, if any, that kept the load from being carried out as planned.
     pub limit: Limit,
     /// Whether the numbers can be trusted.
     pub verdict: Verdict,
@@ -154,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_dial_rate_is_the_planned_one_unless_the_last_dial_was_late() {
+    fn the_dial_rate_is_lowered_if_the_last_dial_was_late_and_none_for_a_single_dial() {
         let planned = Rate::per_second(5_000);
         let ramp = |planned_ms, dial_ms| Ramp {
             dialled: 19_000,

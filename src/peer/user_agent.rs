@@ -1,8 +1,8 @@
 //! Matches user agents against the patterns of [`VersionRules`](crate::config::VersionRules).
 //!
-//! The peer chooses the agent, and we choose the pattern. Matching a pattern compares at most as many bytes as the
-//! agent's length times the length of the pattern's longest part without a `*`. There is no backtracking, no
-//! recursion and no allocation.
+//! The peer chooses the agent, and we choose the pattern. The parts of a pattern are separated by `*`. Matching a
+//! pattern compares at most as many bytes as the agent's length times the length of the pattern's longest part. There
+//! is no backtracking, no recursion and no allocation.
 
 /// Returns whether one of `patterns` matches `agent`, ignoring ASCII case.
 ///

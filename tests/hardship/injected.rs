@@ -32,7 +32,7 @@ fn an_accept_that_fails_for_lack_of_a_resource_is_retried() {
     let test = "injected::an_accept_that_fails_for_lack_of_a_resource_is_retried";
     for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
         let Some(account) = serve_through(test, &format!("accept4:error={error}:when=1..2")) else { return };
-        assert_eq!(account.of("accept_pauses"), 2, "{error} did not pause accepting twice");
+        assert_eq!(account.of("accept_pauses"), 2, "{error} did not pause accepting exactly twice");
     }
 }
 

@@ -19,8 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const MAX_GROWTH_BYTES: u64 = 8 << 20;
 const PART_BYTES: u64 = 64 << 10;
 
-/// The number of bytes that an endpoint has sent or received, and their hash. The sender generates the bytes part by
-/// part.
+/// The number of bytes that an endpoint has generated or received, and their hash.
 #[derive(Debug, Default)]
 struct Rolling {
     bytes: u64,
@@ -50,7 +49,7 @@ impl Rolling {
     }
 }
 
-/// A handler that sends one block of a given length to its first peer, or receives one.
+/// A handler that sends one block of a given length to its peer, or receives one.
 #[derive(Debug, Default)]
 struct End {
     dials: Option<std::net::SocketAddr>,
@@ -101,7 +100,7 @@ impl Handler for End {
                 ctx.begin_body(peer, &header).expect("the peer is ready");
                 self.feed(ctx);
             }
-            Event::BodyCut { received, reason, .. } => panic!("cut after {received} bytes: {reason}"),
+            Event::BodyCut { received, reason, .. } => panic!("the block was cut after {received} bytes: {reason}"),
             _ => {}
         }
     }
@@ -227,11 +226,11 @@ fn kept(frames: &[u8], rounds: usize) -> (i64, usize) {
 /// Asserts that the heap grows by at most twice the kept bytes plus one read block of the loop.
 fn assert_retained(frames: &[u8], rounds: usize, what: &str) {
     let (retained, logical) = kept(frames, rounds);
-    // A shared slice pins at most twice its own size; smaller slices are copied.
+    // A slice is shared only if it is at least half of its memory block, and copied otherwise.
     println!("{what}: {logical} kept bytes use {retained} bytes");
     assert!(
         retained <= 2 * logical as i64 + READ_BLOCK_BYTES as i64,
-        "{what}: {logical} kept bytes use {retained} bytes"
+        "{what}: {logical} kept bytes use too many bytes: {retained}"
     );
 }
 

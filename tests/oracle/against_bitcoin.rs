@@ -1,5 +1,5 @@
-//! Every common message compared with the crate `bitcoin`: peerloop and that crate read each other's frames. Hashes,
-//! Merkle roots, compact blocks, short ids, targets and work are compared as well.
+//! Every message that both peerloop and the crate `bitcoin` know: the two read each other's frames. Hashes, Merkle
+//! roots, compact blocks, short ids, targets and work are compared as well.
 
 use crate::values::{any_block, any_common, any_compact_block};
 use crate::{MAGIC, compare_all, frame_of};

@@ -78,7 +78,7 @@ fn a_sleeping_subscriber_is_woken_by_an_item_and_by_the_end() {
 }
 
 #[test]
-fn threads_that_share_a_subscription_get_each_item_once() {
+fn each_item_is_received_by_exactly_one_of_the_threads_that_share_a_subscription() {
     let (mut publisher, subscription) = Subscription::<Weight>::new(65_536);
     let received: Vec<u64> = thread::scope(|scope| {
         let listen = || {
@@ -143,7 +143,7 @@ fn the_last_task_that_polled_is_woken_once_for_several_items_and_once_for_the_en
         subscription.poll_next(&mut Context::from_waker(&waker))
     };
     assert_eq!(bells.each_ref().map(&mut poll), [Poll::Pending; 2]);
-    assert_eq!(Arc::strong_count(&bells[0]), 1, "the second task's waker replaced the first task's");
+    assert_eq!(Arc::strong_count(&bells[0]), 1, "the first task's waker was kept after the second task polled");
     publisher.push(light(0));
     assert_eq!([publisher.flush(), publisher.flush()], [Flushed::All; 2]);
     publisher.push(light(1));

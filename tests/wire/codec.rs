@@ -129,7 +129,7 @@ fn only_zero_is_false() {
 }
 
 #[test]
-fn a_field_is_optional_only_at_the_end_of_the_payload() {
+fn an_optional_field_is_absent_only_if_no_byte_remains() {
     assert_eq!(Reader::new(COMMAND, &[]).optional(Reader::u32), Ok(None));
     assert_eq!(Reader::new(COMMAND, &[1]).optional(Reader::u32), Err(TRUNCATED));
     assert_eq!(Reader::new(COMMAND, &[1, 0, 0, 0]).optional(Reader::u32), Ok(Some(1)));

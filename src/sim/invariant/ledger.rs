@@ -101,7 +101,8 @@ struct Peer {
     link: Option<LinkId>,
     stage: Stage,
     opened: Instant,
-    /// The last header shown to the handler, the handler's decision, and the number of bytes delivered since.
+    /// The last header shown to the handler, the handler's decision, and the number of bytes delivered since; `None`
+    /// once the message was delivered or cut.
     message: Option<(Header, Delivery, u64)>,
 }
 
@@ -145,7 +146,7 @@ impl Ledger {
         self.records.get(slot).filter(|record| record.socket.is_open).and_then(|record| record.socket.link)
     }
 
-    /// Returns the turn in which a link was last read, or 0 if it was never read.
+    /// Returns the turn in which a link was last read, or 0 if it was never read or another link has its slot.
     pub(super) fn read_in(&self, link: LinkId) -> u64 {
         self.records
             .get(link.slot())
@@ -252,7 +253,7 @@ impl Ledger {
         }
         let findings = &mut self.findings;
         findings.check(4, is_own, || format!("a write for {link:?}, which has no socket"));
-        // One write more than the maximum number of flushes, for the replies to the input just read.
+        // A flush makes at most `WRITES_PER_TURN` writes. One more sends the replies to the input just read.
         findings.check(11, writes <= WRITES_PER_TURN + 1, || format!("{link:?} has {writes} writes in a turn"));
         match followed {
             Ok(()) => {}
@@ -516,7 +517,9 @@ impl Ledger {
         self.record_callback(link, true);
         let awaited = self.record(link.slot()).peer.message.take();
         let is_right = matches!(awaited, Some((head, Delivery::Chunks, at)) if head == *header && at == received);
-        self.findings.check(16, is_right, || format!("{link:?}: cut at {received} of {header:?}, not {awaited:?}"));
+        self.findings.check(16, is_right, || {
+            format!("{link:?}: {header:?} is cut after {received} bytes instead of {awaited:?}")
+        });
     }
 
     /// Returns the minimum age of a connection that is closed for this reason.

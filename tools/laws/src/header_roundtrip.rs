@@ -1,5 +1,5 @@
-//! Any 24 bytes decode to a basic header, which encodes to the same bytes. Of an extended header, only the last twenty
-//! bytes matter. The checks of a command's name and of its payload limit agree with a naive model.
+//! Any 24 bytes decode to a basic header, which encodes to the same bytes. An extended header's fields depend only on
+//! its last twenty bytes. The checks of a command's name and of its payload limit agree with a naive model.
 
 use crate::tape::Tape;
 use peerloop::internals::limits::HEADER_LEN_BYTES;

@@ -15,7 +15,7 @@
 //! | `RejectCode` | accept any code in `reject` | refuses unknown codes |
 //! | `RejectHash` | accept a missing hash; read one only if the `tx` or `block` could be decoded | requires one |
 //! | `Fee` | accept any rate in `feefilter` | refuses impossible rates |
-//! | `CompactPosition` | refuse a `cmpctblock` that is empty, or has `bits` of 0 or a gap | does not check this |
+//! | `CompactPosition` | refuse an empty `cmpctblock`, and one with `bits` of 0 or a gap in positions | accepts it |
 //! | `WidePosition` | read 32-bit positions | reads 16 bits in `cmpctblock`, 64 in `getblocktxn` |
 //! | `Size` | accept as many items as the payload can hold | refuses lists of over 4,000,000 bytes in memory |
 
@@ -27,7 +27,7 @@ use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{CompactBlockRef, MessageRef, TxRef};
 
-/// An intended difference between the two decoders. Each variant's documentation is its reason.
+/// An intended difference between the two decoders. Each variant's documentation states the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Difference {
     /// The node ignores such bytes. Only this protocol has an association in `version` and an age in `mempool`.

@@ -1,6 +1,6 @@
 //! The protocol's bytes, built by hand: hexadecimal text, checksums and frames of the regression test network.
 //!
-//! The library's codec does not produce them, so that tests can check the codec against them.
+//! They are built without the library's codec, so that tests can check the codec against them.
 
 use crate::vectors::{NODE_PING, NODE_PING_ANSWER, NODE_PROTOCONF, NODE_VERACK, NODE_VERSION};
 use sha2::{Digest, Sha256};
@@ -8,17 +8,17 @@ use sha2::{Digest, Sha256};
 /// The magic of the regression test network.
 pub const REGTEST: [u8; 4] = [0xda, 0xb5, 0xbf, 0xfa];
 
-/// Returns a node's `version`.
+/// Returns the frame of a node's `version`.
 pub fn version() -> Vec<u8> {
     hex(NODE_VERSION)
 }
 
-/// Returns a node's `verack`.
+/// Returns the frame of a node's `verack`.
 pub fn verack() -> Vec<u8> {
     hex(NODE_VERACK)
 }
 
-/// Returns a node's `protoconf`.
+/// Returns the frame of a node's `protoconf`.
 pub fn protoconf() -> Vec<u8> {
     hex(NODE_PROTOCONF)
 }
@@ -28,7 +28,7 @@ pub fn ready_bytes() -> Vec<u8> {
     [version(), verack()].concat()
 }
 
-/// Returns a node's `ping`.
+/// Returns the frame of a node's `ping`.
 pub fn ping() -> Vec<u8> {
     hex(NODE_PING)
 }
@@ -38,7 +38,7 @@ pub fn pong() -> Vec<u8> {
     hex(NODE_PING_ANSWER)
 }
 
-/// Decodes hexadecimal text, and ignores white space.
+/// Decodes hexadecimal text. White space is ignored.
 pub fn hex(text: &str) -> Vec<u8> {
     let digits: String = text.split_whitespace().collect();
     assert!(digits.len().is_multiple_of(2), "{text} has an odd number of digits");

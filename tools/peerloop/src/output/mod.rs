@@ -94,7 +94,8 @@ enum FileId {
 }
 
 impl FileId {
-    /// Returns the identity of a file or a pipe; `None` for a device, which stores nothing that could be lost.
+    /// Returns the identity of a file or a pipe. Returns `None` for anything else, such as a terminal or `/dev/null`,
+    /// which stores nothing that could be lost.
     fn of(metadata: &Metadata) -> Option<Self> {
         let is_kept = metadata.is_file() || metadata.file_type().is_fifo();
         is_kept.then(|| Self::File { device: metadata.dev(), inode: metadata.ino() })
@@ -107,7 +108,7 @@ impl FileId {
     }
 }
 
-/// Writes a line that is not an error to stderr.
+/// Writes one line to stderr, without the prefix of an error; a failure to write is ignored.
 pub(crate) fn remark(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
@@ -173,7 +174,7 @@ impl Sink {
             Self::File { path, file, is_empty } => {
                 *is_empty = false;
                 replace(file, text).map_err(|error| {
-                    Failure::run(format!("writing {}: {error}; the file lacks the results", path.display()))
+                    Failure::run(format!("writing {}: {error}; the results are missing or incomplete", path.display()))
                 })
             }
         }

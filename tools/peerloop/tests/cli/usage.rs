@@ -116,7 +116,7 @@ fn every_mistake_about_a_book_is_reported_in_one_line() {
 
 #[test]
 fn a_public_address_needs_consent_for_more_than_eight_peers() {
-    // The address is reserved for documentation (RFC 5737); the refusal precedes any packet.
+    // The address is reserved for documentation (RFC 5737); the program refuses it before it sends a packet.
     refused(&["bench", "203.0.113.1"], 2, &["203.0.113.1:8333", "public", "--yes"]);
     refused(&["bench", "203.0.113.1:9", "-c", "9", "--network", "mainnet"], 2, &["exceed the 8"]);
 }

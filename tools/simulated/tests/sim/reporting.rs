@@ -197,7 +197,7 @@ fn req_e47_handshakes_are_measured_and_latency_histograms_can_be_fetched_and_res
     spare.record(secs(9));
     let taken = take(&mut stage, Latency::Handshake, spare);
     assert_eq!((taken.count(), taken.max().unwrap().as_millis()), (2, HESITATION.as_millis()));
-    assert_eq!(stage.stats().handshake.count, 0, "the spare histogram was not cleared");
+    assert_eq!(stage.stats().handshake.count, 0, "the histogram in use is not the spare one, or was not cleared");
     let mut late = stage.ready_peer();
     assert_eq!(take(&mut stage, Latency::Handshake, taken).count(), 1);
     assert_eq!(take(&mut stage, Latency::Connect, LatencyHistogram::new()).count(), 0);
@@ -293,7 +293,7 @@ fn req_e47_the_loops_time_is_charged_only_to_the_peer_that_it_serves() {
         reactor.poll_once(Duration::ZERO).unwrap();
         let listed = pending.try_take().unwrap().expect("the loop has answered");
         let busy = listed.iter().map(|peer| peer.cost.expect("the peer is measured").busy).collect::<Vec<_>>();
-        assert!(busy.iter().sum::<Duration>() <= reactor.stats().busy, "the sum exceeds the loop's own time");
+        assert!(busy.iter().sum::<Duration>() <= reactor.stats().busy, "the peers' total exceeds the loop's own time");
         <[Duration; 2]>::try_from(busy).expect("two peers are listed")
     };
     let shaken_hands = busy(&mut reactor);
