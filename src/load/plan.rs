@@ -10,8 +10,8 @@ use std::time::Duration;
 pub struct Plan {
     /// The nodes to connect to, in turn; at least one.
     pub targets: Vec<SocketAddr>,
-    /// The local addresses to connect from. Connection i uses the address at index `i mod n` among the n addresses of
-    /// its target's family. If there are none, the system chooses an address.
+    /// The local addresses to connect from. Each target is dialled from the addresses of its own family in turn. Without
+    /// one, the system chooses.
     pub sources: Vec<IpAddr>,
     /// The number of connections to open.
     pub connections: usize,
@@ -84,7 +84,9 @@ impl Plan {
         let target = self.targets[index % self.targets.len()];
         let fitting = || self.sources.iter().filter(|source| source.is_ipv4() == target.is_ipv4());
         let count = fitting().count();
-        let source = if count == 0 { None } else { fitting().nth(index % count).copied() };
+        // The number of earlier connections to this target, so that each target is combined with each source.
+        let earlier = index / self.targets.len();
+        let source = if count == 0 { None } else { fitting().nth(earlier % count).copied() };
         (target, source)
     }
 }
@@ -92,6 +94,16 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn connections_use_all_pairs_of_a_target_and_a_source() {
+        let targets: Vec<SocketAddr> = vec![([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()];
+        let sources: Vec<IpAddr> = vec![[127, 0, 0, 2].into(), [127, 0, 0, 3].into()];
+        let plan = Plan::new(targets, 4, Rate::per_second(1)).with_sources(sources);
+        let pairs: BTreeSet<_> = (0..4).map(|index| plan.endpoints(index)).collect();
+        assert_eq!(pairs.len(), 4);
+    }
 
     #[test]
     fn connections_use_targets_and_matching_sources_in_turn() {
