@@ -38,8 +38,9 @@ pub struct Channel {
 
 /// Creates a loop on the real network, and a channel that receives the messages that `commands` selects.
 ///
-/// The channel holds up to `capacity` events and up to `capacity` messages. `capacity` is clamped to the range from 1
-/// to [`MAX_SUBSCRIPTION_ITEMS`](crate::limits::MAX_SUBSCRIPTION_ITEMS);
+/// The channel holds up to `capacity` events and up to `capacity` messages, within the limits that [`Subscription`]
+/// states. `capacity` is clamped to the range from 1 to
+/// [`MAX_SUBSCRIPTION_ITEMS`](crate::limits::MAX_SUBSCRIPTION_ITEMS);
 /// [`CHANNEL_ITEMS`](crate::limits::CHANNEL_ITEMS) suits a receiver that does little else. For more subscriptions use
 /// [`Channel::handle`].
 ///

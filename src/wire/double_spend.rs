@@ -140,8 +140,8 @@ impl<'a> DoubleSpendRef<'a> {
         spent.sort_unstable();
         let mut is_double = vec![false; self.forks.len()];
         for same in spent.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-            // The branch is part of the sort key. If only one branch spends an output, however often, that branch is
-            // both first and last.
+            // One output's entries are sorted by branch. If only one branch spends the output, however often, the
+            // first and the last entry name the same branch.
             if same.first().map(|first| first.2) != same.last().map(|last| last.2) {
                 same.iter().for_each(|&(_, _, index)| is_double[index as usize] = true);
             }
@@ -156,9 +156,9 @@ impl<'a> DoubleSpendRef<'a> {
 }
 
 impl DoubleSpend {
-    /// Returns the message with these branches. Each branch is given as its headers, from the transaction's block back
-    /// to the common ancestor's child, and its proof. Returns `None` for a message that [`DoubleSpendRef::decode`]
-    /// would reject.
+    /// Returns the message with these branches. Each branch consists of its headers and its proof. The first header
+    /// is that of the transaction's block, and the last is that of the common ancestor's child. Returns `None` for a
+    /// message that [`DoubleSpendRef::decode`] would reject.
     pub fn from_forks<'a>(forks: impl IntoIterator<Item = (&'a [BlockHeader], MerkleProofRef<'a>)>) -> Option<Self> {
         let mut is_proven = true;
         let forks = List::of(forks, |(headers, proof), out| {

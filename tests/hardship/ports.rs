@@ -1,4 +1,5 @@
-//! Exhausted local ports: a dial without a free port fails with a local reason, and a dial that finds one succeeds.
+//! Exhausted local ports: a dial without a free port fails with a local reason, and a dial that finds one succeeds. A
+//! dial from a source address that this machine does not have fails with another local reason.
 
 use crate::node::Node;
 use std::net::{SocketAddr, TcpListener};

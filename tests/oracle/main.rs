@@ -2,8 +2,9 @@
 //! same bytes, except for the intended differences.
 //!
 //! [`against_bitcoin`] and [`against_chain_gang`] compare values and bytes of messages that both sides can represent.
-//! [`verdicts`] compares results for damaged bytes, and [`judge`](peerloop_laws::judge) lists all intended
-//! differences from the crate `bitcoin`. [`compare_all`] counts a test's comparisons, and fails if there are none.
+//! [`merkle_trees`] compares partial trees and their matches. [`verdicts`] compares results for damaged bytes, and
+//! [`judge`](peerloop_laws::judge) lists all intended differences from the crate `bitcoin`. [`compare_all`] counts a
+//! test's comparisons, and fails if there are none.
 
 mod against_bitcoin;
 mod against_chain_gang;

@@ -8,7 +8,7 @@ use std::fs;
 
 /// Number of peers in the book after its second-to-last commit.
 const BEFORE: usize = 150;
-/// Number of peers in the book after its last commit. The book has as many bans.
+/// Number of peers in the book after its last commit, and number of bans after each of these two commits.
 const AFTER: usize = 200;
 /// Number of bytes at the start of a database file that identify it.
 const MAGIC_BYTES: usize = 9;

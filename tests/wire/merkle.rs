@@ -255,7 +255,7 @@ mod partial_tree {
         let flags_at = 84 + 1 + 32 * hash_count;
         assert_eq!((payload[84] as usize, payload[flags_at]), (hash_count, 1));
         let refused = |payload: &[u8], why: &str| {
-            assert_eq!(MerkleBlockRef::decode(payload).unwrap().matches(), None, "{why}");
+            assert_eq!(MerkleBlockRef::decode(payload).unwrap().matches(), None, "the tree was accepted: {why}");
         };
         let hash = [9; 32];
         refused(

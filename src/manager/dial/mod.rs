@@ -1,9 +1,9 @@
 //! The dialler: decides which address to dial, and when.
 //!
-//! The [`Dialler`] fills the wanted slots. In normal mode it draws addresses from the book: valid ones before unknown
-//! ones, and at most one peer per routable range. With a fixed list it uses that list, in order. For each address it
-//! stores only the facts that polite dialling needs: whether the address is connected, its failures and restarts, and
-//! the moment from which it may be dialled again.
+//! The [`Dialler`] fills the wanted slots. In normal mode it draws addresses from the book, valid ones before unknown
+//! ones, and none from a routable range that already has a drawn peer. With a fixed list it uses that list, in order.
+//! For each address it stores only the facts that polite dialling needs: whether the address is connected, its
+//! failures and restarts, and the moment from which it may be dialled again.
 //!
 //! - A lost connection is reopened at once, a few times per window. A failed dial is retried after a pause that grows
 //!   up to a maximum. Neither applies to a requested dial of an address without a record.
@@ -353,10 +353,10 @@ impl Dialler {
 
     /// Reserves a slot for a requested dial.
     ///
-    /// An address with a record, for example one in the fixed list or in a pause, is dialled even during its pause, and
-    /// its close has the usual consequences. A close that says nothing about the address keeps the pause.
-    /// If a fixed address was closed on request, the dial makes it part of the list again. An address without a
-    /// record is dialled only once: it is not restarted, and no record of it is kept.
+    /// An address with a record, for example one in the fixed list or in a pause, is dialled even during its pause.
+    /// The connection's close then has the usual consequences, but keeps the pause if its reason says nothing about
+    /// the address. If a fixed address was closed on request, the dial makes it part of the list again. An address
+    /// without a record is dialled only once: it is not restarted, and no record of it is kept.
     ///
     /// # Errors
     ///
@@ -383,12 +383,12 @@ impl Dialler {
 
     // --- Results -----------------------------------------------------------------------------------------------------
 
-    /// Records that the kernel has started to connect, so neither descriptors nor ports are missing.
+    /// Records that the kernel has started to connect, so descriptors, memory and a port were available.
     pub(crate) fn connect_started(&mut self, address: SocketAddr) {
         self.pace.connect_started(Family::of(canonical(address)));
     }
 
-    /// Records that the TCP connection is open and `version` has been sent.
+    /// Records that the TCP connection is open and the handshake begins.
     pub(crate) fn tcp_connected(&mut self, address: SocketAddr) {
         let address = canonical(address);
         self.pace.answered(Family::of(address));

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn truncated_bytes_are_zero_when_the_overlay_grows_again_and_its_size_is_limited() {
+    fn truncated_bytes_are_zero_after_the_overlay_has_grown_again_and_there_is_a_maximum_size() {
         let (overlay, path) = over(&[7; 9_000], "cut");
         overlay.write(4_200, &[1; 10]).unwrap();
         overlay.set_len(4_205).unwrap();

@@ -154,7 +154,8 @@ impl Flow {
         self.moved.get()
     }
 
-    /// Returns whether the whole payload was sent, or received with every byte and the checksum correct.
+    /// Returns whether the whole payload was sent, or received with every byte correct and, if its header has a
+    /// checksum, a correct checksum.
     pub fn is_complete(&self) -> bool {
         self.is_complete.get()
     }

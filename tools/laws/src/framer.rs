@@ -28,7 +28,12 @@ pub(crate) fn check(data: &[u8]) {
 
     let allocated = measure(|| read_and_forget(&stream, &rules, &arrivals, &choices));
     let allowed = 2 * stream.len() as u64 + 2 * BUFFER_GROWTH_BYTES as u64 + MAX_RECORD_BYTES;
-    assert!(allocated.bytes_max <= allowed, "{} bytes used for a stream of {}", allocated.bytes_max, stream.len());
+    assert!(
+        allocated.bytes_max <= allowed,
+        "the framer used {} bytes for a stream of {} bytes, more than {allowed}",
+        allocated.bytes_max,
+        stream.len()
+    );
 }
 
 /// Reads the stream in pieces through a framer and stores no output, so that all memory in use is the framer's.

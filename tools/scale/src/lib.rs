@@ -1,9 +1,9 @@
 //! A loop's run with many peers: they connect, they are pinged twice, some are replaced by others, and the loop stops.
 //!
-//! Half of the peers dial the loop and the loop dials the other half. The numbers of connects and pings per
-//! millisecond do not depend on the number of peers, so a turn of a large loop has as much work as a turn of a small
-//! one. Only the number of idle peers, and thus their cost, differs. The peers check that the loop treats them
-//! correctly.
+//! Half of the peers dial the loop and the loop dials the other half. Before any peer is replaced, the numbers of
+//! connects and pings per millisecond do not depend on the number of peers, so a turn of a large loop has as much
+//! work as a turn of a small one. Only the number of idle peers, and thus their cost, differs. The peers check that
+//! the loop treats them correctly.
 
 mod meter;
 
@@ -86,7 +86,7 @@ impl Times {
     fn of(peers: u64) -> Self {
         let millis = (peers / 2).div_ceil(PER_MILLISECOND);
         let connected = Instant::ZERO.plus(Duration::from_millis(millis) + SECOND);
-        assert!(connected < Instant::ZERO.plus(PING_INTERVAL), "not all peers are connected before the first ping");
+        assert!(connected < Instant::ZERO.plus(PING_INTERVAL), "too many peers to connect before the first ping");
         let pinged = connected.plus(PING_INTERVAL * PING_ROUNDS);
         Self { connected, pinged, churned: pinged.plus(SECOND * (CHURN_SECONDS + 1)) }
     }

@@ -1,5 +1,5 @@
 //! Property: after each random step, the loop soon sleeps and holds exactly one slot for each peer that is not over
-//! capacity. A final stop closes all links.
+//! capacity. A final stop closes all links and makes all changes durable.
 
 use super::{Fate, Stage, asking, host};
 use crate::channel::NoHandler;

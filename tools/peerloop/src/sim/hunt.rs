@@ -1,4 +1,4 @@
-//! Runs seeds, each a world of its own, on the requested number of threads, and ends at the first violation.
+//! Runs seeds, each a world of its own, on the requested number of threads. No further seed starts after a violation.
 //!
 //! Worlds are independent, so the threads share only the number of started seeds, the totals, and requests to end. A
 //! panic inside a world is reported with the command that runs the world's seed again.
@@ -98,8 +98,8 @@ impl Tally {
     }
 }
 
-/// Runs a plan's seeds until a world breaks an invariant, all seeds are done, or a signal arrives. Worlds that a signal
-/// has ended are not counted.
+/// Runs a plan's seeds. After a world has broken an invariant or a signal has arrived, no further seed starts. Worlds
+/// that a signal has ended are not counted.
 pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> Result<Tally, Failure> {
     report_panics(plan);
     let shared = Arc::new(Shared::default());
