@@ -171,12 +171,12 @@ impl<'a> Ctx<'a> {
         self.state.telemetry.spinning
     }
 
-    /// Returns the number of messages queued for sending so far, by command.
+    /// Returns the number and the payload bytes of the messages queued for sending so far, by command.
     pub fn sent_messages(&self) -> &MessageCounts {
         &self.state.telemetry.sent
     }
 
-    /// Returns the number of messages received so far, delivered or not, by command.
+    /// Returns the number and the payload bytes of the messages received so far, delivered or not, by command.
     pub fn received_messages(&self) -> &MessageCounts {
         &self.state.telemetry.received
     }
@@ -233,7 +233,7 @@ impl<'a> Ctx<'a> {
         self.state.links.abort(peer.link(), disconnect.into());
     }
 
-    /// Charges a peer with `points` for your own `reason`; [`ControlEvent::PeerMisbehaved`] and the log report both.
+    /// Charges a peer `points` for a `reason` of your choice; [`ControlEvent::PeerMisbehaved`] and the log report both.
     /// The peer manager adds the points to the peer's score. When the score reaches
     /// [`ban_score`](crate::config::ManagerConfig::ban_score), the manager closes the peer at once and bans the
     /// peer's host for [`ban_duration`](crate::config::ManagerConfig::ban_duration). A loopback address is never

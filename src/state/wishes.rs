@@ -1,7 +1,7 @@
 //! The delivery that each of several composed handlers wants for an arriving message.
 //!
 //! A pair of handlers passes an arriving header to both of its parts, and needs their wishes again when the message is
-//! delivered. Wishes are not stored in the row, because a loop with one handler has none.
+//! delivered. Wishes are not stored in the links' rows, because a loop with one handler has no wishes.
 
 use crate::api::Delivery;
 use crate::id::{Lane, LinkId};

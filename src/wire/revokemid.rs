@@ -68,10 +68,10 @@ impl<'a> RevokeMidRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if the payload ends inside a field or the signatures' field ends inside a signature,
-    /// [`WireError::BadValue`] if the version is not 0 or bytes follow the second signature in the signatures' field,
-    /// [`WireError::TooLong`], [`WireError::OverlongSize`] or [`WireError::NonCanonicalSize`] if the length of that
-    /// field is invalid.
+    /// [`WireError::Truncated`] if the payload ends before the last field does, or if the signatures' field ends
+    /// before the second signature does; [`WireError::BadValue`] if the version is not 0, or if bytes follow the second
+    /// signature in the signatures' field; [`WireError::TooLong`], [`WireError::OverlongSize`] or
+    /// [`WireError::NonCanonicalSize`] if the length of the signatures' field is invalid.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::REVOKEMID, payload);
         if reader.u32()? != Self::VERSION {

@@ -10,7 +10,7 @@ use peerloop::time::Instant;
 use peerloop_testkit::framing::{Arrival, Choice, Link, Outcome, command, frame, memory, payload, rules};
 use proptest::prelude::*;
 
-/// Returns a stream of frames, each small enough for one buffer of the pool.
+/// Returns a stream of frames whose payloads each fit into one buffer of the pool.
 fn small_stream() -> Vec<u8> {
     [
         frame("verack", b""),
@@ -204,7 +204,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
-    fn many_links_together_never_buffer_more_than_the_bound(
+    fn the_large_frames_of_many_links_together_never_exceed_the_bound(
         bound in 0..1_000_000u64,
         lens in prop::collection::vec(prop_oneof![1..5_000usize, 1..300_000usize], 2..12),
         turns in prop::collection::vec((0..12usize, 1..70_000usize, prop::bool::ANY), 0..80),

@@ -87,7 +87,7 @@ fn req_e46_handshakes_and_failed_dials_are_logged_and_the_lines_of_many_failures
         assert!(line.contains("state=connecting error=\"connecting failed: "), "{line}");
         assert!(
             line.contains(" next_dial=never network=regtest"),
-            "the line does not exclude another dial although there is no manager: {line}"
+            "the line does not report `next_dial=never`, although there is no manager: {line}"
         );
     }
     assert!(lines_of("connection_established").iter().all(|(level, _)| *level == Level::Debug));

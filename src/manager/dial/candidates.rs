@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 /// An address's standing in the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// A handshake with the address was completed, and the address's standing has not changed since.
+    /// A dial of the address led to a completed handshake, and the standing has not changed since.
     Valid,
     /// No dial of the address has led to a handshake, or the address's earlier standing no longer
     /// applies.

@@ -12,10 +12,14 @@ use crate::wire::{AddressesRef, Header};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Passes every call on to a user's handler, and checks these rules. A peer whose connection opens is first reported
-/// as opened. A peer is reported as ready before its messages, and as closed exactly once, in its last event.
-/// Messages arrive whole or as a gapless stream, as the handler decided. Control events match the peers' events. The
-/// handler is not woken before the moment that it requested, and no deadline expires early.
+/// Passes every call on to a user's handler, and checks these rules:
+///
+/// - If a peer's connection opens, `Opened` is the peer's first event. A peer is reported as ready before its
+///   messages, and as closed exactly once, in its last event.
+/// - Messages arrive whole or as a gapless stream, as the handler decided.
+/// - Offers of `on_pull` state the free room of a ready peer.
+/// - Control events match the peers' events.
+/// - The handler is not woken before the moment that it requested, and no deadline expires early.
 #[derive(Debug)]
 pub struct Witness<H> {
     handler: H,

@@ -1,7 +1,7 @@
 //! Sockets: listeners and their backlogs, dials and their routes, and the calls on connections.
 //!
 //! A call returns the result that Linux would return, or a failure that a test has planned. No call here ever blocks.
-//! The module `connection` holds the bytes.
+//! The module `connection` holds the bytes in transit.
 
 use super::Kernel;
 use super::host::{Draw, FIRST_LISTENER_PORT, Listener, host_at};
@@ -22,7 +22,8 @@ use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Time for which a dialler's port stays in use if the dialler closed the connection first, as on Linux.
+/// Time for which a dialler's port stays in use if the dialler closed the connection first and neither side reset it,
+/// as on Linux.
 const TIME_WAIT: Duration = Duration::from_secs(60);
 /// Time after which an unanswered dial fails, as on Linux after six retransmissions.
 const CONNECT_GIVEN_UP: Duration = Duration::from_secs(127);
@@ -176,8 +177,9 @@ impl Kernel {
         }
     }
 
-    /// Delivers a dial to its listener, or refuses it if there is none. On a cut network, the dial waits, and fails
-    /// after [`CONNECT_GIVEN_UP`] unless the network is healed first.
+    /// Delivers a dial to its listener, or refuses it if there is none. If the listener's backlog is full, the dial
+    /// waits for a free slot in it. On a cut network, the dial waits, and fails after [`CONNECT_GIVEN_UP`] unless the
+    /// network is healed first.
     pub(super) fn reach(&mut self, dialler: EndId) {
         let Some(connection) = self.connection(dialler) else { return };
         if connection.is_cut {

@@ -128,7 +128,7 @@ fn write_all(queue: &Receiver<Said>, lost: &AtomicU64, mut progress: Progress) {
                 let _ = writeln!(io::stderr(), "{line}");
                 let lost = lost.swap(0, Ordering::Relaxed);
                 if lost > 0 {
-                    let _ = writeln!(io::stderr(), "{lost} lines were dropped: the reader was too slow");
+                    let _ = writeln!(io::stderr(), "lines dropped because the reader was too slow: {lost}");
                 }
             }
             Said::Status(line) => status = Some(line),

@@ -27,7 +27,7 @@ const STEP: Duration = Duration::from_millis(100);
 /// A short scenario of one loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
-    /// Calls of many kinds, for dials, accepts, pings, messages whole and in parts, and closes.
+    /// Calls of many kinds: for dials, accepts, pings, whole messages, messages in parts, and closes.
     Busy,
     /// Enough dials and accepts that each of the first 50 of either kind can be made to fail.
     Crowded,
@@ -36,7 +36,7 @@ pub(crate) enum Life {
     Short,
 }
 
-/// A handler that dials, sends messages whole and in parts, pings and closes, step by step.
+/// A handler that dials, sends one message whole and one in parts, pings, and closes peers, step by step.
 pub(crate) struct Busy {
     life: Life,
     dials: Vec<SocketAddr>,

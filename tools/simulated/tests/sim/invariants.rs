@@ -147,7 +147,10 @@ impl Count {
         let accounted = self.node.inspect().accounted_bytes as i64 - before.0 as i64;
         let allocated = self.live_bytes - before.1;
         println!("{what}: reported {accounted} bytes, allocated {allocated}");
-        assert!((accounted - allocated).abs() * 100 <= allocated.abs(), "{what}: {accounted} differs from {allocated}");
+        assert!(
+            (accounted - allocated).abs() * 100 <= allocated.abs(),
+            "{what}: the reported {accounted} bytes differ from the allocated {allocated} by more than 1 %"
+        );
     }
 }
 

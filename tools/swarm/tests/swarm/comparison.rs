@@ -1,5 +1,5 @@
-//! Pairs of runs that must have equal results: two runs of one seed, a recorded run and its replay, runs in two builds,
-//! and, for the messages that honest peers receive, runs with and without hostile peers.
+//! Pairs of runs that must have equal results: two runs of one seed, a recorded run and its replay, and runs in two
+//! builds. Honest peers must also receive the same messages with and without hostile peers.
 
 use peerloop::sim::Tape;
 use peerloop_swarm::{Outcome, Profile, run};
