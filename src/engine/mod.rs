@@ -1,8 +1,8 @@
 //! The engine: one loop's links and policies, run in the steps of a turn.
 //!
-//! The engine owns the table, the wheel, the rng and every policy. It uses no socket and no thread, and once created it
-//! never reads a clock. Bytes, moments and failures are passed to it, and its output waits in lists and queues for the
-//! [`Reactor`](crate::Reactor). The same seed and the same inputs give the same outputs, byte for byte. Input from a
+//! The engine owns the table, the wheel, the rng and every policy. It uses no socket and no thread. Once created, it
+//! reads a clock only in [`Ctx::clock`]. Bytes, moments and failures are passed to it. Its output waits in lists and
+//! queues for the [`Reactor`](crate::Reactor). The same seed and input give byte-identical output. Input from a
 //! peer never makes a call panic. A call's cost is bounded by its input or a limit, but a shutdown visits every link.
 
 mod closing;
@@ -270,7 +270,7 @@ impl Engine {
         self.state.outbox.end();
     }
 
-    /// Rearms links whose deadlines a new configuration has moved, up to the turn's limit.
+    /// Applies a new configuration's timeouts to the next links, up to the turn's limit.
     pub(crate) fn rearm_after_update(&mut self) {
         self.rearming.proceed(&mut self.state.links, self.state.clocks.now());
     }
@@ -341,7 +341,7 @@ impl Engine {
         }
     }
 
-    /// Reserves a slot for an accepted peer; returns `false` if none is free.
+    /// Reserves a slot for an accepted peer, if necessary by an eviction. Returns `false` if that is impossible.
     fn take_inbound_slot(&mut self) -> bool {
         if let Some(mut managing) = self.managing() {
             return managing.take_inbound_slot();

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Size of the block into which links are read. No read is larger, and each link is read at most once per turn.
+/// Size of the block that receives the links' input. No read is larger, not even one into a message's own buffer.
+/// Each link is read at most once per turn.
 pub const READ_BLOCK_BYTES: usize = 64 * 1024;
 /// Size of the block that collects replies while a link's input is parsed. Further replies use the link's queue.
 pub const WRITE_BLOCK_BYTES: usize = 64 * 1024;
@@ -24,16 +25,18 @@ pub const REQUESTS_PER_TURN: usize = 1_024;
 /// Time after which the step that receives requests ends; the remaining requests wait for the next turn. A request for
 /// a list of peers costs 0.3 ms. The time for a handler's own requests is not bounded.
 pub const MAX_REQUESTS_STEP: Duration = Duration::from_millis(2);
-/// Maximum number of link timers, and of handler timers, fired per turn. If more are due, the next wait is zero.
+/// Maximum number of link timers, and of handler timers, fired per turn. If more are due, the next wait is zero. It
+/// also limits how many slots per turn are rearmed after a change of the configuration.
 pub const EXPIRIES_PER_TURN: usize = 4_096;
-/// Maximum number of readiness events received from the kernel per turn, 16 bytes each.
+/// Maximum number of readiness events received from the kernel per turn. Each uses 16 bytes in the loop's list, and
+/// an entry in the poller's own list.
 pub const EVENTS_PER_TURN: usize = 1_024;
 /// Maximum number of slices in one gathered write.
 pub const SLICES_PER_WRITE: usize = 64;
-/// Maximum number of gathered writes per link and turn.
+/// Maximum number of writes from a link's queue per turn.
 pub const WRITES_PER_TURN: usize = 16;
-/// Maximum number of bytes written per link and turn: about 0.3 ms of copying to a loopback peer that reads as fast as
-/// we write. The rest waits for the next turn.
+/// Maximum number of bytes written from a link's queue per turn: about 0.3 ms of copying to a loopback peer that reads
+/// as fast as we write. The rest waits for the next turn.
 pub const MAX_WRITTEN_PER_TURN_BYTES: usize = 512 * 1024;
 /// Maximum number of connections that the kernel queues on a listener until they are accepted. mio's default of 128
 /// overflows in bursts.

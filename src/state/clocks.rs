@@ -31,7 +31,7 @@ impl Clocks {
         self.moment.now
     }
 
-    /// Returns the wall time at the turn's start.
+    /// Returns the wall time that the reactor last set, usually at the turn's start.
     pub(crate) fn unix(&self) -> UnixTime {
         self.moment.unix
     }

@@ -2,7 +2,7 @@
 //!
 //! A [`Reader`] reads the fields of one payload and names the command in every error. It checks each length before use,
 //! never allocates, and does not panic on any input. Integers have no writer of their own: ports are written with
-//! `to_be_bytes`, and all others with `to_le_bytes`.
+//! `to_be_bytes`, and other integers with `to_le_bytes`.
 
 use crate::error::WireError;
 use crate::limits::MAX_COMPACT_SIZE;

@@ -1,7 +1,7 @@
 //! `hdrsen`: headers, each with data about its block for light clients.
 //!
-//! Decoding checks each item once; iteration reads the items one by one, without copying their transactions. Decoding
-//! checks no proof; call [`ProvenTxRef::is_proven_by`].
+//! Decoding checks each item's encoding once; iteration reads the items one by one, without copying their
+//! transactions. Neither checks a proof; call [`ProvenTxRef::is_proven_by`] for that.
 
 use super::codec::{Reader, put_compact_size};
 use super::headers::BlockHeader;

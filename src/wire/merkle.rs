@@ -178,7 +178,8 @@ impl FromIterator<Hash256> for MerkleFrontier {
 }
 
 impl<'a> MerkleProofRef<'a> {
-    /// The size of the shortest proof in bytes: flags, index, an id, a target and a node count of 0.
+    /// The size in bytes of the shortest proof for a transaction with inputs: flags, index, an id, a target and a
+    /// node count of 0.
     pub(super) const MIN_BYTES: usize = 1 + 1 + 32 + 32 + 1;
 
     /// Reads the next proof.

@@ -58,7 +58,7 @@ fn req_e54_a_simple_client_measures_three_pings() {
 }
 
 #[test]
-fn req_e54_fixed_peers_are_all_connected_and_dialled_again_when_lost() {
+fn req_e54_all_fixed_peers_are_connected_and_a_lost_one_is_dialled_again() {
     let printed = output_of("fixed_peers");
     let (before, after) = printed.split_once("all 3 peers are ready; stopping one of them\n").expect(&printed);
     assert!(before.lines().count() >= 6, "too few lines for three connections and three handshakes:\n{printed}");

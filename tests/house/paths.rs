@@ -171,8 +171,8 @@ impl<'a> Library<'a> {
         self.modules.iter()
     }
 
-    /// Returns the target of a path in `module`. Returns `None` if the target is outside of the library, or if
-    /// `module` itself defines the path's first name.
+    /// Returns the target of a path in `module`. Returns `None` if the target is outside of the library, if `module`
+    /// itself defines the path's first name, or if the path is an import that begins with another import's name.
     pub(crate) fn target(&self, module: &[String], path: &WrittenPath) -> Option<Target<'a>> {
         let home = &self.modules[module];
         let first = path.names[0].as_str();
@@ -197,7 +197,7 @@ impl<'a> Library<'a> {
     /// Returns the target of a path that begins with a name that `module` imports; `None` if `module` imports no such
     /// name from the library.
     fn follow(&self, module: &[String], names: &[String], depth: usize) -> Option<Target<'a>> {
-        assert!(depth < 20, "{module:?} imports {names:?} from itself");
+        assert!(depth < 20, "the re-exports of {names:?} in {module:?} form a circle, or a chain of 20");
         let home = &self.modules[module];
         let from_root = |path: &WrittenPath| {
             absolute(&home.code, module, path).or_else(|| {

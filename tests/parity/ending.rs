@@ -1,4 +1,5 @@
-//! Closed connections: an orderly close, a close of one direction, a close with unread data, and a reset.
+//! Closed connections: an orderly close, a close of one direction, a close with unread data, and writes to a closed
+//! peer.
 
 use crate::stage::{BLOCKED, ENDED, LINK, READABLE, ROOM, Seen, on_every_kernel};
 use std::io::ErrorKind;

@@ -119,7 +119,7 @@ fn req_e04_a_silent_peer_is_timed_out_by_the_clock_alone() {
 }
 
 #[test]
-fn req_e04_no_traffic_extends_the_deadline() {
+fn req_e04_traffic_does_not_extend_the_deadline() {
     let mut handshake = HandshakeState::new();
     handshake.start(at(5));
     for _ in 0..300 {
@@ -242,7 +242,7 @@ fn a_protocol_version_below_the_minimum_is_refused_and_reported() {
 }
 
 #[test]
-fn req_e06_a_version_is_checked_in_the_order_network_protocol_ban_chain() {
+fn req_e06_the_network_is_checked_first_then_the_protocol_version_the_user_agent_and_the_blockchain() {
     let rules = VersionRules::default().with_banned_agents(vec!["satoshi".to_owned()]);
     let mut version = version(Some(b"/Satoshi:0.1/"));
     version.protocol_version = 1;

@@ -1,4 +1,5 @@
-//! A loop on a thread of its own, controlled from another thread.
+//! The handle: requests to a loop from its own thread and from others, also while the loop stops or after it has
+//! ended.
 
 use crate::probe::{ANY_PORT, Node, PATIENCE, Probe, Seen, Task, pattern, regtest};
 use bytes::Bytes;

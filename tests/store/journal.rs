@@ -80,7 +80,7 @@ fn neither_an_error_nor_an_earlier_batchs_completion_makes_a_ban_durable() {
 }
 
 #[test]
-fn fault_e09_a_batch_without_a_completion_is_reported_late_once_and_counts_as_failing_until_it_is_durable() {
+fn fault_e09_an_overdue_batch_is_reported_as_late_once_and_counts_as_failing_until_it_is_durable() {
     let mut journal = Journal::new();
     assert!(!journal.note_late(at(1_000_000)), "lateness was reported although no batch was being written");
     journal.record(Change::PutBan(ban(1)), false, at(0));
@@ -108,12 +108,12 @@ fn fault_e09_a_batch_without_a_completion_is_reported_late_once_and_counts_as_fa
     assert_eq!(
         (journal.wait(), journal.note_late(Instant::MAX)),
         (Wait::Forever, false),
-        "a batch that had failed was also reported late, or such a report is due"
+        "a failed batch was also reported as late, or such a report is due"
     );
 }
 
 #[test]
-fn a_peers_last_change_has_the_age_of_its_first_change_and_removals_are_written_first() {
+fn a_peers_changes_are_merged_and_due_with_the_first_and_removals_are_written_first() {
     let mut journal = Journal::new();
     let mut changed = peer(1);
     changed.failures = 3;
@@ -256,7 +256,7 @@ enum Step {
     },
 }
 
-/// Number of peers in a full book of these tests: a few more than fit in a batch.
+/// Number of peers in a full book of the random test: a few more than fit in a batch.
 const FEW_MORE: usize = MAX_BOOK_BATCH + 8;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

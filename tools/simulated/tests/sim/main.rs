@@ -1,5 +1,5 @@
-//! Tests of the loop in a virtual world: streams split at every point, deadlines exact to the tick, and hostile peers
-//! that a test drives by hand. Other tests check the virtual kernel itself.
+//! Tests of the loop in a virtual world, for example with streams split at every point, deadlines exact to the tick,
+//! and hostile peers that a test drives by hand. Other tests check the virtual world itself.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 
