@@ -1,7 +1,8 @@
 //! The settings of a loop, with their defaults, ranges and costs.
 //!
-//! A [`Config`] is a plain value. The loop checks it at the start and before each replacement, and rejects it with a
-//! [`ConfigError`] that names the first invalid field. This module reads neither files nor the environment.
+//! A [`Config`] is a plain value. The loop checks its first configuration and each new one, and rejects an invalid
+//! one with a [`ConfigError`] that names the first invalid field. This module reads neither files nor the
+//! environment.
 
 mod change;
 mod dial_mode;

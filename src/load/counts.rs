@@ -42,7 +42,7 @@ pub struct WorkCounts {
     /// keep their share. Only [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish) and
     /// [`GeneratorRequest::Report`](super::GeneratorRequest::Report) end the schedule sooner.
     pub planned: u64,
-    /// Pings sent: `answered + timed_out`, once the run has ended.
+    /// Pings sent: `answered + timed_out` in every report.
     pub sent: u64,
     /// Planned pings that were not sent.
     pub unsent: u64,
@@ -51,7 +51,7 @@ pub struct WorkCounts {
     pub absent: u64,
     /// Pings answered before the drain ended.
     pub answered: u64,
-    /// Pings not answered before the drain ended, including those of lost peers.
+    /// Pings sent but not answered before the drain ended or the report was requested, including those of lost peers.
     pub timed_out: u64,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The generator runs through its [`Phase`]s in order. It uses one exact wake-up at a time, for the next dial, the
 //! next ping or the end of the phase, whichever is first. A due ping is sent independently of earlier pings. A ping
-//! that cannot be sent is counted as unsent and not sent later. A load ends early when all its peers are lost. The
-//! remaining operations then count as planned but not sent.
+//! that cannot be sent is counted as unsent and not sent later. A load ends early if no peer becomes ready or if all
+//! ready peers are lost. The remaining operations then count as planned but not sent.
 
 use super::accounts::Accounts;
 use super::counts::{Fate, PeerCounts};
@@ -22,7 +22,8 @@ use std::time::Duration;
 /// Maximum number of pings or dials started per wake-up. Further pings or dials that are due follow in the next turn.
 const MAX_BURST: usize = 256;
 
-/// Minimum number of first dials that end the ramp at once if they all fail in the same way.
+/// The ramp ends at once if the first dials all fail in the same way: this many, or one for each target if that is
+/// more.
 const FIRST_DIALS: usize = 100;
 
 /// A request from another thread to a generator.
@@ -31,7 +32,7 @@ const FIRST_DIALS: usize = 100;
 pub enum GeneratorRequest {
     /// Report the progress.
     Progress(Reply<Progress>),
-    /// Stop sending, wait for the last replies, and end the load.
+    /// Stop sending, wait for the run's last replies, and end the load.
     Finish,
     /// Stop sending and report the results so far, without waiting. Missing replies count as timed out. The load then
     /// ends as after `Finish`.
@@ -58,7 +59,7 @@ pub struct Progress {
     pub interval: Option<Interval>,
 }
 
-/// A handler that connects to nodes and pings them by a [`Plan`].
+/// A handler that connects to nodes and pings them according to a [`Plan`].
 ///
 /// Its loop's configuration should disable the engine's own pings (`ping_interval` zero), because they would add to
 /// the load.

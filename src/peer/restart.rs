@@ -1,8 +1,8 @@
 //! Immediate restarts of lost connections.
 //!
-//! A restart reopens a lost connection at once, without a backoff. A limited number of restarts is
-//! granted per window, so that a peer that keeps failing soon gets the dialler's backoff. Accepted connections are
-//! never restarted: the peer need not listen on the address from which it connected.
+//! A restart reopens a lost connection at once, without a backoff. A limited number of restarts is granted per
+//! window, so that the dialler's backoff soon applies to a peer that keeps failing. Accepted connections are never
+//! restarted: the peer need not listen on the address from which it connected.
 
 use crate::time::Instant;
 use std::time::Duration;
@@ -17,8 +17,8 @@ pub struct RestartTracking {
 }
 
 impl RestartTracking {
-    /// Creates a limit of `max_restarts` per `window`, which begins with the first restart. A window of zero does not
-    /// limit restarts, unless `max_restarts` is 0.
+    /// Creates a limit of `max_restarts` per `window`. Each window begins with its first restart. A window of zero
+    /// does not limit restarts, unless `max_restarts` is 0.
     pub const fn new(max_restarts: u32, window: Duration) -> Self {
         Self { window, window_start: Instant::ZERO, max_restarts, restarts: 0 }
     }
@@ -55,7 +55,7 @@ impl RestartTracking {
         self.window
     }
 
-    /// Returns the number of restarts granted in the latest window.
+    /// Returns the number of restarts granted in the latest window and since the last [reset](Self::reset).
     pub const fn restarts(&self) -> u32 {
         self.restarts
     }

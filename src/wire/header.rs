@@ -87,7 +87,7 @@ impl Header {
         self.checksum.is_none()
     }
 
-    /// Reads the fields of a basic header after the magic, which the caller has already compared.
+    /// Reads the fields of a basic header after the magic. The magic is not checked.
     #[inline]
     pub fn decode(bytes: &[u8; HEADER_LEN_BYTES]) -> Self {
         Self {
@@ -218,9 +218,9 @@ pub fn payload_limit(command: CommandName, limits: &PayloadLimits) -> u64 {
 /// The minimum limit of `getblocktxn`, for any block size.
 const MIN_GETBLOCKTXN_BYTES: u64 = 24;
 
-/// Returns the largest payload of a `getblocktxn` in bytes. The list of transactions has six bytes for every
+/// Returns the largest payload of a `getblocktxn` in bytes. The list of indexes may have six bytes for every
 /// [`GETBLOCKTXN_BLOCK_SHARE_BYTES`] of the largest block. The length of a header is added: 24 bytes, or 44 if the list
-/// has 4 GiB or more.
+/// may have 4 GiB or more.
 const fn getblocktxn_limit(max_block_bytes: u64) -> u64 {
     let indexes = max_block_bytes / GETBLOCKTXN_BLOCK_SHARE_BYTES * 6;
     let header = if indexes > u32::MAX as u64 { 44 } else { 24 };

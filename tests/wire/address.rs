@@ -48,7 +48,7 @@ fn every_truncation_is_an_error_and_extra_bytes_are_ignored() {
 }
 
 #[test]
-fn a_count_that_exceeds_the_payload_is_an_error() {
+fn only_a_count_that_exceeds_the_payload_is_an_error() {
     for count in ["02", "fde903", "feffffffff"] {
         assert_eq!(AddressesRef::decode(&[hex(count), vec![0; 59]].concat()), Err(TRUNCATED), "{count}");
     }

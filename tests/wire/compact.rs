@@ -164,7 +164,7 @@ mod getblocktxn {
     }
 
     #[test]
-    fn distances_and_their_sums_must_fit_32_bits() {
+    fn distances_and_positions_must_fit_in_32_bits() {
         assert_eq!(indexes("00"), Ok(vec![]));
         assert_eq!(indexes("01feffffffff"), Ok(vec![u32::MAX]));
         assert_eq!(indexes("02fefeffffff00"), Ok(vec![u32::MAX - 1, u32::MAX]));
@@ -182,7 +182,7 @@ mod getblocktxn {
     }
 
     #[test]
-    fn positions_are_requested_once_and_in_order() {
+    fn each_position_is_requested_once_in_ascending_order() {
         let message = GetBlockTxn::from_indexes(Hash256::ZERO, [7, 3, 7, u32::MAX, 0, 3]);
         assert_eq!(message.as_ref().indexes().collect::<Vec<_>>(), [0, 3, 7, u32::MAX]);
     }

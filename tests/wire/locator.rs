@@ -37,7 +37,7 @@ fn known_requests_decode_and_encode_exactly() {
         let (_, text) = COMPUTED.iter().find(|(name, _)| *name == command).expect(command);
         assert_same(text, MAIN, command, message);
     }
-    let (_, text) = RECORDED.iter().find(|(name, _)| *name == "getheaders").expect("a recorded frame exists");
+    let (_, text) = RECORDED.iter().find(|(name, _)| *name == "getheaders").expect("the vectors have a getheaders");
     assert_same(text, REGTEST, "getheaders", Message::GetHeaders(node));
 }
 

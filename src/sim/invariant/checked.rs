@@ -33,7 +33,8 @@ use std::time::Duration;
 /// Number of calls to the network after which a sweep is due.
 const CALLS_PER_SWEEP: u64 = 1_024;
 
-/// A loop in a [`World`]. All [`INVARIANTS`](super::INVARIANTS) that concern one loop are checked while it runs.
+/// A loop in a [`World`]. All [`INVARIANTS`](super::INVARIANTS) except those checked elsewhere or not built are
+/// checked while it runs and when it stops.
 pub struct Checked<H: Handler> {
     reactor: Reactor<Gate, Witness<H>>,
     world: World,
@@ -224,8 +225,8 @@ impl<H: Handler> Checked<H> {
         self.ledger.borrow().findings.total
     }
 
-    /// Returns the minimum number of calls until the next sweep, so that sweeps cost no more than the calls between
-    /// them.
+    /// Returns the cost of a sweep as a number of calls; 0 if a sweep follows every turn. At least this many calls
+    /// separate two sweeps, so that sweeps cost no more than the calls.
     fn sweep_cost(&self, links: usize, connections: usize) -> u64 {
         if self.calls_per_sweep == 0 { 0 } else { links.max(connections) as u64 }
     }

@@ -55,7 +55,7 @@ pub(super) struct SweepSight<'a> {
     /// The moment on the loop's clock before the last turn. That turn could handle any deadline up to this moment.
     pub(super) settled: Instant,
     pub(super) memory: &'a Memory,
-    /// The disk's contents, if the loop has an address book and they may have changed.
+    /// The disk's contents; `None` if the loop has no manager, or if it runs and the contents cannot have changed.
     pub(super) disk: Option<&'a Disk>,
 }
 

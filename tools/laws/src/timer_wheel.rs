@@ -1,5 +1,5 @@
-//! A timer wheel behaves like a sorted map: no key fires early and no key is lost, even near the end of a round or of
-//! the number range.
+//! A timer wheel behaves like a sorted map: no timer fires early and no timer is lost, even near the end of a round
+//! or near the largest tick.
 
 use crate::tape::Tape;
 use peerloop_testkit::wheel::{Moment, Run, Step};

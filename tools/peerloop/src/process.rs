@@ -1,8 +1,8 @@
 //! Prepares the process for many peers before it has a second thread.
 //!
-//! - The kernel doubles the process's table of descriptors when the table is full. In a process with several threads,
-//!   the thread that requested the descriptor waits for about 10 ms meanwhile, which delays a turn. So the table gets
-//!   its full size here.
+//! - The kernel doubles the process's table of descriptors when a descriptor is requested and the table is full. In a
+//!   process with several threads, the requesting thread then waits for about 10 ms, which delays a turn. So the
+//!   table gets its full size here.
 //! - glibc would keep most of the memory of a burst of large buffers, for example after many peers have each sent a
 //!   part of a message above 4 KiB and disconnected. The library buffers such a message in a large buffer. So this
 //!   module makes glibc allocate large buffers with `mmap`, and their memory returns to the system when they are freed.

@@ -1,8 +1,8 @@
 //! `probe`: connects to one peer step by step, times each step, and reports the peer's description of itself.
 //!
-//! The loop has a thread of its own, and the main thread handles signals. A failed step or a signal ends the probe;
-//! the findings so far are still reported. If no TCP connection to an address can be opened, the target's next
-//! address is tried; after any other failure no other address is tried.
+//! The loop has a thread of its own, and the main thread handles signals. If no TCP connection to an address can be
+//! opened and the target has a next address, that one is tried. Any other failure, or a signal, ends the probe; the
+//! findings so far are still reported.
 
 mod report;
 
@@ -37,7 +37,7 @@ const MAX_LINKS: usize = 2;
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     resolve: Duration,
-    /// The addresses that were tried before the last one. For each, the reason why no TCP connection could be opened.
+    /// Each address tried before the last one, with the reason why no TCP connection to it could be opened.
     unreached: Vec<(SocketAddr, CloseReason)>,
     connect: Option<Duration>,
     /// Time from the establishment of the TCP connection to the arrival of the peer's version.
@@ -97,7 +97,7 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
     if let Ok(handle) = receiver.recv() {
         while let Some(Notice::Stop(stop)) = notices.next(None) {
             stops.note(stop);
-            // The request fails only if the loop has already ended.
+            // If the request fails, the loop has ended, or earlier requests of this kind still fill its queue.
             let _ = handle.request(Abort(stop));
         }
     }

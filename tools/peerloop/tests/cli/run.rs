@@ -101,7 +101,7 @@ fn end_at_once(has_book: bool) {
 }
 
 #[test]
-fn a_node_without_peers_to_dial_prints_a_warning() {
+fn a_node_that_neither_dials_nor_listens_prints_a_warning() {
     let folder = folder();
     let book = folder.file("peers.redb");
     let alone = |has: &str| format!("no peers to dial: {has} no seeds; use --fixed-peers or --listen\n");
