@@ -34,7 +34,7 @@ pub enum Misbehavior {
     BadRevocation,
     /// It sends a `dsdetected` that is malformed, proves nothing or is about old blocks.
     BadDoubleSpend,
-    /// It sends a message of eight or more headers whose parent is unknown.
+    /// It sends eight or more headers in one message, and the parent of the first header is unknown.
     HeadersWithoutParent,
     /// It sends a transaction without inputs or outputs.
     EmptyTransaction,
@@ -44,8 +44,8 @@ pub enum Misbehavior {
     TooManyHeaders,
     /// It sends headers that do not form a chain.
     DisconnectedHeaders,
-    /// It sends ten consecutive announcements, each of fewer than eight headers with an unknown parent. Every further
-    /// ten are another violation.
+    /// It sends ten consecutive announcements of fewer than eight headers, in each of which the parent of the first
+    /// header is unknown. Every further ten are another violation.
     UnconnectedAnnouncements,
     /// It sends a header with an invalid proof of work.
     BadProofOfWork,
@@ -65,7 +65,7 @@ pub enum Misbehavior {
     InvalidBlock,
     /// It sends an `inv` with an entry of an unknown kind.
     UnknownInventoryKind,
-    /// It requests the `mempool`, which is not offered to it.
+    /// It sends `mempool`, although we do not offer our mempool to it.
     UnwantedMempoolRequest,
     /// It sends `createstrm` or `streamack` after the connection's `version`.
     LateStreamSetup,

@@ -1,9 +1,9 @@
 //! Hashing for maps whose keys a peer may choose: SipHash with a key that no peer knows.
 //!
 //! The SipHash key is drawn from the engine's random numbers, so a peer cannot choose map keys that collide, and a
-//! replayed run produces the original's hashes. [`KeyedHasher`] returns the same hash as [`SipKey::hash`] for the bytes
-//! written to it, however they are split, and allocates nothing. Do not iterate over such a map: its order depends on
-//! the run's SipHash key.
+//! replayed run produces the same hashes as the original run. [`KeyedHasher`] returns the same hash as
+//! [`SipKey::hash`] for the bytes written to it, however they are split, and allocates nothing. Do not iterate over
+//! such a map: its order depends on the run's SipHash key.
 
 use crate::wire::siphash::{SipKey, SipState};
 use rand::Rng;

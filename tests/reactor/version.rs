@@ -37,7 +37,7 @@ fn our_version_contains_the_current_time() {
     let (mut socket, _) = listener.accept().expect("the loop has dialled");
     let mut frame = vec![0; usize::try_from(reactor.stats().counters.bytes_sent).expect("the count is small")];
     socket.read_exact(&mut frame).expect("this many bytes were sent");
-    let version = Version::decode(&frame[HEADER_LEN_BYTES..]).expect("the frame is a version");
+    let version = Version::decode(&frame[HEADER_LEN_BYTES..]).expect("the frame contains a valid version");
     let time = version.time.as_secs();
     assert!((earliest..=latest).contains(&time), "{time} is not between {earliest} and {latest}");
 }

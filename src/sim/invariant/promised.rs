@@ -1,10 +1,10 @@
 //! The order of the frames that the loop offered to the kernel and that the kernel did not accept.
 //!
-//! The loop must offer these frames again, before later ones. Two kinds of these frames must be first, in the
-//! order in which they were offered: all pings and pongs, and the handshake frames that follow nothing except handshake
-//! frames, pings and pongs. New pings and pongs follow. The other frames are last, in the order in which they were
-//! offered before. This module never reads a payload: a frame is identified by its header, which
-//! contains the checksum.
+//! The loop must offer these promised frames again. Two kinds of them must be first, in the order in which they were
+//! offered: all pings and pongs with a payload of 8 bytes, and the handshake frames that follow nothing except
+//! handshake frames and such pings and pongs. New pings and pongs follow. The other promised frames are next, in the
+//! order in which they were offered before, and all other new frames are last. A write may end after any of these
+//! frames. This module never reads a payload: a frame is identified by its header, which contains the checksum.
 
 use crate::protocol::CommandName;
 use crate::wire::Header;
@@ -51,7 +51,7 @@ fn judge(promised: VecDeque<Header>, offered: &[(usize, Header)]) -> (VecDeque<H
         } else if ahead.is_empty() && may_overtake && overtakes(header) {
             continue;
         } else if ahead.is_empty() && !overtakes(header) && behind.front().is_none_or(|next| next == header) {
-            // Pings and pongs may follow a new handshake frame if only handshake frames precede it.
+            // Pings and pongs may follow a new handshake frame if only handshake frames, pings and pongs precede it.
             is_handshake &= is_of_handshake(header.command);
             may_overtake &= is_handshake;
             behind.pop_front();

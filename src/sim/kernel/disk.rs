@@ -1,7 +1,7 @@
 //! A disk that holds an address book: confirmed changes survive a restart, and unconfirmed ones may.
 //!
 //! Batches pass through the same [`Writer`] that the real thread uses, so that retries and completions are the
-//! same. A batch is written whole or not at all.
+//! same. The writer merges waiting batches. The disk accepts either all changes of an attempt or none.
 
 use super::naming::time_between;
 use crate::errno::{EIO, ENOSPC};
@@ -118,7 +118,7 @@ impl Book {
         Some(answer)
     }
 
-    /// Discards all unwritten changes. A wild disk may write all of them instead.
+    /// Discards all unwritten changes. A [`Disk::Wild`] may write all of them instead.
     pub(super) fn lose_unwritten(&mut self, disk: Disk, chance: &Chance) {
         let was_written = disk == Disk::Wild && chance.one_in(2);
         self.durable_state.fault.set(None);

@@ -21,7 +21,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-/// The default for the maximum number of peers never exceeds this, however many descriptors there are.
+/// Upper bound on the default maximum number of peers, however many descriptors there are.
 const MAX_DEFAULT_PEERS: usize = 1_000_000;
 
 /// The counters whose rates the status line shows.
@@ -56,7 +56,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
     if let Ok(listening) = receiver.recv() {
         output::print(&greeting(&listening.addresses, network, max_peers))?;
         let stops = wait(&notices, &listening.handle, args.quiet);
-        // The request fails only if the loop has already ended.
+        // If the loop has already ended, the request fails.
         let _ = listening.handle.stop();
         if let Some(stop) = stops.and_then(|stops| second_signal(&notices, stops)) {
             let snapshot = snapshot(&listening.handle);

@@ -84,7 +84,8 @@ settings! {
     backoff_multiplier [BackoffMultiplier]: Factor in manager, "Factor by which each further pause grows";
     max_backoff [MaxBackoff]: Duration in manager,
         "Maximum pause after a failed dial; up to 25 % random jitter is added";
-    max_retries [MaxRetries]: Number in manager, "Number of failed dials after which an address is inaccessible";
+    max_retries [MaxRetries]: Number in manager,
+        "Number of consecutive failed dials after which an address is inaccessible";
     // Caps, bans and user agents.
     max_per_host [MaxPerHost]: Count in manager, "Maximum number of peers of one host";
     max_per_group_percent [MaxPerGroupPercent]: Number in manager,
@@ -118,7 +119,7 @@ settings! {
     max_inbound [MaxInbound]: Limit in config, "Maximum number of inbound connections, or unlimited";
     max_block_bytes [MaxBlockBytes]: BlockSize in config, "Maximum size of a block, or unlimited";
     max_message_bytes [MaxMessageBytes]: Size in config,
-        "Maximum size of a message other than a block or a transaction";
+        "Maximum size of a message without a limit of its own; blocks and transactions have one";
     max_buffered_message_bytes [MaxBufferedMessageBytes]: Size in config,
         "Maximum size of a message buffered in memory";
     max_buffered_command_bytes [MaxBufferedCommandBytes]: CommandSizes,

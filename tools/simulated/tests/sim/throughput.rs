@@ -1,4 +1,5 @@
-//! Measures the number of events that a world handles per second, to show the cost of a change to the simulator.
+//! Measures the number of calls that a world handles per second of real time, to show the cost of a change to the
+//! simulator.
 
 use peerloop::Reactor;
 use peerloop::internals::net::Net;
@@ -54,7 +55,7 @@ impl Actor for Pinger {
 #[test]
 #[ignore = "a measurement: run it alone, with the release-test profile and --nocapture"]
 #[expect(clippy::disallowed_methods, reason = "the real time of a run is measured")]
-fn the_number_of_events_per_second() {
+fn the_number_of_calls_per_second() {
     for peers in [1, 16, 1_000] {
         let world = World::new(1, Instant::ZERO);
         let config = config().with_ping_interval(Duration::ZERO);
@@ -67,7 +68,7 @@ fn the_number_of_events_per_second() {
         let until = Instant::ZERO.plus(secs(1) + Duration::from_millis(pings));
         Driver::new(&world).run_until(until, &mut actors).unwrap();
         let (took, calls) = (began.elapsed().as_secs_f64(), world.trace().calls() as f64);
-        println!("{peers} peers: {calls} events, {:.2} M/s, {:.0} ns each", calls / took / 1e6, took / calls * 1e9);
+        println!("{peers} peers: {calls} calls, {:.2} M/s, {:.0} ns each", calls / took / 1e6, took / calls * 1e9);
         assert!(pingers.iter().all(|pinger| pinger.received_bytes as u64 >= 32 * pings));
     }
 }

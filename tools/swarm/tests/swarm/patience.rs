@@ -10,7 +10,7 @@ fn hash_with(patience: &Patience) -> Option<u64> {
 }
 
 #[test]
-fn a_world_is_aborted_one_call_beyond_the_limit() {
+fn a_world_is_aborted_only_if_it_makes_more_calls_than_its_limit() {
     let whole = run(&Tape::from_seed(SEED), Profile::Standard);
     let with_calls = |max_calls| hash_with(&Patience::default().with_max_calls(max_calls));
     assert_eq!(with_calls(whole.calls), Some(whole.trace_hash));

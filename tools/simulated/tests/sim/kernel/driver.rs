@@ -68,7 +68,12 @@ fn the_wait_of_an_idle_actor_is_called_at_most_twice_and_the_actor_gets_no_turn(
     Driver::new(&world).run_until(Instant::ZERO.plus(secs(1_000)), &mut actors).unwrap();
     assert!(other.seen().pongs.len() >= 999);
     for idler in &idlers {
-        assert!(idler.asked.get() <= 2 && idler.turns == 0, "{} {}", idler.asked.get(), idler.turns);
+        assert!(
+            idler.asked.get() <= 2 && idler.turns == 0,
+            "`wait` was called {} times, and {} turns ran",
+            idler.asked.get(),
+            idler.turns
+        );
     }
 }
 

@@ -137,7 +137,7 @@ fn an_overtaken_messages_mark_moves_with_the_message() {
         assert_eq!(
             (pings, received.len()),
             (1, 8),
-            "{taken}: a later ping or pong overtook the frame in progress, or a message is missing"
+            "{taken}: not exactly one ping or pong precedes the marked messages, or there are not 8 messages"
         );
         assert_ne!(received[7], "ping");
         assert_eq!(reported(&room), [1, 2, 3, 4]);
@@ -231,13 +231,18 @@ fn a_close_reports_the_marks_of_queued_messages_but_an_abort_drops_the_marks_of_
         let received = room.drain(&mut raw);
         raw.close();
         room.run_for(secs(5));
-        assert_eq!(reported(&room), if is_graceful { &[1, 2][..] } else { &[1] }, "{}", received.len());
+        assert_eq!(
+            reported(&room),
+            if is_graceful { &[1, 2][..] } else { &[1] },
+            "the peer received {} bytes",
+            received.len()
+        );
         assert!(matches!(room.seen(0).last(), Some(Seen::Closed(_))), "the close is not the last event");
     }
 }
 
 #[test]
-fn a_peer_has_a_limited_number_of_marks() {
+fn a_marked_message_beyond_the_limit_is_refused_until_marks_are_reported() {
     let (mut room, mut raw, peer) = small_room();
     let watch = Watch::new(&room);
     let most = MAX_MARKS_PER_PEER as u64;
