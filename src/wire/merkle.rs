@@ -178,9 +178,9 @@ impl FromIterator<Hash256> for MerkleFrontier {
 }
 
 impl<'a> MerkleProofRef<'a> {
-    /// The size in bytes of the shortest proof for a transaction with inputs: flags, index, an id, a target and a
+    /// The size in bytes of the shortest proof: flags, index, the shortest transaction after its length, a target and a
     /// node count of 0.
-    pub(super) const MIN_BYTES: usize = 1 + 1 + 32 + 32 + 1;
+    pub(super) const MIN_BYTES: usize = 1 + 1 + 1 + TxRef::MIN_BYTES + 32 + 1;
 
     /// Reads the next proof.
     ///

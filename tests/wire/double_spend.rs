@@ -174,6 +174,19 @@ fn proofs_must_match_the_merkle_root_of_the_first_header() {
 }
 
 #[test]
+fn the_shortest_branches_are_decoded() {
+    let branch = |locktime| {
+        let (tx, root) = (Tx::from_parts(1, &[], &[], locktime), Hash256::of(b"root"));
+        let proof = MerkleProof::from_parts(1, ProofSubject::Tx(tx), ProofTarget::MerkleRoot(root), []);
+        Fork { headers: Vec::new(), proof }
+    };
+    let message = message(&[branch(1), branch(2)]).expect("the message is well formed");
+    let payload = encoded(|out| message.as_ref().encode(out));
+    assert_eq!(payload.len(), 3 + 2 * 47);
+    assert_eq!(DoubleSpendRef::decode(&payload).map(|read| read.into_owned()), Ok(message));
+}
+
+#[test]
 fn branches_must_fork_from_the_same_block() {
     let [first, _] = double_spend();
     let second = fork(Hash256::of(b"elsewhere"), 1, &spending(&[1], 20));
