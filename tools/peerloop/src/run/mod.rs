@@ -247,7 +247,7 @@ fn drain(
     handle: &Handle<()>,
     console: &Console,
 ) -> Result<Stats, Failure> {
-    console.say(Level::Info, &format!("{}: closing peers; send it again to exit at once", stop.signal()));
+    console.say(Level::Info, &farewell(stop));
     let began = Instant::now();
     let mut is_asked = false;
     while began.elapsed() < MAX_DRAIN {
@@ -264,6 +264,15 @@ fn drain(
         }
     }
     Err(Failure::run(overdue(has_book)))
+}
+
+/// Describes the signal that stops the program, and the signal that ends it at once.
+fn farewell(stop: Stop) -> String {
+    let next = match stop {
+        Stop::Interrupted | Stop::Terminated => "send it again",
+        Stop::HungUp => "send SIGTERM",
+    };
+    format!("{}: closing peers; {next} to exit at once", stop.signal())
 }
 
 /// Describes a loop that has not ended after [`MAX_DRAIN`].
@@ -294,6 +303,12 @@ mod tests {
         assert!(has_warning(&node, &known));
         known.peers.push(KnownPeer::new("192.0.2.1:8333".parse().unwrap(), UnixTime::from_secs(0)));
         assert!(!has_warning(&node, &known), "a warning was printed although the book has a peer");
+    }
+
+    #[test]
+    fn a_stopping_program_names_a_signal_that_ends_it_at_once() {
+        assert_eq!(farewell(Stop::Interrupted), "SIGINT: closing peers; send it again to exit at once");
+        assert_eq!(farewell(Stop::HungUp), "SIGHUP: closing peers; send SIGTERM to exit at once");
     }
 
     #[test]
