@@ -57,7 +57,7 @@ async fn talk(channel: Channel, node: SocketAddr) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
-/// Waits for the handshake. Returns an error if the connection fails or the loop ends before it is complete.
+/// Waits until the handshake is complete. Returns an error if the connection fails or the loop ends before that.
 async fn ready(events: &mut Items<ControlEvent>) -> Result<(), Trouble> {
     while let Some(received) = events.next().await {
         match received {

@@ -50,8 +50,8 @@ pub enum Received<T> {
 /// of memory. After it has reported a loss, both limits are doubled until the items that waited then are received.
 /// While the subscriber holds the lock, the loop may hold further items within the undoubled limits.
 ///
-/// Never wait for an item inside a handler of the same loop: that wait would never end. As an iterator, a
-/// subscription waits for each item and ends with the loop. A task awaits [`next`](Self::next) instead.
+/// Never wait for an item inside a handler of the same loop: no item arrives until the handler returns. As an iterator,
+/// a subscription waits for each item and ends with the loop. A task awaits [`next`](Self::next) instead.
 pub struct Subscription<T> {
     shared: Arc<Shared<T>>,
 }

@@ -119,8 +119,8 @@ impl PingPongState {
         }
     }
 
-    /// Returns a nonce. If `rng` is cryptographic, a peer cannot guess it. The nonce is never 0, because a pong with
-    /// 0 makes a node drop its ping (SV Node 1.2.2, net_processing.cpp ProcessPongMessage).
+    /// Returns a nonce. If `rng` is cryptographically secure, a peer cannot guess it. The nonce is never 0, because a
+    /// pong with 0 makes a node drop its ping (SV Node 1.2.2, net_processing.cpp ProcessPongMessage).
     ///
     /// The caller provides `rng`: any generator of the crate `rand` 0.10, which is re-exported as
     /// [`rand`](crate::rand).

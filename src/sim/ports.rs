@@ -16,7 +16,7 @@ pub(super) struct Ports {
 
 #[derive(Debug)]
 struct Pair {
-    /// The lowest port that was never used.
+    /// The port above all that were used, or the first port of the range if none was.
     fresh: u32,
     released: Option<Box<Released>>,
 }

@@ -1,10 +1,10 @@
 //! The memory that the framers of one loop share, and its bound.
 //!
 //! There are two kinds of buffers, so that odd-sized messages do not fragment the heap. A payload of up to
-//! [`MAX_POOLED_BUFFER_BYTES`] uses a small buffer from the pool. A longer payload uses a large buffer of at least
-//! [`BUFFER_GROWTH_BYTES`], because allocators map such buffers separately and return them to the system when they are
-//! freed. In a mapped buffer only written pages cost memory, so a large buffer counts as no more than its payload's
-//! length.
+//! [`MAX_POOLED_BUFFER_BYTES`] uses a small buffer from the pool. A longer payload moves to a large buffer of at least
+//! [`BUFFER_GROWTH_BYTES`] when it outgrows a small one. An allocator can map large buffers separately, and return them
+//! to the system when they are freed. In a mapped buffer only written pages cost memory, so a large buffer counts as no
+//! more than its payload's length.
 
 use super::partial::{Body, Fate, Partial, Progress};
 use crate::limits::{BUFFER_GROWTH_BYTES, MAX_LARGE_BUFFERS, MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFERS};
@@ -56,8 +56,8 @@ impl FramerMemory {
         checksum_of_hash(&self.hash)
     }
 
-    /// Returns the last completed payload's hash; `header` must be its frame's header. Returns `None` for a frame
-    /// without a checksum, and for a payload of up to 55 bytes.
+    /// Returns the last whole payload's hash; `header` must be its frame's header. Returns `None` for a frame without
+    /// a checksum, and for a payload of up to 55 bytes.
     pub fn hash_of_last(&self, header: &Header) -> Option<Hash256> {
         let is_kept = header.payload_len > MAX_ONE_BLOCK_BYTES as u64 && !header.is_extended();
         debug_assert!(
@@ -67,7 +67,7 @@ impl FramerMemory {
         is_kept.then_some(self.hash)
     }
 
-    /// Changes the bound. Existing buffers beyond the new bound are kept but do not grow.
+    /// Changes the bound. Frees no buffer. While the count exceeds the bound, no large buffer is allocated or enlarged.
     pub fn set_gathered_max_bytes(&mut self, max_gathered_bytes: u64) {
         self.max_gathered_bytes = max_gathered_bytes;
     }

@@ -181,7 +181,7 @@ fn threat_p12_a_peer_is_asked_only_once_and_its_second_reply_adds_nothing() {
 }
 
 #[test]
-fn threat_p12_a_peer_that_was_not_asked_may_only_add_its_own_host() {
+fn threat_p12_a_peer_that_was_not_asked_may_add_only_its_own_host() {
     let mut stage = Stage::new();
     let sender = stage.sender([8, 8, 8, 8]);
     let others = ["9.9.9.9:8333", "8.8.8.9:8333", "[2a00::1]:8333"].map(at);
@@ -425,7 +425,7 @@ fn a_peers_gossip_state_is_removed_with_its_connection() {
     assert!(stage.manager.gossip.states.is_empty());
 }
 
-/// A step of the book's history, over so few addresses and sources that they collide.
+/// A step of the book's history. There are so few sources and ranges that addresses compete for slots.
 #[derive(Clone, Debug)]
 enum Step {
     Sends { source: u8, is_asked: bool, addresses: Vec<u16> },

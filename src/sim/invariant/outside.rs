@@ -26,7 +26,7 @@ fn each_link_has_its_socket(sight: &SweepSight<'_>) -> Result<(), String> {
     })?;
     let registered = sight.host.ends.iter();
     let stray = registered.clone().find(|end| sight.ledger.socket_of(end.link.slot()) != Some(end.link));
-    ensure(stray.is_none(), || format!("{stray:?} is registered but has no link"))?;
+    ensure(stray.is_none(), || format!("{stray:?} is registered although its link has no open socket"))?;
     let with_socket = sight.inspection.links.iter().filter(|link| has_socket(sight, link)).count();
     let sockets = sight.ledger.sockets;
     ensure(with_socket == sockets && registered.len() == sockets, || {
@@ -74,8 +74,8 @@ fn waiting_connections_are_known_or_announced(sight: &SweepSight<'_>) -> Result<
     ensure(lost.is_none(), || format!("{lost:?} is neither known nor announced"))
 }
 
-/// Checks each pair of a link that has not ended and the link's endpoint in the kernel. Returns an error if `breaks`
-/// returns `true` for any such pair.
+/// Returns an error if `breaks` returns `true` for any link that has not ended and its endpoint in the kernel. Skips
+/// links without a registered endpoint.
 fn none_with(sight: &SweepSight<'_>, breaks: fn(&LinkReport, &EndView) -> bool) -> Result<(), String> {
     let mut ends: Vec<&EndView> = sight.host.ends.iter().collect();
     ends.sort_unstable_by_key(|end| end.link);

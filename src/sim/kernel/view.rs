@@ -25,7 +25,7 @@ pub(in crate::sim) struct EndView {
     pub(in crate::sim) link: LinkId,
     /// A read would return bytes, the end of the stream or an error.
     pub(in crate::sim) is_readable: bool,
-    /// A write would accept bytes or return an error, or a connect has succeeded or failed.
+    /// A write would accept bytes or return an error, for example because the connect has failed.
     pub(in crate::sim) is_writable: bool,
     /// If the endpoint is readable, a waiting event will report it.
     pub(in crate::sim) will_be_readable: bool,

@@ -95,7 +95,7 @@ pub(super) const CIRCUMSTANCES: [&str; 24] = [
     "a second handler",
 ];
 
-/// Kinds of control events.
+/// The kinds of control events that must occur in a swarm.
 const REPORTED: [&str; 18] = [
     "connection_established",
     "handshake_complete",
@@ -117,7 +117,7 @@ const REPORTED: [&str; 18] = [
     "config_updated",
 ];
 
-/// Reasons for which the loop refuses a host's inbound connection.
+/// Reasons for which the loop refuses an inbound connection because of its host or the host's range.
 const KEPT_OUT: [&str; 4] = ["banned", "host_full", "group_full", "too_fast"];
 
 /// Decisions about the next dial of a failed address.
@@ -193,7 +193,7 @@ impl Mark {
                 NextDial::At(_) => Some(1),
                 NextDial::Inaccessible => Some(2),
                 NextDial::Never => Some(3),
-                // `NextAddress` needs a fixed peer known by name, which no simulated world has.
+                // `NextAddress` needs a fixed peer known by name, which no scenario has.
                 _ => None,
             };
             cause = index.map(|index: usize| Self((FIRST_NEXT + index) as u16));

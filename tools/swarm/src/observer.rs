@@ -136,14 +136,14 @@ impl Handler for Observer {
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         let is_wanted = self.wish(frame.header()) == Delivery::Buffer;
         self.check(is_wanted, ctx.now(), || {
-            format!("the observer received {:?} of {peer:?} whole without a request", frame.header())
+            format!("the observer received a whole message from {peer:?} without a request: {:?}", frame.header())
         });
     }
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
         let is_wanted = self.wish(chunk.header()) == Delivery::Chunks;
         self.check(is_wanted, ctx.now(), || {
-            format!("the observer received a chunk of {:?} of {peer:?} without a request", chunk.header())
+            format!("the observer received a chunk from {peer:?} without a request: {:?}", chunk.header())
         });
     }
 

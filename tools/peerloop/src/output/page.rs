@@ -1,4 +1,4 @@
-//! Text that is built line by line, and wrapped to the width of a terminal.
+//! Text that is built line by line. Lists and sentences are wrapped to 80 columns.
 
 use std::fmt::Write;
 

@@ -158,7 +158,7 @@ fn every_command_reports_an_unusable_book_in_one_line() {
     for (book, parts) in books.iter().filter(|(book, _)| fs::metadata(book).is_ok()) {
         refused(&["peers", "--book", book, "import", &lines], 1, parts);
     }
-    assert!(!Path::new(&folder.file("damaged.set-aside-1")).exists(), "a command other than run set a book aside");
+    assert!(!Path::new(&folder.file("damaged.set-aside-1")).exists(), "a command other than `run` set a book aside");
     fs::set_permissions(&locked, Permissions::from_mode(0o400)).expect("the file is ours");
     // A user with all permissions can still write to the book.
     if OpenOptions::new().write(true).open(&locked).is_err() {

@@ -170,7 +170,7 @@ fn handling_slow_requests_stops_at_the_time_limit_and_continues_in_the_next_turn
             "the loop waits although requests remain"
         );
     }
-    assert_eq!(done, [3, 6, 7], "a turn did not stop after the request in progress at two milliseconds");
+    assert_eq!(done, [3, 6, 7], "a turn did not stop right after the request that reached two milliseconds");
 }
 
 #[test]
