@@ -121,7 +121,7 @@ impl StoreWriter {
 impl Drop for StoreWriter {
     fn drop(&mut self) {
         if let Err(error) = self.join(MAX_BOOK_END) {
-            log::error!("the last changes in the address book are lost: {error}");
+            log::error!("the last changes to the address book may be lost: {error}");
         }
     }
 }
@@ -149,7 +149,8 @@ impl Drop for Port {
     }
 }
 
-/// Writes batches until the sender is dropped.
+/// Writes batches until the sender is dropped and everything is durable. An attempt that fails after that drop is the
+/// last one, and its error is returned.
 fn write_all(mut writer: Writer<impl PeerStore>, batches: &Receiver<Batch>, port: &Port) -> Result<(), StoreError> {
     while let Ok(batch) = batches.recv() {
         writer.take(batch);
@@ -231,7 +232,7 @@ mod tests {
     fn fault_e22_joining_the_writer_waits_only_a_limited_time_for_a_hanging_disk() {
         let (mut writer, go) = hanging();
         assert_eq!(writer.join(Duration::from_millis(1)), Err(StoreError::NoAnswer));
-        assert_eq!(writer.join(Duration::MAX), Ok(()), "a second `join` waited again");
+        assert_eq!(writer.join(Duration::MAX), Ok(()), "a second `join` returned an error");
         drop(writer);
         go.send(()).expect("the thread still waits for the signal");
     }

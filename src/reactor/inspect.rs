@@ -43,7 +43,7 @@ pub struct Summary {
     pub send_queues: usize,
     /// The number of bytes that wait in the send queues.
     pub waiting_bytes: u64,
-    /// The number of links listed for reading.
+    /// The number of ids listed for reading, including ids of removed links.
     pub ready: usize,
     /// The number of links listed for sending.
     pub dirty: usize,
@@ -92,11 +92,11 @@ pub struct Inspection {
     pub retired_slots: usize,
     /// The links, in the order of their slots.
     pub links: Vec<LinkReport>,
-    /// The ids listed as ready, in the order of reading. The list may include ids of removed links.
+    /// The ids listed for reading, in the order of reading. The list may include ids of removed links.
     pub ready: Vec<LinkId>,
-    /// The ids listed as dirty.
+    /// The ids listed for sending.
     pub dirty: Vec<LinkId>,
-    /// The ids listed as closing.
+    /// The ids listed for closing.
     pub closing: Vec<LinkId>,
     /// The ids listed for an offer of free room.
     pub pulls: Vec<LinkId>,
@@ -133,11 +133,11 @@ pub struct LinkReport {
     pub connection_type: ConnectionType,
     /// The progress of its close.
     pub ending: EndingStep,
-    /// Whether it is listed as ready.
+    /// Whether it is listed for reading.
     pub is_ready: bool,
-    /// Whether it is listed as dirty.
+    /// Whether it is listed for sending.
     pub is_dirty: bool,
-    /// Whether it is listed as closing.
+    /// Whether it is listed for closing.
     pub is_closing: bool,
     /// Whether it is listed for an offer of free room.
     pub is_pull: bool,
@@ -201,11 +201,11 @@ pub struct OutgoingReport {
     pub is_fed: bool,
 }
 
-/// The values agreed with a peer. Once the peer is ready they never change, except that its only `protoconf` sets the
-/// payload limit.
+/// The values agreed with a peer. Once the peer is ready, only its `protoconf` changes them: it sets the payload
+/// limit, and a peer may send only one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Agreed {
-    /// The lower of both protocol versions; 0 before the peer's is known.
+    /// The lower of our and the peer's protocol version; 0 before the peer's is known.
     pub protocol_version: u32,
     /// The services that the peer offers.
     pub services: u64,

@@ -6,9 +6,14 @@
 //! and only then advances the clock, so that nothing depends on the machine's speed. [`Conditions`] set how a
 //! connection's streams are cut into pieces, and how many bytes may wait in each direction.
 //!
-//! A [`World`] can be as hostile as the real one: calls fail ([`Site`]), hosts fall silent, pause, or run out of
-//! descriptors and ports, connections are reset, dials lead nowhere ([`Route`]), and a [`Poller`] reports as few
-//! events as are allowed, or false ones. All random numbers are drawn from a [`Tape`], which can be saved and replayed.
+//! A [`World`] can be as hostile as the real one:
+//!
+//! - Calls fail ([`Site`]), and connections are reset.
+//! - Hosts fall silent, pause, or run out of descriptors and ports.
+//! - Dials time out or find no host ([`Route`]).
+//! - A [`Poller`] reports only the events that it must report, or adds false ones.
+//!
+//! All random numbers are drawn from a [`Tape`], which can be saved and replayed.
 //!
 //! The same seed and the same calls give the same outcomes. To check this, a [`Trace`] reduces all calls of a run to
 //! one number. This module never sleeps, reads a real clock, opens a socket or starts a thread, and no other module

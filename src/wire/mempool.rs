@@ -28,7 +28,7 @@ impl Mempool {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if an age is announced but missing.
+    /// [`WireError::Truncated`] if an age is announced but missing or incomplete.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::MEMPOOL, payload);
         let has_age = reader.optional(Reader::bool)?.unwrap_or(false);

@@ -7,7 +7,8 @@ use peerloop::store::{KnownPeer, PeerStatus, PeerStore, StoreError, UserAgent};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// Returns a peer's rank for eviction. A full book evicts a peer of the lowest rank, but never a valid one.
+/// Returns a peer's rank for eviction. A full book evicts a peer of its lowest rank, unless that peer is valid or has
+/// a higher rank than the new one.
 fn worth(peer: &KnownPeer) -> u8 {
     match peer.status {
         PeerStatus::Inaccessible => 0,

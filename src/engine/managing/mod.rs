@@ -160,8 +160,8 @@ impl<'a> Managing<'a> {
 
     // --- Slots ------------------------------------------------------------------------------------------------------
 
-    /// Reserves a slot for an accepted peer. If no slot is free, tries to evict another accepted peer. Returns whether
-    /// a slot is reserved.
+    /// Reserves a slot for an accepted peer. If no slot is free or `max_inbound` is reached, tries to evict another
+    /// accepted peer. Returns whether a slot is reserved.
     pub(super) fn take_inbound_slot(&mut self) -> bool {
         let is_below_max = self.telemetry.census.of_type(ConnectionType::Inbound) < self.config.max_inbound;
         is_below_max && self.manager.dialler.slots.try_take() || self.make_room()

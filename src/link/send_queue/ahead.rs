@@ -158,7 +158,7 @@ struct Model {
 }
 
 impl Model {
-    /// Returns the incomplete frame, which is always the last one.
+    /// Returns the frame that is queued only in part, if there is one. It is always the last.
     fn fed(&mut self) -> Option<&mut (Vec<u8>, bool, usize)> {
         self.frames.last_mut().filter(|(frame, _, there)| *there < frame.len())
     }
@@ -167,8 +167,8 @@ impl Model {
         self.frames.push((frame, false, there));
     }
 
-    /// Queues a frame ahead. Returns the frame's end position in the stream, or `None` if the frame has to wait for an
-    /// incomplete frame.
+    /// Queues a frame ahead and returns its end position in the stream. Returns `None`, and queues nothing, if the
+    /// frame would follow an incomplete frame.
     fn push_ahead(&mut self, frame: Vec<u8>) -> Option<usize> {
         let (mut index, mut begin) = (0, 0);
         while let Some((other, is_ahead, _)) = self.frames.get(index)

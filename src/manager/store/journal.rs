@@ -3,11 +3,11 @@
 //! The loop [records](Journal::record) each change of its own store here, and the journal produces [`Batch`]es. A
 //! batch is due at once if a ban changed, if the changes of peers fill a batch, or if the loop is about to stop.
 //! Otherwise it is due when the oldest change has waited for [`BOOK_DELAY`]. One batch is written at a time. Later
-//! changes wait, and the last change of a peer or host replaces earlier ones. The next batch has bans before peers.
-//! For each of the two, removals are before other changes, and older changes before newer ones. Because removals are
-//! first, a store on disk that has reached its maximum still has room for every batch. While the disk is slow or
-//! full, the journal keeps at most one change for each peer and ban that the loop or the disk knows. That is at most
-//! twice [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) changes of peers and twice
+//! changes wait, and the last change of a peer or host replaces earlier ones. In a batch, changes of bans precede
+//! changes of peers. Within each of these two groups, removals precede other changes, and older changes precede newer
+//! ones. Because removals are first, a store on disk that has reached its maximum still has room for every batch.
+//! While the disk is slow or full, the journal keeps at most one change for each peer and ban that the loop or the
+//! disk knows. That is at most twice [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) changes of peers and twice
 //! [`MAX_BANS`](crate::limits::MAX_BANS) changes of bans.
 //!
 //! A batch without a result for [`MAX_BOOK_ANSWER`] counts as failing, because a disk that hangs reports nothing.
@@ -96,7 +96,7 @@ impl Journal {
         }
     }
 
-    /// Returns the next batch, at most [`MAX_BOOK_BATCH`] changes, if one is due.
+    /// Returns the next batch, at most [`MAX_BOOK_BATCH`] changes, if one is due and none is being written.
     pub fn next_batch(&mut self, now: Instant) -> Option<Batch> {
         if self.under_way.is_some() {
             return None;

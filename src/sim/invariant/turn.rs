@@ -102,7 +102,7 @@ fn the_handlers_timers_fire_in_time(sight: &TurnSight<'_>) -> Result<(), String>
     let was_missed = was_due
         && before.handler_timers_settled == after.handler_timers_settled
         && before.handler_timer_at == after.handler_timer_at;
-    ensure(!was_missed, || format!("a timer of the handler is due at {:?}, but does not fire", after.handler_timer_at))
+    ensure(!was_missed, || format!("a timer of the handler is due at {:?}, but did not fire", after.handler_timer_at))
 }
 
 fn the_loop_sleeps_no_longer_than_to_the_next_timer(sight: &TurnSight<'_>) -> Result<(), String> {

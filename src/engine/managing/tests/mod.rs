@@ -134,7 +134,7 @@ impl Stage {
         }
     }
 
-    /// Sleeps whenever the loop would, until `time` has passed.
+    /// Advances the clock by `time`, and runs turns at the end and whenever the manager's next step is due.
     fn sleep_for(&mut self, time: Duration) {
         let until = self.engine.state.clocks.now().plus(time);
         while self.engine.state.clocks.now() < until {
@@ -350,7 +350,7 @@ fn a_slow_or_failing_disk_gets_one_batch_at_a_time() {
 }
 
 #[test]
-fn fault_e09_a_hanging_disk_and_its_recovery_are_reported_once() {
+fn fault_e09_a_hanging_disk_and_its_recovery_are_each_reported_once() {
     for stops in [false, true] {
         let mut stage = Stage::new(idle());
         stage.engine.state.ban_by_request(host(1).ip(), None).unwrap();

@@ -33,7 +33,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P32", "an extended message before the handshake", early_extended)
         .at_once()
         .closed_by(&["over_limit"], Duration::ZERO),
-    Attack::new("P32", "extended messages within each other", nested),
+    Attack::new("P32", "an extended message inside another", nested),
     Attack::new("P32", "small extended messages with a checksum", small_extended),
     Attack::new("P32", "a handshake of extended messages", extended_handshake).at_once(),
 ];

@@ -20,7 +20,7 @@ pub(crate) struct BuiltInNode {
     thread: JoinHandle<Result<(), String>>,
 }
 
-/// The message that the node's thread sends when it is ready.
+/// The message that the node's thread sends once its loop listens.
 #[derive(Debug)]
 struct Ready {
     address: SocketAddr,
@@ -43,7 +43,7 @@ impl BuiltInNode {
         }
     }
 
-    /// Stops the node, and returns its error if it failed before.
+    /// Stops the node, and returns an error if its loop failed or its thread panicked.
     pub(crate) fn stop(self) -> Result<(), Failure> {
         // The request fails only if the loop has already ended.
         let _ = self.handle.stop();

@@ -215,7 +215,7 @@ fn a_peer_closed_at_its_version_is_never_ready() {
         peer.send(&verack());
         peer.send(&version());
         stage.run_for(CLOSE_GRACE);
-        assert_eq!(stage.node.seen().ready.len(), 1, "not exactly the honest peer became ready");
+        assert_eq!(stage.node.seen().ready.len(), 1, "the closed peer became ready");
         assert_eq!(stage.closed().state, ConnectionState::AwaitingHandshake);
     }
 }

@@ -20,7 +20,7 @@ pub const READ_TIME: Duration = Duration::from_micros(2);
 pub struct SlowHost {
     net: SimNet,
     world: World,
-    /// The errors of the next accepts; later accepts succeed.
+    /// The errors of the next accepts, one each. Later accepts reach the virtual kernel.
     pub accept_errors: Rc<RefCell<VecDeque<io::Error>>>,
     /// Duration of each write; zero unless the test sets it.
     pub write_time: Duration,

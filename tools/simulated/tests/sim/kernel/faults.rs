@@ -77,11 +77,11 @@ fn after_a_failed_accept_the_connection_waits_without_another_event() {
     assert_eq!(events(&mut acceptor), [], "an edge-triggered listener reported a connection twice");
     assert!(acceptor.accept(0).is_ok());
     fail_next(&world, ACCEPTOR, Site::Accept, EMFILE);
-    assert_eq!(code(acceptor.accept(0)), Some(EMFILE), "the accept did not fail before it examined the backlog");
+    assert_eq!(code(acceptor.accept(0)), Some(EMFILE), "an accept with an empty backlog did not fail as injected");
 }
 
 #[test]
-fn an_accept_that_blocks_without_cause_is_followed_by_an_event() {
+fn after_an_accept_with_a_spurious_eagain_an_event_follows() {
     let (world, mut dialler, mut acceptor, address) = hosts();
     dialler.connect(raw_link(), address, None).unwrap();
     events(&mut acceptor);
@@ -151,7 +151,7 @@ fn a_failed_read_closes_the_connection_on_both_sides() {
 }
 
 #[test]
-fn a_read_that_blocks_without_cause_loses_nothing() {
+fn a_read_with_a_spurious_eagain_loses_nothing() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     write(&mut dialler, b"kept").unwrap();
     events(&mut acceptor);

@@ -1,4 +1,4 @@
-//! Sending from inside a callback of the same peer: order, pings, bodies, and `on_writable`.
+//! Sending to a peer inside that peer's own callback: order, pings, bodies, and `on_writable`.
 
 use super::{Room, Seen, Source, Task, opaque, pattern, ping_nonces};
 use bytes::Bytes;
