@@ -47,7 +47,7 @@ impl Endpoints {
     }
 }
 
-/// A system-call layer with clocks. Embedders cannot name this trait, so only the library and its tests implement it.
+/// A system-call layer with clocks. Only `internals` exposes this trait, so only this project implements it.
 ///
 /// All calls except [`Net::wait`] return at once. After `WouldBlock` the caller retries on the next [`Readiness`].
 /// The implementation itself retries `Interrupted`.
@@ -155,7 +155,7 @@ pub trait Net {
     /// `WouldBlock`, or the kernel's error.
     fn write_gathered(&mut self, link: LinkId, slices: &[io::IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Shuts down the sending side. If that fails, the next read reports it.
+    /// Shuts down the sending side. If that fails, the connection is lost, and the next read reports the loss.
     fn shut_down_writing(&mut self, link: LinkId);
 
     /// Deregisters and closes the link's socket, if it has one.

@@ -35,8 +35,8 @@ pub enum ConnectionType {
     Outbound,
     /// The peer dialled.
     Inbound,
-    /// The peer dialled while no slot was free. After its handshake the peer receives a `reject`. It never counts as
-    /// connected.
+    /// The peer dialled while no slot was free. The connection never becomes connected: once the handshake is
+    /// complete, the peer receives a `reject`.
     OverCapacity,
 }
 

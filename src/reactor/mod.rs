@@ -22,8 +22,8 @@
 //! 8. **Close**: graceful closes continue, and finished links are freed. Only this step frees rows, so no event of this
 //!    turn can reach a row's next owner.
 //! 9. **Report** the turn's control events to the handler. Then each subscriber receives the turn's control events or
-//!    messages in one batch, under its lock. Until it ends a subscription, the loop never waits for that lock:
-//!    it only tries `try_lock`. Events that the handler causes in this step are reported in the next turn.
+//!    messages in one batch, under the subscription's lock. The loop waits for that lock only to end a subscription and
+//!    otherwise uses `try_lock`. Events that the handler causes in this step are reported in the next turn.
 //!
 //! Readiness is a hint and is remembered: a socket is believed readable or writable until a call shows otherwise. A
 //! read that does not fill its buffer has drained the socket, unless the kernel has reported the stream's end, because
@@ -170,9 +170,9 @@ impl<H: Handler> Reactor<MioNet, H> {
         self.additions.add(connection, direction, &mut self.net, &mut self.engine)
     }
 
-    /// Waits until the address book is written, for at most [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END), and closes
-    /// its store. Call it after the loop has ended. Without this call, dropping the loop does the same, but only logs
-    /// a failure.
+    /// Waits until the address book is written, at most [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END) for each
+    /// batch's result, and closes its store. Call it after the loop has ended. Without this call, dropping the loop
+    /// does the same, but a failure is only logged.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! A full disk: the book reports it, keeps its contents, and continues when there is room again.
 //!
-//! A limit on file size, set in a child process, simulates a full disk on every Unix system. Where a small file system
-//! can be mounted, a second test fills it.
+//! A limit on file size, set in a child process, simulates a full disk on every Unix system. On Linux, a second test
+//! mounts a small file system and fills it, if this process may mount one.
 
 use crate::support::{Folder, address, ban, chance, rich_peer, start};
 use peerloop::store::{Change, FileStep, PeerStore, RedbStore, StoreError};
@@ -41,8 +41,8 @@ fn fault_e09_the_book_reports_a_limit_on_file_size_and_recovers() {
         );
     }
     let folder = Folder::new();
-    // The child inherits from the shell that SIGXFSZ is ignored, so a write beyond the limit returns an error instead
-    // of ending the child.
+    // The shell ignores SIGXFSZ, and the child inherits that, so a write beyond the limit returns an error instead of
+    // ending the child.
     let script = "trap '' XFSZ; exec \"$0\" \"$@\"";
     let output =
         child("full_disk::fault_e09_the_book_reports_a_limit_on_file_size_and_recovers", script, folder.path());

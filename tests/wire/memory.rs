@@ -80,11 +80,11 @@ fn decoding_walking_and_encoding_a_message_allocates_only_the_user_agent_of_a_ve
     }
     let lists = "addr block blocktxn cmpctblock datareftx dsdetected getblocks getblocktxn getdata getheaders hdrsen \
                  headers inv merkleblock notfound tx";
-    assert!(walked.iter().eq(lists.split(' ')), "the messages with items are {walked:?}");
+    assert!(walked.iter().eq(lists.split(' ')), "the messages with items differ from the list: {walked:?}");
 }
 
-/// Visits every item of a message, including nested items, and returns their number. A transaction counts as its
-/// inputs and outputs.
+/// Visits every item of a message, including nested items, and returns their number. In place of a transaction,
+/// its inputs and outputs are counted.
 fn walk(message: &MessageRef<'_>) -> usize {
     match message {
         MessageRef::Addr(addresses) => look_at(addresses.iter()),

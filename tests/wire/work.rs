@@ -1,4 +1,5 @@
-//! Targets and work compared with figures from the live chain, and proofs of work of headers with one bit changed.
+//! Targets, work and proofs of work, compared with figures from explorers, from a live regtest node and from SV
+//! Node's own tests.
 
 use crate::known_payload;
 use peerloop::Network;

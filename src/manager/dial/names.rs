@@ -30,7 +30,8 @@ pub(crate) struct FixedNames {
 struct Named {
     name: String,
     state: State,
-    /// The number of failed rounds and failed queries since the last lasting connection.
+    /// The number of failed rounds and failed queries since the end of the last connection that lasted for
+    /// [`RESTARTS_FORGOTTEN_AFTER`].
     failures: u32,
     /// The moment at which the connection to the current address became ready, if it did.
     ready_since: Option<Instant>,
@@ -161,8 +162,9 @@ impl FixedNames {
         }
     }
 
-    /// Records that a connection to `address` was closed. Returns whether the address's name now uses another address,
-    /// or none until the name is resolved again. The caller must then pass the new list to the dialler.
+    /// Records that a dial of `address` failed or that a connection to it was closed. Returns whether the address's
+    /// name now uses another address, or none until the name is resolved again. The caller must then pass the new list
+    /// to the dialler.
     pub(crate) fn ended(
         &mut self,
         address: SocketAddr,
@@ -237,8 +239,8 @@ impl Named {
     }
 }
 
-/// Returns whether a close means that another address should be tried. A ban, a requested close, or a resource that
-/// this machine lacks says nothing about the address.
+/// Returns whether another address should be tried. A close by this side, a ban, another connection to the same peer,
+/// or a resource that this machine lacks says nothing about the address.
 fn is_of_address(ended: Ended) -> bool {
     match ended {
         Ended::Unreached
@@ -301,7 +303,7 @@ mod tests {
     fn each_failure_selects_the_next_address_and_the_last_failure_starts_a_pause() {
         let mut stage = Stage::new(&["node.example"]);
         let answer = ["[2001:db8::1]:1", "192.0.2.1:1", "192.0.2.1:1", "192.0.2.2:0", "0.0.0.0:1", "192.0.2.3:9"];
-        assert_eq!(stage.resolve(START, &answer), 2, "the two usable addresses were not the only ones stored");
+        assert_eq!(stage.resolve(START, &answer), 2, "the stored addresses are not exactly the two usable ones");
         assert_eq!(stage.current(), ["[2001:db8::1]:1"]);
         assert!(stage.ends("[2001:db8::1]:1", Ended::NoNetwork, Decision::Nothing, START));
         assert_eq!(stage.current(), ["192.0.2.1:1"]);
@@ -368,7 +370,10 @@ mod tests {
         stage.resolve(again_at, &["192.0.2.2:1"]);
         assert!(stage.ends("192.0.2.2:1", Ended::Unreached, Decision::Nothing, again_at));
         let pause = stage.names.next_at().unwrap().since(again_at);
-        assert!((10..13).contains(&pause.as_secs()), "the longest pause was applied to the second round: {pause:?}");
+        assert!(
+            (10..13).contains(&pause.as_secs()),
+            "the second round's pause is not that of a second failure: {pause:?}"
+        );
     }
 
     #[test]

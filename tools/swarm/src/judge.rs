@@ -203,8 +203,8 @@ fn collect_of<H: Handler>(
     marks.set_failures(|site, errno| checked.has_failed(site, errno) || scenario.has_interrupted(site, errno));
 }
 
-/// Describes the honest peers that are not served yet and the send queues that are not empty. If there are any, also
-/// describes the listeners and up to three links in their handshake.
+/// Describes each honest troop whose peers are not all served yet, and each send queue that is not empty. If there
+/// is any, also describes the listeners and up to three links in their handshake.
 pub(super) fn list_waiting(stage: &Stage) -> Vec<String> {
     let mut waits = Vec::new();
     for (index, cast) in stage.cast.iter().enumerate().filter(|(_, cast)| cast.troop.kind.is_honest()) {
@@ -215,8 +215,8 @@ pub(super) fn list_waiting(stage: &Stage) -> Vec<String> {
             let ready = peers.iter().filter(|known| known.is_ready).count();
             let there = cast.crowd.as_ref().map_or(0, peerloop::sim::actor::Crowd::len);
             waits.push(format!(
-                "{}: {wanted} are expected, {there} are open on their side, {} on the loop's, {ready} ready, {well} \
-                 have answered",
+                "{}: {wanted} peers are expected; {there} are open on the peers' side and {} on the loop's; {ready} \
+                 are ready, and {well} have answered",
                 cast.troop,
                 peers.len()
             ));

@@ -1,14 +1,14 @@
 //! A limit for worlds, so that an endless world does not block a test.
 //!
-//! The limit is checked after every round of turns, never within a turn. A world is aborted in two cases: its hosts
-//! have made too many calls, or any thread has requested the abort. The number of calls is the same in every run of a
-//! world.
+//! The limit is checked before every round of turns and before every step of the clock, never within a turn. A world
+//! is aborted in two cases: its hosts have made too many kernel calls, or any thread has requested the abort. The
+//! number of calls is the same in every run of a world.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A world's limit: a maximum number of calls, and a request to abort. By default, the number of calls is not limited.
-/// A request applies to all clones.
+/// A world's limit: a maximum number of kernel calls, and a request to abort. By default, the number of calls is not
+/// limited. A request applies to all clones.
 #[derive(Clone, Debug)]
 pub struct Patience {
     max_calls: u64,
@@ -22,7 +22,7 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// Sets the maximum number of calls of a world's hosts. Default: no limit.
+    /// Sets the maximum number of kernel calls that a world's hosts make in all. Default: no limit.
     #[must_use]
     pub fn with_max_calls(self, max_calls: u64) -> Self {
         Self { max_calls, ..self }

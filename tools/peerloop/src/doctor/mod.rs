@@ -15,7 +15,7 @@ use crate::settings;
 use facts::Facts;
 use peerloop::Network;
 
-/// The peers that the machine should hold.
+/// The number of peers that the machine should hold, and their network.
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
     peers: usize,
@@ -38,9 +38,9 @@ struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     Ok,
-    /// The system does not report the fact.
+    /// The fact could not be determined.
     Unknown,
-    /// The wanted peers work, but not as well as they could, or not in every case.
+    /// The machine can hold the wanted peers, but not as well as it could, or not in every case.
     Warning,
     /// This machine cannot hold the wanted peers.
     Problem,

@@ -15,7 +15,7 @@ fn seeds_are_run_and_summarised() {
 }
 
 #[test]
-fn the_same_seeds_have_the_same_result_on_any_number_of_threads() {
+fn the_same_seeds_have_the_same_counts_on_one_thread_and_on_three() {
     let counts = |jobs: &str| {
         let run = peerloop(&["sim", "--seeds", "4", "--seed", "7", "--jobs", jobs, "-q", "--json", "-"]);
         assert_eq!(run.code, Some(0), "{}", run.stderr);

@@ -1,5 +1,5 @@
-//! Deadlines in virtual time. They never expire early, are exact to the tick, and are not extended by traffic without
-//! progress.
+//! Deadlines in virtual time, and limits on messages before the handshake is complete. Deadlines never expire early,
+//! are exact to the tick, and are not extended by traffic without progress.
 
 use peerloop::PeerId;
 use peerloop::api::Event;
@@ -71,7 +71,7 @@ fn traffic_does_not_extend_the_handshakes_deadline() {
     }
     assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Handshake));
     assert_eq!(stage.closed().at, Instant::ZERO.plus(secs(10)));
-    assert_eq!(peer.receive(), [], "the loop answered before a version");
+    assert_eq!(peer.receive(), [], "the loop sent bytes before it received a version");
     assert_eq!(stage.node.reactor.stats().counters.before_handshake, 10);
 }
 
