@@ -138,8 +138,10 @@ macro_rules! settings {
 const LONGER_THAN_ZERO: Rule<Duration> = (|time| !time.is_zero(), "must be longer than zero");
 const ENOUGH_FOR_A_HANDSHAKE: &str = "must be at least 2,048, the largest payload of a handshake message";
 const AT_MOST_64_NAMES: &str = "must have at most 64 names";
-const ARE_NAMES: Rule<Vec<String>> =
-    (|names| names.iter().all(|name| is_name(name)), "must have names of 1 to 253 printable ASCII characters");
+const ARE_NAMES: Rule<Vec<String>> = (
+    |names| names.iter().all(|name| is_name(name)),
+    "must have names of 1 to 253 printable ASCII characters without spaces",
+);
 
 fn is_enough_for_a_handshake(bytes: u64) -> bool {
     bytes >= limits::MAX_HANDSHAKE_PAYLOAD_BYTES
@@ -185,11 +187,11 @@ settings! {
         /// The protocol version we claim. Default [`PROTOCOL_VERSION`], 70016; other values are for testing a peer's
         /// reaction.
         ProtocolVersion protocol_version with_protocol_version: u32 = PROTOCOL_VERSION, NextHandshakes;
-        /// The services we claim. Default 0. [`SERVICE_NETWORK`](crate::protocol::SERVICE_NETWORK) is for a handler
-        /// that answers `getheaders` and `getdata`: a node without a chain requests headers from one peer that claims
-        /// this service, and waits for that peer. With 0 an SV Node omits our address from its `addr` messages. It
-        /// may reject us with `reject(version, 0x40)` if it dials us because another peer claimed that we serve the
-        /// chain.
+        /// The services we claim. Default 0. Claim [`SERVICE_NETWORK`](crate::protocol::SERVICE_NETWORK) only if the
+        /// handler answers `getheaders` and `getdata`. A node that is still syncing requests headers from one peer
+        /// that claims this service, and waits for its reply. With 0 an SV Node omits our address from its `addr`
+        /// messages. It may reject us with `reject(version, 0x40)` if it dials us because another peer claimed that
+        /// we serve the chain.
         Services services with_services: u64 = 0, NextHandshakes;
         /// The user agent we claim, at most 256 bytes. Default `/peerloop:VERSION/`.
         UserAgent user_agent with_user_agent: String =
@@ -303,7 +305,10 @@ settings! {
     struct ManagerConfig, pub new(network) {
         /// The peers that the manager dials. Default [`DialMode::Normal`].
         Mode mode with_mode: DialMode = DialMode::Normal, NextDials,
-            (|mode| mode.is_dialable(), "must list fixed peers with an address and a port");
+            (
+                |mode| mode.is_dialable(),
+                "must list fixed peers with a specific address (not 0.0.0.0 or ::) and a nonzero port",
+            );
         /// Fixed peers that are known by name, in the form `host`, `host:port` or `[ipv6]:port`. Each is dialled at
         /// one of its addresses, in addition to the addresses of [`DialMode::Fixed`]. The default port is
         /// [`ManagerConfig::default_port`]. When an address fails, the next one is tried; after the last, the name is
@@ -314,8 +319,9 @@ settings! {
         /// Number of peers below which the manager dials. 1 to [`ManagerConfig::max_peers`]; default 8; ignored in
         /// [`DialMode::Fixed`].
         TargetPeers target_peers with_target_peers: usize = limits::TARGET_PEERS, NextDials;
-        /// Maximum number of peers, both directions together, including those being dialled. A further peer receives
-        /// a `reject`. 1 to [`Config::max_links`](crate::Config::max_links); default 20.
+        /// Maximum number of peers, both directions together, including those being dialled. Further accepted
+        /// connections are treated like those beyond [`Config::max_inbound`]. 1 to
+        /// [`Config::max_links`](crate::Config::max_links); default 20.
         MaxPeers max_peers with_max_peers: usize = limits::MAX_PEERS, NewConnections;
         /// Addresses on which to accept connections. An address that cannot be bound is retried. At most 64; default
         /// none.
@@ -323,7 +329,8 @@ settings! {
             (|list| list.len() <= limits::MAX_LISTENERS, "must have at most 64 addresses"),
             (|list| is_each_once(list.iter()), "must have each address once");
         /// Names whose addresses are peers. In [`DialMode::Normal`] they are queried at the start and then every hour,
-        /// or every minute while there is no address to dial. At most 64; default the network's own.
+        /// or every minute while peers are wanted and there is no accessible address to dial. At most 64; default the
+        /// network's own.
         DnsSeeds dns_seeds with_dns_seeds: Vec<String> =
             network.dns_seeds().iter().map(|&seed| seed.to_owned()).collect(), NextDials,
             (|names| names.len() <= limits::MAX_DNS_SEEDS, AT_MOST_64_NAMES),

@@ -57,7 +57,7 @@ pub const INACCESSIBLE_RECHECK: Duration = Duration::from_secs(3_600);
 /// On average, one of this many draws from the book prefers an inaccessible address.
 pub const INACCESSIBLE_DRAWS: u32 = 16;
 /// If dials to this many network groups fail within [`OUTAGE_WINDOW`] while no peer is ready, the dialler assumes a
-/// local outage. Two groups may be down by chance.
+/// local outage. Two groups may be down by chance. Each unroutable host counts as a group.
 pub const MIN_OUTAGE_GROUPS: usize = 3;
 /// Time within which dials to [`MIN_OUTAGE_GROUPS`] groups must fail to indicate a local outage.
 pub const OUTAGE_WINDOW: Duration = Duration::from_secs(60);
@@ -71,8 +71,8 @@ pub const BOOK_RETRY: Duration = Duration::from_millis(500);
 /// Time without a candidate after which the lack of candidates is reported. It exceeds
 /// [`RESOLVE_TIMEOUT`](super::RESOLVE_TIMEOUT), so each seed has replied or missed its deadline by then.
 pub const NO_CANDIDATES_DELAY: Duration = Duration::from_secs(10);
-/// Maximum number of addresses that one search examines in each family's queue of addresses to dial, and also among the
-/// book's addresses of each standing.
+/// Maximum number of addresses that one search examines in each family's queue of addresses to dial, and also in each
+/// pass over the book's addresses of one standing.
 pub const CANDIDATE_TRIES: usize = 64;
 /// Pause between two dials of new addresses in one range, so that a peer cannot make us scan the range.
 pub const GROUP_DIAL_PAUSE: Duration = Duration::from_secs(1);
@@ -95,13 +95,13 @@ pub const MAX_SEED_ANSWERS: usize = 256;
 pub const SEED_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Time between two queries to a seed while peers are wanted and there is no accessible address to dial.
 pub const MIN_SEED_INTERVAL: Duration = Duration::from_secs(60);
-/// Largest payload of an `addr` that a loop that learns addresses buffers although the handler discards it. Longer
-/// payloads are dropped unread. The buffered bytes count against the loop's buffer limit.
+/// Largest payload of an `addr` that is buffered although the handler discards the message, if the loop learns
+/// addresses. Longer payloads are dropped unread. The buffered bytes count against the loop's buffer limit.
 pub const MAX_ADDRESS_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
-/// Largest payload of a `headers`, `filterload` or `filteradd` that a loop with a peer manager buffers although the
-/// handler discards it: its checksum, and in a `headers` also its count, decides whether it is misbehavior. A loop that
-/// offers bloom filters does not buffer the filter messages. Longer payloads are dropped unread. The buffered bytes
-/// count against the loop's buffer limit.
+/// Largest payload of a `headers`, `filterload` or `filteradd` that is buffered although the handler discards the
+/// message, if the loop has a peer manager. The checksum, and for `headers` also the count, decides whether the message
+/// is misbehavior. A loop that offers bloom filters does not buffer the filter messages for this. Longer payloads are
+/// dropped unread. The buffered bytes count against the loop's buffer limit.
 pub const MAX_JUDGED_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
 /// Interval after which the number of addresses that a peer may send grows by one.
 pub const ADDRESS_TOKEN_INTERVAL: Duration = Duration::from_secs(10);
@@ -119,7 +119,7 @@ pub const GOSSIP_BUCKETS: u32 = 1_024;
 pub const GOSSIP_BUCKET_SLOTS: u32 = 64;
 /// Number of buckets that the peers of one range of addresses can fill with their gossip.
 pub const GOSSIP_BUCKETS_PER_SOURCE: u32 = 16;
-/// Time after which an address that was never tried may be replaced by another.
+/// Time in its slot after which a gossiped address whose status is still unknown may be replaced by another.
 pub const MAX_GOSSIP_UNTRIED: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Maximum number of banned hosts. The table and the sets that order the bans use at most 32 MiB, even while the table
 /// grows.

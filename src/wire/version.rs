@@ -203,7 +203,7 @@ impl NetAddress {
     /// No address, no port and no services.
     pub const UNSPECIFIED: Self = Self { services: 0, ip: [0; 16], port: 0 };
 
-    /// Returns the address of a socket, with IPv4 mapped into IPv6.
+    /// Returns these services at the socket's address and port; an IPv4 address is mapped into IPv6.
     pub fn from_socket(services: u64, socket: SocketAddr) -> Self {
         let ip = match socket.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
@@ -212,7 +212,7 @@ impl NetAddress {
         Self { services, ip: ip.octets(), port: socket.port() }
     }
 
-    /// Returns the address of a socket; a mapped IPv4 address becomes an IPv4 address.
+    /// Returns the IP address and the port, without the services; a mapped IPv4 address becomes an IPv4 address.
     pub fn to_socket(&self) -> SocketAddr {
         SocketAddr::new(IpAddr::from(self.ip).to_canonical(), self.port)
     }

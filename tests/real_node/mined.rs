@@ -67,7 +67,7 @@ impl Chain {
     }
 
     /// Returns a transaction that the node has signed, but neither sent nor added to its mempool. The transaction
-    /// spends the wallet's output at `position`, and its fee is `fee` coins.
+    /// spends the wallet's unspent output at `position`, and its fee is `fee` coins.
     pub(crate) fn unsent_tx(&self, position: usize, fee: &str) -> Tx {
         let output = &self.node.json(&["listunspent"])[position];
         let input = format!("[{{\"txid\":{},\"vout\":{}}}]", output["txid"], output["vout"]);

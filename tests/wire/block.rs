@@ -76,7 +76,7 @@ fn bytes_after_the_last_transaction_are_not_encoded() {
 }
 
 #[test]
-fn a_huge_count_allocates_nothing() {
+fn decoding_and_validation_allocate_nothing_even_for_a_huge_count() {
     let mut payload = any_block_header().encode().to_vec();
     payload.extend_from_slice(&hex("feffffffff"));
     payload.resize(payload.len() + 1_000, 0);

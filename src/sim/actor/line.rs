@@ -168,7 +168,8 @@ impl Line<'_> {
         self.wire.due
     }
 
-    /// Reads nothing from now on. The persona therefore does not notice when the other side closes the connection.
+    /// Reads nothing from now on. The persona therefore notices only by a failed write that the other side has closed
+    /// the connection.
     pub fn stop_reading(&mut self) {
         self.wire.appetite = 0;
     }

@@ -46,7 +46,10 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 
 /// Formats any object as indented JSON that ends with a line break.
 pub(crate) fn pretty(object: &impl Serialize) -> String {
-    debug_assert!(serde_json::to_value(object).is_ok_and(|value| is_exact(&value)), "an integer is too large");
+    debug_assert!(
+        serde_json::to_value(object).is_ok_and(|value| is_exact(&value)),
+        "an integer is too large, or the object cannot be written"
+    );
     serde_json::to_string_pretty(object).expect("numbers, strings and lists can always be written") + "\n"
 }
 

@@ -25,8 +25,7 @@ fn no_fixed_finding_reappears() {
         let name = path.display();
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
         let found = text.lines().next().and_then(|line| line.strip_prefix("# "));
-        let found =
-            found.unwrap_or_else(|| panic!("{name}: the first line does not describe the finding after a `# `"));
+        let found = found.unwrap_or_else(|| panic!("{name}: the first line does not start with `# `"));
         for profile in [Profile::Standard, Profile::WithoutHostile] {
             let tape = Tape::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
             let violations = run(&tape, profile).violations;

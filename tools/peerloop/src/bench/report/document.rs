@@ -135,7 +135,7 @@ pub(super) struct Counts {
     pub(super) errors: Vec<Failed>,
 }
 
-/// Connections that failed for one cause at one stage.
+/// The connections that were closed too soon or never opened, for one cause at one stage.
 #[derive(Debug, Serialize)]
 pub(super) struct Failed {
     pub(super) cause: &'static str,

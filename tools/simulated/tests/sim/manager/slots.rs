@@ -1,4 +1,4 @@
-//! Slots: each slot is claimed before its dial, and released once, however the connection closes.
+//! Slots: a dial claims its slot before it starts, and each slot is released once, however the connection closes.
 
 use super::support::{Claim, ManagedWorld, Moment, Stranger, Watcher, manager};
 use peerloop::config::DialMode;
