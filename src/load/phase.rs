@@ -27,9 +27,9 @@ pub enum Phase {
 pub struct EarlyEnd {
     /// The cause.
     pub cause: EndCause,
-    /// The phase in which the load ended.
+    /// The phase that ended early.
     pub phase: Phase,
-    /// The time from the start of that phase to the load's end.
+    /// The time from the start of that phase to its early end, without the drain that may follow.
     pub elapsed: Duration,
 }
 
@@ -42,9 +42,10 @@ pub enum EndCause {
     Asked,
     /// No peer became ready: every connection failed.
     NoneReady,
-    /// The first dials all failed in the same way, so the others were not started.
+    /// The first dials, and all others that ended before them, failed for the same reason, so no further dials were
+    /// started.
     FirstDialsFailed {
-        /// The number of these dials.
+        /// The number of failed dials.
         dials: usize,
     },
     /// Every ready peer was lost.

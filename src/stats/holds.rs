@@ -1,4 +1,4 @@
-//! Counts of the reports of dials that are held back, by cause.
+//! Counts of the reports that dials are held back, by cause.
 
 use crate::error::DialHold;
 

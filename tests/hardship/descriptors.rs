@@ -1,5 +1,5 @@
-//! A node with few descriptors and many visitors. The node sleeps while no descriptor is free, and accepts again once
-//! one is free.
+//! A node with few descriptors and many visitors. While no descriptor is free, the node uses little CPU time. Once
+//! descriptors are free, it accepts and dials again.
 
 use crate::client::{Client, ping_all};
 use crate::node::{Account, Node, PATIENCE, raise_descriptors};
@@ -31,7 +31,10 @@ fn assert_is_quiet(node: &mut Node) {
 fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_some() {
     let test = "descriptors::fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_some";
     let mut node = Node::start(test, lower_the_limit);
-    assert!(raise_descriptors() > VISITORS as u64 + 50, "this test needs over {VISITORS} descriptors; see ulimit -Hn");
+    assert!(
+        raise_descriptors() > VISITORS as u64 + 50,
+        "the descriptor limit is too low for {VISITORS} visitors; see ulimit -Hn"
+    );
     let mut waiting: Vec<Client> = (0..VISITORS).map(|_| Client::connect(node.address)).collect();
     waiting.iter_mut().for_each(Client::greet);
     let account = node.until("descriptors run out", |account| account.of("accept_pauses") > 0);
@@ -91,7 +94,10 @@ fn fault_e02_a_node_without_descriptors_dials_and_accepts_rarely_and_later_resum
     });
     let dials = |account: &Account| account.of("end:refused");
     node.until("the node dials", |account| dials(account) > 10 * u64::from(DESERTED));
-    assert!(raise_descriptors() > VISITORS as u64 + 50, "this test needs over {VISITORS} descriptors; see ulimit -Hn");
+    assert!(
+        raise_descriptors() > VISITORS as u64 + 50,
+        "the descriptor limit is too low for {VISITORS} visitors; see ulimit -Hn"
+    );
     let visitors: Vec<Client> = (0..VISITORS).map(|_| Client::connect(node.address)).collect();
     node.until("descriptors run out", |account| account.of("accept_pauses") > 2);
     assert_is_quiet(&mut node);

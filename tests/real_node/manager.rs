@@ -209,7 +209,7 @@ fn req_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_it
         assert_eq!(
             (managed.events(), log_count(&node, "Added connection")),
             (&expected[..], 1),
-            "the banned node was dialled, or other events were reported"
+            "the banned node was dialled, or the reported events are wrong"
         );
         managed.stop();
     }
@@ -252,5 +252,5 @@ fn req_e24_a_node_beyond_the_maximum_gets_a_handshake_and_a_reject_and_is_never_
     let is_reject = |line: &str| line.contains("received: reject") && line.contains("peer=1");
     assert!(log.lines().any(is_reject), "the node received no reject: {log}");
     assert!(log.contains("stream socket gracefully closed by peer=1"), "the connection was reset: {log}");
-    assert_eq!(node.json(&["getconnectioncount"]), json!(1), "the other connection did not stay open");
+    assert_eq!(node.json(&["getconnectioncount"]), json!(1), "the node does not have exactly one connection");
 }

@@ -4,7 +4,8 @@ use peerloop::protocol::CommandName;
 use peerloop_testkit::bytes::sha256_twice;
 use peerloop_testkit::framing::{self, Arrival, Choice};
 
-/// Bytes from which decisions are read one after another. After the last byte, zeros are read.
+/// Bytes from which decisions are read one after another. After the last byte, numbers and arrays are filled with
+/// zeros, and `take` returns fewer bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Tape<'a> {
     unread: &'a [u8],
@@ -64,8 +65,8 @@ impl<'a> Tape<'a> {
         (0..count).map(|_| arrival(self)).collect()
     }
 
-    /// Builds a stream of frames from the remaining bytes. A long stream read byte by byte tests no more than a short
-    /// one, so the block arrivals grow with the stream's length.
+    /// Builds a stream of frames from the remaining bytes. Multiplies the length of each block arrival if the stream is
+    /// long, because a long stream read byte by byte tests no more than a short one.
     pub(crate) fn arriving_stream(&mut self, arrivals: &mut [Arrival]) -> Vec<u8> {
         const ARRIVALS_OF_ONE_BYTE: usize = 256;
         let stream = self.stream();

@@ -76,7 +76,10 @@ fn offered(queue: &SendQueue, model: &Model) -> usize {
     let filled = queue.fill_slices(&mut slices, usize::MAX);
     let offered: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
     assert!(slices[..filled].iter().all(|slice| !slice.is_empty()), "a slice is empty");
-    assert!(offered.iter().eq(model.waiting.iter().take(offered.len())), "the bytes are not in order");
+    assert!(
+        offered.iter().eq(model.waiting.iter().take(offered.len())),
+        "the slices differ from the first waiting bytes"
+    );
     assert!(filled == SLICES_PER_WRITE || offered.len() == model.waiting.len(), "a write lacks bytes that would fit");
     offered.len()
 }

@@ -11,8 +11,8 @@ use log::Level;
 use peerloop::Handle;
 use peerloop::config::{Config, ConfigChange};
 
-/// Applies the settings in `read` and stores them in `node`, or reports why nothing has changed. `has_file` states
-/// whether a settings file is named.
+/// Applies the settings in `read`, stores the applied ones in `node` and reports the changes, or reports why nothing
+/// has changed. `has_file` states whether a settings file is named.
 pub(super) fn reload(
     read: Result<Effective, Failure>,
     has_file: bool,

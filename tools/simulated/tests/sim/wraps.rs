@@ -9,8 +9,8 @@ use std::time::Duration;
 const RING_MILLIS: u64 = 65_536;
 
 /// Runs a node with a silent peer and a ready peer for 300 s. Returns the number of nanoseconds after which the silent
-/// peer was closed, the number of pongs to the node's forty pings and its keepalives, and the number of keepalives that
-/// the ready peer sent.
+/// peer was closed, the number of pongs that the node received for its forty pings and its keepalives, and the number
+/// of keepalives that the ready peer sent.
 fn outcome(start: Instant) -> (u128, usize, usize) {
     let world = World::new(1, start);
     let player = Player::default().pinging(start.plus(Duration::from_millis(700)), secs(7), 40);
@@ -40,7 +40,7 @@ fn fault_e08_the_millisecond_at_which_the_clock_begins_does_not_affect_a_run() {
 }
 
 #[test]
-fn fault_e08_if_the_clock_begins_within_a_tick_no_deadline_is_early_or_more_than_a_tick_late() {
+fn fault_e08_if_the_clock_begins_between_two_ticks_no_deadline_is_early_or_more_than_a_tick_late() {
     for offset in [1, 499_999, 500_000, 999_999] {
         let start = Instant::from_nanos((RING_MILLIS - 5_000) * 1_000_000 + offset);
         let (closed_after, pongs, keepalives) = outcome(start);
