@@ -1,6 +1,7 @@
 //! Connects to one node, measures three pings and closes the connection: nearly the smallest useful handler.
 //!
-//! Run `cargo run --example simple_client`, or append a network and a node, for example `mainnet 192.0.2.1:8333`.
+//! Run `cargo run --example simple_client` to use a built-in node. To use another node, append its network and
+//! address, for example `mainnet 192.0.2.1:8333`.
 
 mod setting;
 

@@ -37,7 +37,7 @@ pub struct ManagerReport {
     pub hosts: usize,
     /// The number of address ranges with a link.
     pub groups: usize,
-    /// The addresses that links have claimed, in address order.
+    /// The live links' addresses, in address order. Several links may share an address.
     pub claims: Vec<(SocketAddr, LinkId)>,
     /// The number of addresses for which the dialler has a record.
     pub dial_records: usize,

@@ -1,7 +1,8 @@
 //! The real kernel, through mio. This is the only file that uses mio or reads the system's clocks.
 //!
 //! Each connection's socket is registered once, edge-triggered, for both kinds of readiness, and is closed with its
-//! link. Listeners have a deep backlog. Accepted sockets inherit their listener's options, which saves system calls.
+//! link. The listeners opened here have a deep backlog. Accepted sockets inherit their listener's options, which
+//! saves system calls.
 //! This module never interprets bytes and has no policy; it retries only interrupted calls.
 
 use super::{Endpoints, Net, Readiness, Wake};

@@ -28,7 +28,7 @@ pub trait Actor {
     /// If the loop's poller fails.
     fn turn(&mut self) -> io::Result<bool>;
 
-    /// Returns how long the loop stays idle unless its host receives an event.
+    /// Returns when the loop wants its next turn if its host receives no event before then.
     fn wait(&self) -> Wait;
 
     /// Returns the actor's host ([`SimNet::host`]). The actor also has work if an event waits for its host. An actor
@@ -67,7 +67,7 @@ pub enum RunOutcome {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {
-    /// Loops still had work after the maximum number of rounds at one moment.
+    /// Loops had work in the maximum number of rounds at one moment.
     Livelock {
         /// The moment of the livelock.
         at: Instant,
@@ -224,7 +224,8 @@ impl Schedule {
     }
 
     /// Gives a loop a turn in the next round if the loop has work. Otherwise sets the loop's alarm for the moment at
-    /// which it will have work. If the loop's host is paused, only sets the alarm for the end of the pause.
+    /// which the loop wants a turn, if any. If the loop's host is paused, only sets the alarm for the end of the
+    /// pause.
     fn consider(&mut self, index: usize, actor: &dyn Actor) {
         if self.has_ended[index] || self.is_next[index] {
             return;
@@ -288,7 +289,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Livelock { at, rounds } => {
-                write!(f, "the loops still have work at {at:?} after {rounds} rounds: a livelock")
+                write!(f, "loops had work in {rounds} rounds at {at:?}: a livelock")
             }
             Self::Poller(error) => write!(f, "a loop's poller failed: {error}"),
         }

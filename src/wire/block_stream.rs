@@ -270,8 +270,9 @@ impl BlockStreamParser {
     }
 
     /// Consumes `unread` up to the end of the block's next part and returns that part. If the part does not end in
-    /// `unread`, consumes all of `unread` and returns `None`. Call this until it returns `None`, because
-    /// [`BlockStreamEvent::End`] needs no further byte. Bytes after the block's end are consumed and ignored.
+    /// `unread`, consumes all of `unread` and returns `None`. Call this until it returns `None`, even if `unread` is
+    /// empty, because [`BlockStreamEvent::End`] needs no further byte. Bytes after the block's end are consumed and
+    /// ignored.
     ///
     /// # Errors
     ///

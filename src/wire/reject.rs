@@ -1,6 +1,6 @@
 //! `reject`: the reason why a peer refused a message.
 //!
-//! The message is optional and needs no reply. The peer chooses the text freely.
+//! A `reject` is optional and needs no reply. The peer chooses the text freely.
 
 use super::codec::{Reader, put_var_bytes};
 use crate::error::WireError;

@@ -1,6 +1,7 @@
 //! The bounds that the invariants check. They follow from a loop's configuration.
 //!
-//! A new configuration replaces the bounds; it never closes existing links, so they may exceed the new bounds.
+//! A new configuration replaces the bounds. A lowered limit never closes a link, so the loop may exceed the new
+//! bounds.
 
 use crate::config::{Config, ManagerConfig};
 use crate::error::{CloseReason, Deadline, Disconnect, LocalCause};
@@ -50,8 +51,8 @@ impl Bounds {
         }
     }
 
-    /// Returns the bounds for a turn in which the configuration of `other` replaced this one. Each limit on
-    /// links or bytes is the higher of the two; everything else is as in `other`.
+    /// Returns the bounds for a turn in which a configuration with the bounds `other` replaced one with these bounds.
+    /// Each limit on links or bytes is the higher of the two; everything else is as in `other`.
     pub(super) fn or_looser(self, other: Self) -> Self {
         Self {
             max_links: self.max_links.max(other.max_links),
@@ -61,8 +62,8 @@ impl Bounds {
         }
     }
 
-    /// Returns the bounds, with each exceeded limit raised to the current value. Links stay open even if a new
-    /// configuration allows fewer links.
+    /// Returns the bounds, with each exceeded limit on links or bytes raised to the current value. Links stay open
+    /// even if a new configuration allows fewer links.
     pub(super) fn at_least(self, summary: &Summary) -> Self {
         Self {
             max_links: self.max_links.max(summary.links),

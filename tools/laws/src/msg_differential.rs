@@ -1,4 +1,4 @@
-//! This library and the crate `bitcoin` accept the same payloads, read the same values and encode the same bytes, for
+//! peerloop and the crate `bitcoin` accept the same payloads, read the same values and encode the same bytes, for
 //! every message that both know. [`judge`] lists the intended differences.
 
 use crate::{judge, theirs};

@@ -184,8 +184,8 @@ impl Run {
         self.compare()
     }
 
-    /// Expires keys alternately at `next_tick` and at the earliest armed tick, which may be many rounds later, until no
-    /// key is armed.
+    /// Expires keys, at most two at a time, until no key is armed. The time advances alternately to `next_tick` and
+    /// to the earliest armed tick, which may be many rounds later.
     pub fn drain(&mut self) {
         while let Some(earliest) = self.model.earliest() {
             let next = self.wheel.next_tick().expect("a key is armed");

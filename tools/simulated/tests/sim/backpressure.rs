@@ -29,7 +29,7 @@ pub(crate) fn ping_until_blocked(stage: &mut Stage, peer: &mut RawPeer) -> usize
                 return sent;
             }
         }
-        assert!(sent < 4 * 1024 * 1024, "the node never stops reading");
+        assert!(sent < 4 * 1024 * 1024, "the node did not stop reading");
         stage.settle();
     }
 }
@@ -59,7 +59,7 @@ fn a_peer_that_pings_and_never_reads_is_no_longer_read_and_is_closed_after_a_min
 
 /// Without a peer manager there are no ban scores, so these messages do not close the peer.
 #[test]
-fn a_peer_that_never_reads_its_rejects_gets_no_more_of_them() {
+fn rejects_stop_while_the_peer_does_not_read_them_and_resume_once_it_has() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let versions = version().repeat(1_000);
@@ -89,7 +89,7 @@ fn a_peer_that_reads_its_replies_in_time_is_read_again_and_loses_nothing() {
     assert_eq!(
         received.len(),
         sent - sent % ping().len(),
-        "the node did not answer all waiting pings without another event"
+        "the node did not answer each whole ping while the peer read the replies"
     );
     let rest = sent.next_multiple_of(ping().len()) - sent;
     peer.send(&ping()[ping().len() - rest..]);

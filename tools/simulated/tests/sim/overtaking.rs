@@ -139,7 +139,11 @@ fn nothing_overtakes_the_handshake_of_a_slow_reader() {
                 received.extend(peer.receive());
                 stage.settle();
             }
-            assert_eq!(commands(&received), [&GREETING[..], &["pong"]].concat(), "{capacity_bytes}");
+            assert_eq!(
+                commands(&received),
+                [&GREETING[..], &["pong"]].concat(),
+                "wrong messages or order with a capacity of {capacity_bytes} bytes"
+            );
         }
     }
 }
@@ -201,7 +205,7 @@ fn unread_pongs_pause_reading_even_if_a_message_in_parts_waits_behind_them() {
     let answered = stage.node.reactor.stats().counters.pings_answered as usize * 32;
     assert!(
         (UNREAD_REPLIES_PAUSE_BYTES..UNREAD_REPLIES_PAUSE_BYTES + 2 * WRITE_BLOCK_BYTES).contains(&answered),
-        "{answered}"
+        "reading paused after {answered} bytes of answered pings"
     );
     command(&mut stage);
     let received = stage.receive_all(&mut peer);

@@ -17,7 +17,7 @@ fn payload(rest: &[&[u8]]) -> Vec<u8> {
     payload
 }
 
-/// Returns the payload of a `version` with this association id.
+/// Returns the payload of a `version` with the encoded association id `id`, which begins with its length.
 fn with_association(id: &[u8]) -> Vec<u8> {
     payload(&[b"\x05/a:1/", &[0; 4], &[1], id])
 }
@@ -83,7 +83,7 @@ fn a_second_version_is_rejected_as_a_duplicate_and_the_connection_stays_open() {
     for second in [version(), frame("version", &[])] {
         peer.send(&second);
         stage.settle();
-        assert_eq!(peer.receive(), duplicate, "the second version was decoded, or its `reject` is wrong");
+        assert_eq!(peer.receive(), duplicate, "the second `version` was decoded, or its `reject` is missing or wrong");
     }
     peer.send(&[verack(), version()].concat());
     stage.settle();

@@ -342,8 +342,8 @@ impl ManagedWorld {
         self.run_until(self.world.now().plus(outage));
     }
 
-    /// Ends all faults, asks the loop to unban the residents and the twin, and removes the floods and all hostile
-    /// residents.
+    /// Ends all faults, asks the loop to unban the residents and the twin, and removes the floods and all residents
+    /// that are not honest.
     fn calm_down(&mut self) {
         self.world.clear_faults();
         self.world.set_descriptor_limit(NODE, usize::MAX);
@@ -379,7 +379,7 @@ impl ManagedWorld {
         waiting.iter().filter(|(due, _)| *due > until).map(|(_, address)| *address).collect()
     }
 
-    /// Returns a description if the loop has fewer peers than it wants and can reach; otherwise `None`.
+    /// Describes the shortage if the loop has fewer peers than it wants and can reach. Otherwise returns `None`.
     fn lacks(&self, late: &BTreeSet<SocketAddr>) -> Option<String> {
         let Inspection { summary, links, manager, .. } = self.node().inspect();
         let summary = summary.manager.unwrap_or_default();
