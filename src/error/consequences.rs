@@ -42,7 +42,8 @@ pub(crate) enum Ended {
     Incompatible,
     /// The address is this loop's own.
     SelfConnection,
-    /// This side closed the connection.
+    /// This side closed the connection: the embedder was done with it, the loop shut down, or the peer was evicted or
+    /// exceeded the capacity.
     ClosedByUs,
     /// The address must not be dialled at present: its host is banned, or its peer has another connection.
     NotAllowed,
@@ -63,8 +64,8 @@ pub(crate) enum EndState {
 impl CloseReason {
     /// Returns whether a later connection to the same address may succeed.
     ///
-    /// After a close for such a reason, the peer manager dials the address again after the usual pauses. It does the
-    /// same in one other case: after a [`LocalCause::SelfConnection`] that occurred while
+    /// After a close for such a reason, the peer manager dials the address again, either at once or after the usual
+    /// pauses. It also retries after the pauses if a [`LocalCause::SelfConnection`] occurred while
     /// [`Connecting`](crate::peer::ConnectionState::Connecting).
     pub const fn is_transient(&self) -> bool {
         match self.consequences().ended {
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e06_another_networks_magic_is_banned_for_a_network_mismatch() {
+    fn req_e06_another_networks_magic_causes_a_ban_for_a_network_mismatch() {
         let foreign = WireError::BadMagic { found: [0xf9, 0xbe, 0xb4, 0xd9], network: Some(Network::Testnet) };
         assert_eq!(CloseReason::Wire(foreign).consequences().ban, Some(BanReason::NetworkMismatch));
     }

@@ -37,7 +37,7 @@ pub(crate) enum AfterWrite {
     CallHandler,
     /// Continue the link's close.
     ContinueClosing,
-    /// No step: the link has no room, or is neither ready nor draining.
+    /// No step: more bytes must be sent first, or the link is neither ready nor draining, or was removed.
     Nothing,
 }
 
@@ -343,8 +343,8 @@ impl LoopState {
     }
 
     /// Records that the kernel accepted `written` bytes of the link's queue at `at`, which is the send time of the
-    /// pings among them. Resumes reading if unread replies had paused it and at most half of
-    /// [`UNREAD_REPLIES_PAUSE_BYTES`] of them still waits.
+    /// pings among them. Resumes reading if unread replies had paused it and now occupy at most half of
+    /// [`UNREAD_REPLIES_PAUSE_BYTES`].
     pub(crate) fn wrote_queued(&mut self, id: LinkId, written: usize, at: Instant) -> AfterWrite {
         let Some(link) = self.links.table.get_mut(id) else { return AfterWrite::Nothing };
         link.queue.advance(written, &mut self.links.pool);

@@ -185,7 +185,7 @@ pub struct Counters {
     pub memory_pauses: u64,
     /// Outbound connections: dialled by the loop, or added as outbound by the embedder.
     pub dialled: u64,
-    /// Connections that failed and were dialled again at once.
+    /// Connections lost or closed by the peer, and dialled again at once.
     pub restarts: u64,
     /// Bans that started, or whose end was changed.
     pub bans: u64,
@@ -291,8 +291,8 @@ mod tests {
     }
 
     proptest! {
-        /// The rank is the smallest integer not below the exact fraction. This holds while floats can distinguish
-        /// neighbouring fractions, so `count` is limited accordingly.
+        /// The rank is the smallest integer not below the exact fraction, but at least 1. This holds while floats can
+        /// distinguish neighbouring fractions, so `count` is limited accordingly.
         #[test]
         fn ranks_match_exact_arithmetic(
             decimals in 0u32..=6,

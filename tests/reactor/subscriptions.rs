@@ -72,7 +72,7 @@ fn req_e35_subscribers_and_the_handler_each_receive_the_commands_of_their_choice
 }
 
 #[test]
-fn req_e35_messages_answered_by_the_engine_are_not_published() {
+fn req_e35_a_ping_that_the_engine_answers_is_not_published_and_a_getaddr_is() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let all = subscribe(&node, CommandFilter::All);
@@ -94,7 +94,7 @@ fn only_whole_and_checked_messages_are_published() {
     assert_eq!(
         drain(&all),
         [(INV, Bytes::from_static(b"b"))],
-        "the subscriber did not receive only the whole message with a correct checksum"
+        "the subscriber did not receive exactly the one whole message with a correct checksum"
     );
     assert_eq!(delivered(&node), [(INV, Bytes::from_static(b"b"))]);
     assert_eq!(node.reactor.handler().streamed, block);

@@ -174,7 +174,7 @@ fn a_connection_from_a_node_of_another_network_is_closed_and_that_network_is_rep
 }
 
 #[test]
-fn req_e10_address_and_port_arrive_unchanged() {
+fn req_e10_the_nodes_address_and_port_arrive_unchanged() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
     let mut observer = Observer::new(config());
     observer.ready(node.address());

@@ -97,13 +97,13 @@ impl Node {
     ///
     /// # Panics
     ///
-    /// When the node has more than one peer, or after a minute.
+    /// When the node has more than one peer, or when `holds` has not returned true after a minute.
     pub(crate) fn peer_once(&self, holds: impl Fn(&Value) -> bool) -> Value {
         let mut peers = Value::Null;
         for _ in 0..MAX_ANSWER_POLLS {
             peers = self.json(&["getpeerinfo"]);
             let peers = peers.as_array().expect("the reply is a list");
-            assert!(peers.len() <= 1, "the node has more peers than ours: {peers:?}");
+            assert!(peers.len() <= 1, "the node has more than one peer: {peers:?}");
             if let Some(peer) = peers.first().filter(|peer| holds(peer)) {
                 return peer.clone();
             }
@@ -116,7 +116,7 @@ impl Node {
     ///
     /// # Panics
     ///
-    /// After a minute.
+    /// When the log does not contain `text` after a minute.
     pub(crate) fn log_once_it_says(&self, text: &str) -> String {
         let mut log = String::new();
         for _ in 0..MAX_ANSWER_POLLS {

@@ -131,7 +131,7 @@ fn an_outpoint_is_matched_by_its_txid_and_index() {
 }
 
 #[test]
-fn filteradd_decodes_and_encodes_exactly_and_is_limited() {
+fn filteradd_decodes_and_encodes_exactly_and_its_element_is_limited_to_520_bytes() {
     let payload = hex("03aabbcc");
     let message = FilterAddRef::decode(&payload).unwrap();
     assert_eq!(message.element, [0xaa, 0xbb, 0xcc]);

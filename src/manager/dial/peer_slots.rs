@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e28_a_lower_maximum_revokes_no_slot_and_grants_none() {
+    fn req_e28_a_lowered_maximum_revokes_no_slot_and_none_is_granted_until_fewer_are_used() {
         let mut slots = PeerSlots::new(3);
         assert!(slots.try_take() && slots.try_take() && slots.try_take());
         slots.set_max(1);

@@ -3,8 +3,9 @@
 //! [`GossipRecord`] follows the `addr` messages that the handler receives, and grants each sender a number of
 //! addresses. A dialled peer may add one full message at once, and one more address every ten seconds. Any other peer
 //! may add only addresses of its own host: one at once, and one more every ten seconds. The record grants each peer one
-//! address beyond these. It sees only messages that the handler receives whole. It stops checking at the first `addr`
-//! that the handler does not receive whole, and once it holds more than [`MAX_NAMED`] addresses.
+//! address beyond these. It knows only the addresses in messages that the handler receives whole, so checking stops at
+//! the first `addr` that the handler does not receive whole. Checking also stops once the record holds more than
+//! [`MAX_NAMED`] addresses.
 
 use crate::address::{NetGroup, canonical};
 use crate::id::LinkId;

@@ -1,10 +1,10 @@
 //! Targets as people type them: their addresses, their network, and the protection of public targets against
 //! accidental load.
 //!
-//! A target is `host`, `host:port`, `[ipv6]` or `[ipv6]:port`; the default port is the network's. An IPv6 address may
-//! name its interface, for example `fe80::1%eth0`. A name stands for its addresses, in the order in which the
-//! system's resolver returns them (RFC 6724). `bench` and `probe` try the addresses in this order until one accepts a
-//! TCP connection.
+//! A target is `host`, `host:port`, `[ipv6]` or `[ipv6]:port`; the default port is the network's. An IPv6 address
+//! without a port needs no brackets. An IPv6 address may name its interface, for example `fe80::1%eth0`. A name stands
+//! for its addresses, at most [`MAX_RESOLVED_ADDRESSES`], in the order in which the system's resolver returns them
+//! (RFC 6724). `bench` and `probe` try the addresses in this order until one accepts a TCP connection.
 
 use crate::exit::Failure;
 use crate::units::port_mistake;

@@ -11,7 +11,7 @@
 //!
 //! The crate does not replace the global allocator, so benchmarks can use the crate. Tests inside the library can use
 //! only [`bytes`] and [`Folder`]: this crate is built with another copy of the library, whose types differ from
-//! theirs.
+//! those of the tested copy.
 
 #![allow(missing_docs, reason = "a helper has documentation only if its name does not say enough")]
 #![allow(missing_debug_implementations, reason = "a whole host is never printed")]

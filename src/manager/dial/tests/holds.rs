@@ -76,7 +76,7 @@ fn a_book_of_barred_addresses_is_reported_by_cause_and_a_book_of_own_addresses_a
 }
 
 #[test]
-fn an_address_that_is_skipped_for_another_is_not_reported() {
+fn no_cause_is_reported_if_one_address_is_barred_and_another_is_dialled() {
     let peers = private(2);
     let mut scene = Scene::normal(&peers);
     scene.banned.push(peers[0]);

@@ -42,7 +42,7 @@ const COUNTERS: [Row; 36] = [
     ("addresses_told", "Addresses sent to peers", |counters| counters.addresses_told),
     ("memory_pauses", "Reads and writes that had to pause for lack of memory", |counters| counters.memory_pauses),
     ("dialled_connections", "Connections dialled", |counters| counters.dialled),
-    ("restarts", "Connections that failed and were dialled again at once", |counters| counters.restarts),
+    ("restarts", "Connections lost or closed by the peer, and dialled again at once", |counters| counters.restarts),
     ("bans", "Bans that started or whose end was changed", |counters| counters.bans),
     ("handshakes", "Handshakes completed", |counters| counters.handshakes),
     ("frames_received", "Frames received", |counters| counters.frames_received),

@@ -66,11 +66,11 @@ fn each_is_closed_at_its_deadline(config: Config, offset: Duration) {
         assert!(victim.peer.has_seen_end);
     }
     stage.assert_honest_peer_is_unaffected();
-    assert_eq!(stage.node.reactor.stats().links, 1, "not exactly one peer, the honest one, remains");
+    assert_eq!(stage.node.reactor.stats().links, 1, "the honest peer's link is not the only one that remains");
 }
 
 #[test]
-fn fault_p06_silent_dripping_and_non_reading_peers_are_closed_at_their_deadlines_and_no_other_peer_is() {
+fn fault_p06_silent_dripping_and_non_reading_peers_are_closed_at_their_deadlines_and_the_honest_peer_is_not() {
     let managed = config().with_manager(ManagerConfig::new(Network::Regtest));
     for config in [config(), managed] {
         for offset_ns in [0, 1, 300_001, 999_999, 1_000_000, 123_456_789] {

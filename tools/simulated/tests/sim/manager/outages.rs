@@ -53,7 +53,7 @@ fn req_e20_after_a_short_or_long_outage_all_peers_are_back_within_15_minutes_and
 }
 
 #[test]
-fn req_e20_a_stalled_handshake_has_the_same_backoff_as_a_refused_dial() {
+fn req_e20_after_a_stalled_handshake_the_address_is_dialled_again_after_the_first_backoff() {
     let mut managed =
         ManagedWorld::at(World::new(1, Instant::ZERO), manager().with_target_peers(1), Watcher::default());
     let mut stranger = Stranger::new(&managed.world);
@@ -118,7 +118,7 @@ fn req_e20_an_inaccessible_address_is_dialled_every_600_to_751_seconds_if_no_oth
 }
 
 #[test]
-fn req_e20_a_restart_makes_an_inaccessible_address_unknown() {
+fn req_e20_a_restart_of_the_process_makes_an_inaccessible_address_unknown() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(1));
     managed.remember(&[NOBODY], PeerStatus::Inaccessible);
     assert_eq!(managed.known(NOBODY).status, PeerStatus::Unknown);
