@@ -15,10 +15,10 @@ pub const BOOK_CACHE_BYTES: usize = 1024 * 1024;
 pub const MAX_BOOK_SET_ASIDE: u32 = 16;
 /// Maximum number of changes in one batch for the book, about 1 MB.
 pub const MAX_BOOK_BATCH: usize = 4_096;
-/// Maximum number of batches passed to the thread that writes the book and not known to be durable.
+/// Maximum number of batches passed to the book's writer thread that are not yet known to be durable.
 pub const MAX_BOOK_QUEUE: usize = 4;
-/// Delay before a change other than a ban is written, to collect further changes. On a healthy disk, the change is
-/// durable within a second.
+/// Delay between a change and its batch, to collect further changes. A changed ban, a full batch or a stop of the
+/// loop ends the delay early. On a healthy disk, a change is durable within a second.
 pub const BOOK_DELAY: Duration = Duration::from_millis(500);
 /// Pause before the first retry of a failed write. Each further failure doubles the pause, up to [`MAX_BOOK_RETRY`].
 pub const BOOK_RETRY_FIRST: Duration = Duration::from_millis(250);

@@ -1,7 +1,7 @@
 //! `tx`: a transaction, read in place, and lists of transactions.
 //!
 //! A [`TxRef`] is built in one pass over the bytes, which finds the transaction's end and checks every count and
-//! size. Later reads cannot fail: inputs and outputs are read during iteration, and their scripts are borrowed.
+//! size. Later reads cannot fail. Inputs and outputs are read during iteration, and their scripts are borrowed.
 //! Scripts and values are never checked here.
 //!
 //! A [`TxListRef`] holds the transactions of a `block` or `blocktxn`. It checks only their count, and reads them one
@@ -55,7 +55,7 @@ struct Layout {
     outputs_at: usize,
 }
 
-/// An input: the output that it spends, and the unlocking script.
+/// An input: the output that it spends, the unlocking script and the sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TxInRef<'a> {
     /// The id of the transaction with the spent output; zero in a coinbase.

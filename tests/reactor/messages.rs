@@ -1,4 +1,5 @@
-//! An embedder's own messages: small and large, whole, streamed and skipped, to one peer and to many.
+//! Messages that a handler sends: small and large, to one peer and to many. The receiver buffers, streams or skips
+//! them.
 
 use crate::probe::{BareSocket, Node, Seen, pattern, until};
 use bytes::Bytes;

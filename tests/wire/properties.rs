@@ -141,12 +141,12 @@ fn any_signed() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Selects known messages. Some of them have parts that must be consistent with each other. No other strategy here
+/// Selects test vectors. Some of them have parts that must be consistent with each other. No other strategy here
 /// generates such messages.
 fn any_known() -> impl Strategy<Value = Message> {
     let known: Vec<_> = vectors::COMPUTED.iter().chain(&vectors::RECORDED).collect();
     proptest::sample::select(known).prop_map(|(command, frame)| {
-        MessageRef::decode(CommandName::new(command), &payload(frame)).expect("a known frame is valid").into_owned()
+        MessageRef::decode(CommandName::new(command), &payload(frame)).expect("a test vector is valid").into_owned()
     })
 }
 
@@ -206,7 +206,8 @@ fn assert_stable(command: CommandName, payload: &[u8]) -> Result<(), TestCaseErr
     let encoded = encode(&message);
     prop_assert!(encoded.len() <= payload.len(), "the encoding is longer than the payload");
     let again = MessageRef::decode(command, &encoded);
-    // A list of transactions is validated only when it is iterated, so it may contain bytes that are never encoded.
+    // A list of transactions also holds the bytes after its last transaction, because it is read only when it is
+    // iterated. If all its transactions are valid, those bytes are not encoded.
     if !matches!(message, MessageRef::Block(_) | MessageRef::BlockTxn(_)) {
         prop_assert_eq!(again.clone(), Ok(message.clone()));
     }
@@ -276,7 +277,7 @@ proptest! {
 }
 
 #[test]
-fn a_known_message_with_any_byte_changed_decodes_or_is_refused_without_a_panic() {
+fn a_test_vector_with_any_byte_changed_decodes_or_is_refused_without_a_panic() {
     for (command, whole) in vectors::payloads() {
         for at in 0..whole.len() {
             for byte in 0..=u8::MAX {

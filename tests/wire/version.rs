@@ -77,7 +77,7 @@ fn bytes_after_the_association_id_are_ignored() {
 }
 
 #[test]
-fn an_address_is_in_network_order_with_its_port_big_endian() {
+fn an_ip_address_and_its_port_are_in_network_order() {
     let wire = hex("210000000000000000000000000000000000ffff01020304208d");
     let mut whole = payload(vectors::VERSION_WITH_ASSOCIATION);
     whole[20..46].copy_from_slice(&wire);

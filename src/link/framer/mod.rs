@@ -115,7 +115,7 @@ impl MessageFramer {
     ///
     /// # Panics
     ///
-    /// If `len` exceeds the buffer; no kernel reports that.
+    /// If `len` exceeds the buffer's size. No kernel reports such a length.
     pub fn received_directly(&mut self, len: usize, now: Instant) {
         let State::Within(partial) = &mut self.state else { return };
         let Some(body) = &mut partial.body else { return };

@@ -80,9 +80,9 @@ impl BookLock {
         }
     }
 
-    /// Locks the book against writers, and fails if a writer holds the lock. Creates no file: without a lock file no
-    /// writer has opened the book. Returns `None` if the lock file cannot be opened, or cannot be locked for another
-    /// reason: the database's own locks must then suffice.
+    /// Locks the book against writers, and fails if a writer holds the lock. Creates no file: if there is no lock
+    /// file, no writer has opened the book. Returns `None` if the lock file cannot be opened, or if it cannot be
+    /// locked for a reason other than a writer's lock. The database's own locks must then suffice.
     pub(super) fn share(book: &Path) -> Result<Option<Self>, StoreError> {
         let Ok(file) = File::open(beside(book, ".lock")) else { return Ok(None) };
         match file.try_lock_shared() {
@@ -110,7 +110,7 @@ pub(super) fn follow(path: PathBuf) -> Result<PathBuf, StoreError> {
 }
 
 /// Examines the file's kind, length and first bytes. Returns `None` if there is no file, and an [`Unfit`] if the file
-/// cannot be used as a book. Fails if `path` is not a regular file.
+/// cannot be used as a book. Fails if `path` is not a regular file or cannot be read.
 pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError> {
     let failed = |error: io::Error| StoreError::file(FileStep::Open, path, &error);
     let metadata = match fs::metadata(path) {
@@ -142,7 +142,7 @@ pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError>
     }))
 }
 
-/// Renames the file to the first free name of the [`MAX_BOOK_SET_ASIDE`] names, and fails if none is free.
+/// Renames the file to the first of [`MAX_BOOK_SET_ASIDE`] names that is free, and fails if none is.
 pub(super) fn set_aside(path: &Path, why: Unfit) -> Result<SetAside, StoreError> {
     let failed = |error: io::Error| StoreError::file(FileStep::SetAside, path, &error);
     for number in 1..=MAX_BOOK_SET_ASIDE {

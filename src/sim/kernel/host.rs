@@ -117,7 +117,8 @@ pub(super) fn stream_of(host: usize, purpose: usize) -> u32 {
     u32::try_from(host << 6 | purpose).map_or(u32::MAX, |id| 1 << 31 | id)
 }
 
-/// Returns the index of the host with this address, even if that host is not yet added.
+/// Returns the index that the host with this address has or would have. Returns `None` for IPv6 and for addresses
+/// below the first host's.
 pub(super) fn host_at(ip: IpAddr) -> Option<usize> {
     match ip {
         IpAddr::V4(ip) => u32::from(ip).checked_sub(NETWORK + 1).map(|host| host as usize),

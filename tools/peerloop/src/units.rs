@@ -1,7 +1,7 @@
 //! Numbers with units, as people type and read them.
 //!
-//! A duration always has its unit. A rate is per second unless it names another unit. A count may end in `k` or `m`.
-//! Nothing is guessed: invalid input is refused with the reason or with an example of valid input.
+//! A duration other than `0` must have a unit. A rate is per second unless it names another unit. A count may end in
+//! `k` or `m`. Nothing is guessed: invalid input is refused with the reason or with an example of valid input.
 
 use peerloop::load::Rate;
 use peerloop::time::UnixTime;
@@ -39,7 +39,7 @@ pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     if !is_number || part.len() > zeros || digits.ends_with('.') {
         return Err(refused());
     }
-    // The decimals replace the first of the suffix's zeros: 1.5k is 1, 5 and two zeros.
+    // Each decimal replaces one of the suffix's zeros: 1.5k is 1, 5 and two zeros.
     let count = format!("{whole}{part:0<zeros$}").parse().map_err(|_| format!("`{text}` is too large"))?;
     if count > 0 { Ok(count) } else { Err(refused()) }
 }
@@ -113,7 +113,7 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
         return whole.checked_mul(1 << shift).ok_or_else(refused);
     }
     let bytes = digits.parse::<f64>().map_err(|_| refused())? * (1_u64 << shift) as f64;
-    // A fraction of a byte is an error, and so is a number that a float does not hold exactly.
+    // A fraction of a byte is an error, and so is a product of 2^53 or more, which a float may not hold exactly.
     let is_exact = bytes.fract() == 0.0 && bytes < (1_u64 << 53) as f64;
     if is_exact { Ok(bytes as u64) } else { Err(refused()) }
 }
@@ -127,7 +127,7 @@ pub(crate) fn write_bytes(bytes: u64) -> String {
     }
 }
 
-/// Parses a duration with its unit: `10s`, `1m 30s`, `250ms`; zero is written `0s`.
+/// Parses a duration with its unit: `10s`, `1m 30s`, `250ms`. Zero is `0s` or `0`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| match error {
         humantime::DurationError::NumberOverflow => format!("`{text}` is too long"),
@@ -225,7 +225,8 @@ pub(crate) fn show_share(part: u64, whole: u64) -> String {
     }
 }
 
-/// Formats operations per second, below 0.1 with at most three significant digits: `1500/s`, `2.5/s`, `0.0125/s`.
+/// Formats operations per second: `1500/s`, `2.5/s`, `0.0125/s`. A rate below 0.1/s has at most three significant
+/// digits.
 pub(crate) fn show_rate(per_second: f64) -> String {
     match per_second {
         rate if rate >= 1_000.0 || rate.fract() == 0.0 => format!("{rate:.0}/s"),
@@ -238,7 +239,7 @@ pub(crate) fn show_rate(per_second: f64) -> String {
     }
 }
 
-/// Formats a latency, below about 10 s with at most three digits: `850 ns`, `3.4 us`, `41 us`, `12.3 ms`, `1.50 s`.
+/// Formats a latency: `850 ns`, `3.4 us`, `41 us`, `12.3 ms`, `1.50 s`. Up to 9.99 s, it has at most three digits.
 pub(crate) fn show_latency(latency: Duration) -> String {
     let nanos = latency.as_nanos() as f64;
     match latency.as_nanos() {
@@ -252,7 +253,7 @@ pub(crate) fn show_latency(latency: Duration) -> String {
     }
 }
 
-/// Formats a run's duration: `10 s`, `2.5 s`, and below a tenth of a second `10 ms`.
+/// Formats a run's duration: `10 s`, `2.5 s`. One above zero and below 0.1 s is in milliseconds: `10 ms`.
 pub(crate) fn show_seconds(time: Duration) -> String {
     match time.subsec_millis() / 100 {
         0 if time.as_secs() == 0 && !time.is_zero() => format!("{} ms", time.as_millis()),
@@ -261,8 +262,8 @@ pub(crate) fn show_seconds(time: Duration) -> String {
     }
 }
 
-/// Formats a wall time to the millisecond, as RFC 3339 in UTC; outside the years 0 to 9999 as `@` and the seconds
-/// since 1970.
+/// Formats a wall time as RFC 3339 in UTC, to the millisecond. A time outside the years 0 to 9999 is shown as `@` and
+/// the seconds since 1970.
 pub(crate) fn show_time(time: SystemTime) -> String {
     let (time, millis) = unix_time(time);
     let text = time.to_string();
@@ -419,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_without_a_unit_is_refused() {
+    fn a_duration_above_zero_without_a_unit_is_refused() {
         assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
         let refused = parse_duration("10").unwrap_err();
@@ -444,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_not_rounded_to_0_or_100_percent() {
+    fn only_zero_is_shown_as_0_percent_and_only_the_whole_as_100_percent() {
         let shown = [(0, 10), (440, 1_000), (1, 3), (1, 10_000), (9_999, 10_000), (5, 5), (0, 0)]
             .map(|(part, whole)| show_share(part, whole));
         assert_eq!(shown, ["0 %", "44 %", "33.3 %", "< 0.1 %", "> 99.9 %", "100 %", "0 %"]);

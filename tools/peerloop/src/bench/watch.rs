@@ -22,7 +22,8 @@ const ANSWER_PAUSE: Duration = Duration::from_millis(20);
 const BAR_CHARS: usize = 10;
 
 /// Watches until the generator's thread has ended, and returns no report, because the thread returns it. After a
-/// second signal, returns the report in its current state at once and abandons the loop.
+/// second signal, returns the report in its current state and abandons the loop. Fails if the loop does not report
+/// within a second of that signal.
 pub(crate) fn watch(
     notices: &Notices,
     handle: &Handle<GeneratorRequest>,

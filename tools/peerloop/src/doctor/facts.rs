@@ -27,7 +27,7 @@ pub(super) struct Facts {
     pub(super) descriptors_highest: Option<u64>,
     /// Number of closed connections whose port stays in use for a minute (TIME_WAIT).
     pub(super) time_wait: Option<u64>,
-    /// Whether dials reuse the ports of closed connections: 0 never, 1 always, 2 on loopback.
+    /// Whether dials reuse the ports of closed connections: 0 never, 1 always, 2 only on loopback.
     pub(super) time_wait_reuse: Option<u64>,
     /// Maximum number of half-open connections per listener.
     pub(super) max_half_open: Option<u64>,
@@ -53,7 +53,7 @@ pub(super) struct Clock {
     pub(super) source: Option<(String, String)>,
     /// The mean duration of a read of the monotonic clock.
     pub(super) read: Duration,
-    /// The smallest step of the monotonic clock that was seen.
+    /// The smallest observed step of the monotonic clock, or [`Duration::MAX`] if the clock did not move.
     pub(super) step: Duration,
     /// The wall clock.
     pub(super) unix: UnixTime,

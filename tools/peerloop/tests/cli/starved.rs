@@ -1,8 +1,8 @@
 //! Runs `serve` with far fewer descriptors than visitors. The descriptor limit applies from the start, or is lowered
 //! later.
 //!
-//! The tests need Linux to read another process's CPU time and to change its limits. Every asserted duration has a
-//! bound that is many times the expected one; the exact figures are printed.
+//! The tests need Linux to read another process's CPU time and to change its limits. Every bound on a time
+//! or a CPU share is many times the expected figure. The measured figures are printed.
 #![cfg(target_os = "linux")]
 
 use crate::Running;
@@ -108,7 +108,10 @@ fn serve_refuses_visitors_when_descriptors_run_out_and_accepts_again_once_visito
     until("no visitor waits", || count(&visitors, Reception::Waits) == 0);
     visitors.retain(|visitor| !read_input(visitor, &mut Vec::new()));
     let inside = visitors.len() as u64;
-    assert!(inside > LIMIT / 4 && inside < LIMIT, "{inside} visitors are connected");
+    assert!(
+        inside > LIMIT / 4 && inside < LIMIT,
+        "too few or too many visitors are connected at a limit of {LIMIT} descriptors: {inside}"
+    );
     node.assert_is_quiet();
     drop(visitors);
     let (mut newcomer, mut received) = (visit(&address), Vec::new());

@@ -43,7 +43,7 @@ fn honest_peers_are_kept_in_both_directions() {
     assert_eq!(
         tally.pings_answered,
         21 * 12 + 19 * 11,
-        "the number of answered pings is not that of 21 peers ready at the start and 19 ready later"
+        "the answered pings are not 12 per peer ready at the start and 11 per other peer"
     );
     assert!((40 * 19..=40 * 21).contains(&tally.pings_sent), "{tally:?}");
     assert_eq!(tally.pings_sent, tally.pongs);
@@ -74,7 +74,7 @@ fn a_refused_dial_is_a_failure_and_not_a_complaint() {
 }
 
 #[test]
-fn dials_use_the_requested_number_of_source_addresses() {
+fn dials_are_spread_evenly_over_the_requested_number_of_source_addresses() {
     let world = World::new(1, Instant::ZERO);
     let mut node = node(&world, config(), vec![]);
     let profile = Rc::new(Profile::new(REGTEST, &Journal::new()));
@@ -187,7 +187,11 @@ impl Persona for Scripted {
         line.wake_at(line.now().plus(secs(4)));
         assert!(line.send(&[7; 1_000]), "the line did not queue the bytes");
         assert!(!line.send(&vec![7; 5_000_000]), "the line queued the bytes, although it has no room for them");
-        assert_eq!((line.offer(&[1]), line.unsent_bytes()), (0, 900), "the pipe does not hold exactly 100 bytes");
+        assert_eq!(
+            (line.offer(&[1]), line.unsent_bytes()),
+            (0, 900),
+            "an offered byte was sent, or the pipe does not hold exactly 100 bytes"
+        );
     }
 
     fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
