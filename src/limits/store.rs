@@ -26,5 +26,6 @@ pub const BOOK_RETRY_FIRST: Duration = Duration::from_millis(250);
 pub const MAX_BOOK_RETRY: Duration = Duration::from_secs(30);
 /// Maximum time for a write. If its result has not arrived by then, the disk counts as failing.
 pub const MAX_BOOK_ANSWER: Duration = Duration::from_secs(10);
-/// Maximum time for which a stopping loop waits for a disk that does not respond. The last changes may then be lost.
+/// Maximum time for which a stopping loop waits for each result of a disk. If it does not respond, the last changes may
+/// be lost.
 pub const MAX_BOOK_END: Duration = Duration::from_secs(5);

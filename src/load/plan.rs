@@ -10,8 +10,8 @@ use std::time::Duration;
 pub struct Plan {
     /// The nodes to connect to, in turn; at least one.
     pub targets: Vec<SocketAddr>,
-    /// The local addresses to connect from. Each target is dialled from the addresses of its own family in turn. Without
-    /// one, the system chooses.
+    /// The local addresses to connect from. Each target is dialled from the addresses of its own family in turn. If
+    /// there are none, the system chooses.
     pub sources: Vec<IpAddr>,
     /// The number of connections to open.
     pub connections: usize,

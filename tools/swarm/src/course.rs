@@ -15,8 +15,8 @@ pub(super) const RECOVERY: Duration = Duration::from_secs(30 * 60);
 pub(super) const RECOVERY_FROM_OUTAGE: Duration = Duration::from_secs(15 * 60);
 /// Number of socket events after which the first phase ends early.
 pub(super) const MAX_EVENTS: u64 = 60_000;
-/// Maximum number of rounds at one moment. The busiest of 50,000 worlds needed fewer than six million: it had 300 peers,
-/// pipes of 100 bytes and one event a turn.
+/// Maximum number of rounds at one moment. The busiest of 50,000 worlds needed fewer than six million. It had 300
+/// peers, pipes of 100 bytes and one event a turn.
 const MAX_ROUNDS: u64 = 10_000_000;
 
 /// A run of a world.

@@ -11,8 +11,8 @@ use peerloop::protocol::CommandName;
 use peerloop::sim::invariant::MARKED;
 use peerloop::wire::{Header, MessageRef, put_frame};
 
-/// Maximum number of payload bytes that one frame for all peers of a troop causes. A troop of hundreds of peers, each of
-/// which causes such frames, would otherwise cause gigabytes at one moment.
+/// Maximum number of payload bytes in all copies of a frame for all peers of a troop. Otherwise a troop of hundreds of
+/// peers, each of which causes such frames, would cause gigabytes at one moment.
 const MAX_ANNOUNCED_BYTES: usize = 100_000;
 
 impl ScriptedHandler {
