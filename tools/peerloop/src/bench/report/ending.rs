@@ -4,6 +4,7 @@ use crate::bench::setup::Setup;
 use crate::causes::{Stage, cause_at, hint, is_closed_by_peer};
 use crate::exit::{Exit, Stops};
 use crate::units::show_seconds;
+use peerloop::error::RequestError;
 use peerloop::load::{self, EarlyEnd, EndCause, Phase, Report, TargetReport, Verdict};
 use serde::Serialize;
 use std::time::Duration;
@@ -102,7 +103,8 @@ pub(crate) fn explain(failure: &load::Failure, targets: &[TargetReport]) -> Stri
     };
     let cause = match failure.example {
         Some(reason) => cause_at(reason, stage),
-        None => "the connection table was full".to_owned(),
+        None if failure.label == RequestError::TableFull.label() => "the connection table was full".to_owned(),
+        None => format!("the loop refused the dial: {}", failure.label),
     };
     match node_gone(failure, targets).or_else(|| hint(failure.example?, stage)) {
         Some(hint) => format!("{at}{cause}; {hint}"),
@@ -130,4 +132,19 @@ fn first_cause(report: &Report) -> String {
 
 fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use peerloop::error::Side;
+    use peerloop::peer::ConnectionState;
+
+    #[test]
+    fn a_dial_that_the_loop_refused_is_explained_by_its_cause() {
+        let explained =
+            |label| explain(&load::Failure::new(label, Side::Local, ConnectionState::Disconnected, None), &[]);
+        assert_eq!(explained("table_full"), "the connection table was full");
+        assert_eq!(explained("address_taken"), "the loop refused the dial: address_taken");
+    }
 }
