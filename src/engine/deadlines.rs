@@ -2,7 +2,7 @@
 //!
 //! A reply that arrived in time may still be unread in the kernel, for example if the process was suspended or many
 //! other links are read first. The deadlines of a link that is not closing are therefore compared with the moment up
-//! to which input was seen, not with the current moment.
+//! to which input was seen, not with the current moment. The former counts as at most [`UNREAD_INPUT_GRACE`] ago.
 
 use crate::bugs::canary;
 use crate::error::Deadline;

@@ -50,7 +50,7 @@ fn a_missing_checksum_is_neither_correct_nor_wrong() {
 }
 
 #[test]
-fn the_inner_commands_limit_is_checked_with_the_header() {
+fn the_inner_commands_limit_is_checked_as_soon_as_the_header_is_complete() {
     for (name, len_bytes, is_taken) in [
         ("block", u64::MAX >> 1, true),
         ("block", 1 << 63, false),

@@ -33,7 +33,7 @@ fn a_peer_that_resets_during_a_write_affects_no_other_peer() {
         }
         ping_all(&mut staying, 1);
         if leaving.is_empty() {
-            println!("all resetting peers are closed after {} rounds", round + 1);
+            println!("all resetting peers have reset their connections after {} rounds", round + 1);
             break;
         }
     }

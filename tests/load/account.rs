@@ -67,7 +67,7 @@ fn a_connection_that_the_node_rejects_after_the_handshake_counts_as_lost() {
     assert_eq!(
         (work.planned, work.answered, work.absent),
         (1_000, 400, 600),
-        "the ready peers' share is not 400 pings, or the lost peers' share is not 600"
+        "the plan is not 1,000 pings: 400 that the remaining peers answer, and 600 of the lost peers"
     );
     assert_eq!(report.work.sent, report.work.answered + report.work.timed_out);
 }
@@ -158,7 +158,7 @@ fn pings_without_an_answer_by_the_end_of_the_drain_have_timed_out() {
     assert_eq!(
         report.ping_rtt_planned.count(),
         work.answered,
-        "the latencies are not those of the answered pings alone"
+        "the number of latencies is not that of the answered pings"
     );
 }
 

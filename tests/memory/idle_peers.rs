@@ -14,7 +14,8 @@ fn allow_descriptors(needed: u64) {
     );
 }
 
-/// Connects `peers` peers and waits until `total` peers are ready. Returns this thread's allocations during the wait.
+/// Connects `peers` peers and waits until `total` peers, including closed ones, have become ready. Returns this
+/// thread's allocations during the wait.
 fn welcome(node: &mut Node, far_end: &FarEnd, peers: usize, total: usize) -> AllocationInfo {
     far_end.ask(Request::Dial { address: node.address, peers });
     measure(|| node.until(|tally| tally.settled == total))

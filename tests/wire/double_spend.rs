@@ -201,7 +201,7 @@ fn the_same_transaction_twice_is_not_a_double_spend() {
 }
 
 #[test]
-fn proofs_of_other_kinds_are_neither_built_nor_decoded() {
+fn proofs_of_other_kinds_or_for_a_coinbase_are_neither_built_nor_decoded() {
     let forks = double_spend();
     let (tx, root) = (spending(&[1], 1), Hash256::of(b"root"));
     let proofs = [

@@ -3,13 +3,13 @@
 //! Every change is on disk when its call succeeds. Each such call is one transaction with checksums and an `fsync`.
 //! If the process or the machine stops during a call, the file holds the state from either before or after that call.
 //! Opening a book checks its file completely, without changing it, before the content is used or written. A file that
-//! never was a book is not touched. [`RedbStore::open`] [sets aside](SetAside) a file that is damaged, empty or from a
-//! later version. Invalid records are dropped and counted. After a disk fault the database is closed and reopened for
-//! the next change, as redb requires.
+//! is too large or never was a book is not touched. [`RedbStore::open`] [sets aside](SetAside) a file that is damaged,
+//! empty or from a later version. Invalid records are dropped and counted. After a disk fault the database is closed
+//! and reopened for the next change, as redb requires.
 //!
 //! The file never grows beyond [`MAX_BOOK_FILE_BYTES`](crate::limits::MAX_BOOK_FILE_BYTES), and at most
-//! [`BOOK_CACHE_BYTES`] of its pages are kept in memory. Only one store may have a file open at a time. Its calls may
-//! block, so they must never run on the loop's thread.
+//! [`BOOK_CACHE_BYTES`] of its pages are kept in memory. Only one store may have a file open at a time. A store's
+//! calls may block, so they must never run on the loop's thread.
 
 use super::capped_file::CappedFile;
 use super::overlay::Overlay;
@@ -39,7 +39,7 @@ const BANS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("bans");
 #[derive(Debug)]
 pub struct RedbStore {
     path: PathBuf,
-    /// `None` after a fault, until the next change.
+    /// `None` after a fault, until a change reopens the database.
     database: Option<Database>,
     _lock: BookLock,
 }
@@ -82,8 +82,8 @@ impl RedbStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unfit`] if the file never was a book; [`StoreError::InUse`] if another store has it open;
-    /// [`StoreError::File`] if the system reports an error, or if too many files are already set aside;
+    /// [`StoreError::Unfit`] if the file is too large or never was a book; [`StoreError::InUse`] if another store has
+    /// it open; [`StoreError::File`] if the system reports an error, or if too many files are already set aside;
     /// [`StoreError::Database`] for the database's other errors. In all these cases the file's content is kept.
     pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Opened), StoreError> {
         let path = follow(path.into())?;
@@ -204,7 +204,7 @@ impl PeerStore for RedbStore {
     }
 }
 
-/// A book that is open for reading, and the lock that excludes writers.
+/// A book that is open for reading, and the lock that excludes writers, if it could be acquired.
 struct Readable {
     database: Database,
     _lock: Option<BookLock>,
@@ -285,7 +285,7 @@ fn begin(path: &Path) -> Result<Database, StoreError> {
         Ok(database)
     });
     if renamed.is_err() {
-        // An incomplete book is useless. If it cannot be removed either, the first error is the one to report.
+        // A book without its name is useless. If it cannot be removed either, the first error is the one to report.
         let _ = fs::remove_file(&new);
     }
     renamed
@@ -325,7 +325,7 @@ fn drop_invalid(database: &Database) -> Result<usize, Error> {
     Ok(dropped)
 }
 
-/// Lists the records of a table, at most `max`. Also counts the skipped ones.
+/// Lists a table's valid records, at most `max`. Also returns the number of the other records.
 fn list<T>(
     database: &Database,
     table: TableDefinition<'static, &'static [u8], &'static [u8]>,

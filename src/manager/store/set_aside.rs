@@ -1,8 +1,9 @@
 //! Locks the book, examines its file, and sets the file aside if it is a book that cannot be used.
 //!
 //! A book that is damaged, empty or from a later version is renamed to `<name>.set-aside-1`, `-2` and so on. It is
-//! never deleted, written or moved over another file, so that it may still be repaired. A file that never was a book
-//! is not touched. Only a file's kind, length and first bytes are examined here; the database checks the rest.
+//! never deleted, written or moved over another file, so that it may still be repaired. A file that is too large or
+//! never was a book is not touched. Only a file's kind, length and first bytes are examined here; the database checks
+//! the rest.
 
 use super::{FileStep, StoreError};
 use crate::limits::{MAX_BOOK_FILE_BYTES, MAX_BOOK_SET_ASIDE};

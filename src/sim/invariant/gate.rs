@@ -1,4 +1,4 @@
-//! A host's network that records its calls, batches and completions in the ledger.
+//! A host's network that records calls, batches and completions in the ledger.
 
 use super::ledger::Ledger;
 use crate::id::LinkId;
@@ -14,7 +14,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-/// A [`SimNet`] that records its calls, so that the ledger can check them.
+/// A [`SimNet`] that records the calls that the ledger checks.
 #[derive(Debug)]
 pub struct Gate {
     net: SimNet,

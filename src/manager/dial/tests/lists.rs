@@ -22,7 +22,7 @@ fn req_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_th
     scene.pass(secs(7));
     let mut again = scene.next_all();
     again.sort();
-    assert_eq!(again[0], peers[3], "the first failed address is not dialled again after the pause");
+    assert_eq!(again[0], peers[3], "the lowest address dialled after the pause is not the one that failed first");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn req_e26_a_link_local_address_is_dialled_on_its_interface() {
     scene.config.mode = DialMode::Fixed(vec![second]);
     scene.dialler.reconfigure(&scene.config);
     scene.assert_waits(decision, secs(5));
-    assert_eq!(scene.next(), Some(second), "the address in backoff was not dialled on the new interface");
+    assert_eq!(scene.next(), Some(second), "the address was not dialled on the new interface after its backoff");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn req_e38_an_incompatible_peer_is_dialled_again_once_the_ban_of_its_host_is_lif
     }
     assert_eq!(scene.next(), None, "an address was dialled again at once");
     scene.dialler.ban_lifted(Host::of(peers[0].ip()));
-    assert_eq!(scene.next_all(), peers[..1], "the dialled addresses are not only the host's incompatible one");
+    assert_eq!(scene.next_all(), peers[..1], "other addresses than the host's incompatible one were dialled, or none");
     assert!(matches!(scene.end(peers[0], Ended::Incompatible), Decision::WaitUntil(_)));
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
     let _ = scene.end(peers[0], Ended::ClosedByUs);
@@ -298,7 +298,7 @@ fn a_new_fixed_list_drops_unlisted_records_and_keeps_listed_ones() {
     // Addresses 0 and 1 are live, 2 and 3 are in backoff, 4 and 5 are queued.
     scene.config.mode = DialMode::Fixed([1, 3, 5, 6].map(|index| peers[index]).to_vec());
     scene.dialler.reconfigure(&scene.config);
-    assert!(scene.dialler.is_taken(peers[0]), "the live peer was closed");
+    assert!(scene.dialler.is_taken(peers[0]), "the live peer's address was released");
     assert_eq!(scene.next_all(), [peers[5], peers[6]]);
     assert_eq!(scene.end(peers[0], Ended::Lost), Decision::Nothing, "an unlisted address was restarted");
     assert_eq!(scene.end(peers[1], Ended::Lost), Decision::Restart);
@@ -325,7 +325,7 @@ fn the_mode_can_change_between_fixed_and_normal() {
     assert_eq!(
         scene.next_all(),
         [peers[3]],
-        "the dialled addresses are not only the one with a free range and no backoff"
+        "other addresses than the one with a free range and no backoff were dialled, or none"
     );
     let decision = scene.end(peers[3], Ended::Lost);
     assert_eq!(decision, Decision::Restart);

@@ -61,7 +61,7 @@ fn fault_e09_a_write_to_a_full_disk_is_reported_once_and_retried_until_there_is_
     world.set_disk(disk, Disk::Failing(ENOSPC));
     net.persist(batch(1)).unwrap();
     let Some(Persisted { id: 1, result: Err(StoreError::File { code: ENOSPC, .. }) }) = answer(&mut net) else {
-        panic!("the failed write was not reported")
+        panic!("the failed write was not reported with ENOSPC")
     };
     net.persist(batch(2)).unwrap();
     world.advance(secs(100));

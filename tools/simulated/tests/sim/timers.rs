@@ -1,5 +1,5 @@
-//! A handler's timers: callbacks can set, move and cancel them, their number is limited, and the loop sleeps until the
-//! next one fires.
+//! A handler's timers: every callback except `on_pull` can set, move and cancel them, their number is limited, and the
+//! loop sleeps until the next one fires.
 
 use peerloop::api::{Chunk, Delivery, Frame};
 use peerloop::error::RequestError;

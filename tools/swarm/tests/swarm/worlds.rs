@@ -1,4 +1,4 @@
-//! All worlds of the swarm, and the marks that they set together.
+//! The worlds of a range of seeds, and the marks that they set together.
 
 use peerloop::sim::Tape;
 use peerloop_swarm::{Marks, Outcome, Profile, run};
@@ -72,7 +72,7 @@ fn first_seed() -> u64 {
     env::var("PEERLOOP_FIRST_SEED").map_or(0, |seed| seed.parse().expect("PEERLOOP_FIRST_SEED is a number"))
 }
 
-/// Runs a world for each seed, with the seeds divided equally among the processors.
+/// Runs a world for each seed, on at most one thread per processor.
 fn run_worlds(seeds: &[u64]) -> Sum {
     let run_part = |part: &[u64]| {
         let mut sum = Sum::default();
