@@ -2,8 +2,8 @@
 //! and backs off after a failed dial.
 //!
 //! Run `cargo run --example fixed_peers`, or append a network and nodes, for example
-//! `mainnet 192.0.2.1:8333 192.0.2.2:8333`. Without an argument it starts three nodes, stops one of them once all are
-//! connected, and ends when a dial of the stopped node has failed.
+//! `mainnet 192.0.2.1:8333 192.0.2.2:8333`. Without nodes it starts three of its own, stops one of them once all are
+//! ready, and ends when a dial of the stopped node has failed.
 
 mod setting;
 

@@ -167,8 +167,8 @@ impl Wheel {
 
     /// Returns the tick at which to call [`Wheel::expire`] next, or `None` if no key is armed.
     ///
-    /// This is the last tick passed if a key was armed for a tick already passed. Otherwise it is the earliest armed
-    /// tick, or an earlier one at which a key of a later round is visited.
+    /// This is the last passed tick if an armed key's tick had passed before the key was armed. Otherwise it is the
+    /// earliest armed tick, or an earlier one at which a key of a later round is visited.
     pub fn next_tick(&self) -> Option<u64> {
         if self.heads[self.overdue()] != 0 { Some(self.cursor) } else { self.next_occupied_tick() }
     }

@@ -3,8 +3,9 @@
 //! A draw of 0 is the simplest outcome and the value that a tape returns after its end. Omitting a whole stream,
 //! cutting one short and removing a single event are therefore the same operation: setting draws to 0. Whole streams
 //! are tried first, then the ends of streams, then ever smaller blocks of draws down to single ones. Last, each
-//! remaining draw is lowered. This repeats until no change helps or the caller ends the search. Every step keeps the
-//! failure and makes draws smaller, so the search ends, and the tape's text never grows.
+//! remaining draw is lowered. This repeats until no change helps or the caller ends the search. A change is kept only
+//! if the tape still fails with it. Each kept change lowers draws, so the search ends. The tape's text never
+//! grows.
 //!
 //! This module never runs anything itself: the caller decides whether a tape still fails.
 
@@ -94,7 +95,8 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         self.omit(places, |draws, place| set(draws, place, 0));
     }
 
-    /// Lowers each draw that cannot be 0: to 1 if possible, or else to the lowest value that bisection finds.
+    /// Lowers each draw above 1: to 1 if possible, or else by halving. If the draw can then be lowered by one,
+    /// bisection lowers it further.
     fn lower_draws(&mut self) {
         for place in self.places() {
             let value = self.at(place);

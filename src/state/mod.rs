@@ -110,7 +110,7 @@ impl LoopState {
         Ok(self.take_outbound_row(address))
     }
 
-    /// Checks that a connection to `address` is allowed.
+    /// Checks that a connection to `address` is allowed, and reserves the manager's slot for it.
     fn allow_outbound(&mut self, address: SocketAddr) -> Result<(), RequestError> {
         if self.stopping {
             return Err(RequestError::Stopped);

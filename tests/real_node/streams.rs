@@ -13,7 +13,8 @@ use std::net::{Ipv4Addr, TcpListener};
 const MAX_POLLS: usize = 2_000;
 const POLICY: &[u8] = b"BlockPriority";
 
-/// Waits until the node sees one peer with two connections.
+/// Waits until the node sees one peer with two connections. Asserts their types, the stream policy and a ban score
+/// of 0.
 fn assert_joined(node: &Node) {
     // For a moment, the node lists the second connection as a separate peer.
     let is_joined = |peers: &Value| peers[1].is_null() && !peers[0]["streams"][1].is_null();
@@ -56,7 +57,7 @@ fn we_accept_a_second_connection_from_the_node() {
     let mut general = Wire::new(listener.accept().expect("the node dials").0);
     let Message::Version(theirs) = general.receive() else { panic!("the node's first message is not a version") };
     let Some(association_id @ AssociationId::Uuid(_)) = theirs.association_id else {
-        panic!("{theirs:?} names no association")
+        panic!("{theirs:?} has no UUID as its association id")
     };
     general.say(&version(association_id));
     general.receive_command(CommandName::VERACK);

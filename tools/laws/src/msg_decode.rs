@@ -1,6 +1,6 @@
-//! No payload of any command makes a decoder or an accessor panic. A decoded message encodes to the same bytes,
-//! except ignored bytes at the end, unless its payload has a form that is read but never written. The memory that a
-//! message needs depends on its payload's length, not on the sizes that the payload claims.
+//! No payload of any command makes a decoder or an accessor panic. A decoded message encodes to its payload without
+//! the ignored bytes at the end, unless the payload has a form that is read but never written. Decoding a message
+//! needs at most twice its payload's length plus 4 KiB of memory, whatever sizes the payload claims.
 
 use crate::tape::Tape;
 use allocation_counter::measure;

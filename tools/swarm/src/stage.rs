@@ -285,7 +285,7 @@ impl Stage {
         }
     }
 
-    /// Sends a message as a user does: between two turns in an observed world, else through the handle.
+    /// Sends a user's message: through a `Ctx` between two turns in an observed world, else through the handle.
     fn send_as_user(&mut self, peer: PeerId) {
         let mut frame = Vec::new();
         put_frame(NETWORK.magic(), CommandName::GETADDR, &[], &mut frame);

@@ -26,7 +26,7 @@ pub(super) enum Kind {
     CommandSizes,
     Duration(fn(&mut Config) -> &mut Duration),
     Size(fn(&mut Config) -> &mut u64),
-    /// The size of a block, or `unlimited`, which is the largest size that the protocol can express.
+    /// The maximum size of a block; `unlimited` means [`MAX_BLOCK_PAYLOAD_BYTES`].
     BlockSize(fn(&mut Config) -> &mut u64),
     Count(fn(&mut Config) -> &mut usize),
     /// A count, or 0, or `unlimited`.
@@ -198,8 +198,8 @@ impl Kind {
     }
 }
 
-/// Sets the fixed peers. An IP address with a port is dialled as given; any other valid string is a name that the loop
-/// resolves. Without fixed peers, sets the normal mode.
+/// Sets the fixed peers; each text may list several, separated by commas. An IP address with a port is dialled as
+/// given; any other valid peer is a name that the loop resolves. Without fixed peers, sets the normal mode.
 fn read_fixed_peers(manager: &mut ManagerConfig, texts: &[String]) -> Result<(), String> {
     let (mut peers, mut names) = (Vec::new(), Vec::new());
     for text in texts.iter().flat_map(|text| text.split(',')).map(str::trim) {

@@ -73,7 +73,7 @@ fn a_second_signal_stops_the_node_without_a_wait_for_a_silent_peer() {
     let (mut node, address) = Running::serve(&[]);
     // This peer never closes its side of the connection, so a graceful stop would last seconds.
     let _silent = TcpStream::connect(&address).unwrap();
-    assert_eq!(peerloop(&["probe", &address, "--network", "regtest"]).code, Some(0), "the node refused the probe");
+    assert_eq!(peerloop(&["probe", &address, "--network", "regtest"]).code, Some(0), "the probe failed");
     node.signal_until_it_ends("TERM");
     let node = node.finish();
     assert_eq!(node.code, Some(143), "{}", node.stderr);

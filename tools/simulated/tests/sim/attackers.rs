@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Duration of each attack's run, longer than every attack's script and every timeout of the loop.
+/// Duration of each attack's run, longer than every attack's script and the loop's timeouts for a connection.
 const LONG: Duration = Duration::from_secs(400);
 /// Maximum delay of a close. The loop rounds its deadlines up to ticks.
 const SLACK: Duration = Duration::from_millis(2);
@@ -98,7 +98,7 @@ fn the_loop_reacts_as_every_attack_declares() {
 }
 
 #[test]
-fn split_streams_change_nothing_unless_the_attack_needs_a_quiet_network() {
+fn split_streams_change_nothing_for_attacks_that_need_no_quiet_network() {
     let cut = Cuts { writes: Cut::Drawn, arrivals: Cut::Drawn };
     let rough = Conditions { capacity_bytes: 5_000, to_acceptor: cut.clone(), to_dialler: cut };
     let faults: Vec<String> = attacks()

@@ -1,4 +1,4 @@
-//! Pongs without a matching ping do not keep a connection alive.
+//! Pongs without a matching ping are counted and ignored, and do not keep a connection alive.
 
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::protocol::CommandName;
@@ -24,7 +24,7 @@ fn an_unsolicited_pong_is_counted_and_ignored() {
 }
 
 #[test]
-fn wrong_pongs_keep_no_peer_alive() {
+fn wrong_pongs_do_not_keep_a_peer_alive() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     for nonce in 1..=149_u64 {
@@ -50,7 +50,7 @@ fn a_repeated_pong_is_unmatched() {
     for unmatched in 0..3 {
         peer.send(&pong);
         stage.settle();
-        assert_eq!(stage.node.seen().pongs.len(), 2, "not exactly two pongs were reported: one from each peer");
+        assert_eq!(stage.node.seen().pongs.len(), 2, "the reported pongs are not exactly one from each peer");
         assert_eq!(stage.node.reactor.stats().counters.pongs_unmatched, unmatched);
     }
     stage.assert_honest_peer_is_unaffected();
@@ -75,6 +75,7 @@ fn a_pong_to_a_ping_that_is_not_sent_yet_is_unmatched() {
     let mut peer = stage.ready_peer();
     peer.send(&frame("question", &[]));
     stage.settle();
+    // The counter includes queued pings.
     assert_eq!(stage.node.reactor.stats().counters.pings_sent, 1);
     // All random values are drawn from the seed, so a second run draws the same nonce.
     let nonce = nonce_of_a_like_run();

@@ -19,7 +19,8 @@ const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
 
 #[test]
 fn fault_e06_a_peer_that_sent_in_time_is_kept_and_a_silent_one_is_closed() {
-    // The poller needs three waits to report all peers, and the loop more than three read steps to read from them.
+    // The poller needs three waits to report all peers, and the loop needs more than three read steps to read from
+    // them.
     const SILENT: usize = 10;
     const SPEAKING: usize = 3 * EVENTS_PER_TURN - 1 - SILENT;
     let world = World::new(1, Instant::ZERO);
@@ -99,7 +100,7 @@ fn room_that_a_peer_frees_in_time_is_progress_even_if_we_use_it_late() {
 }
 
 #[test]
-fn room_that_is_used_late_extends_the_deadline_by_our_delay() {
+fn room_that_is_used_late_extends_the_deadline_by_a_delay_below_the_grace_period() {
     // A delay of the whole grace period extends no deadline.
     let grace = UNREAD_INPUT_GRACE.as_secs();
     for (late, granted) in [(0, 0), (1, 1), (grace - 1, grace - 1), (grace, 0)] {
@@ -133,7 +134,7 @@ fn a_peer_whose_input_is_never_fully_read_gains_only_the_grace_period() {
     let flood = message.repeat(2 * READ_BLOCK_BYTES / message.len() + 1);
     let mut sent = 0;
     for second in 0..30 + UNREAD_INPUT_GRACE.as_secs() {
-        assert_eq!(stage.node.seen().closed, [], "the peer was closed after {second} s");
+        assert_eq!(stage.node.seen().closed, [], "the peer was closed only {second} s after the ping");
         sent += peer.net.write(raw_link(), &flood[sent % message.len()..]).unwrap_or(0);
         stage.world.advance(secs(1));
         stage.node.reactor.poll_once(Duration::ZERO).unwrap();

@@ -110,7 +110,7 @@ fn holds(managed: &ManagedWorld) -> Vec<DialHold> {
 }
 
 #[test]
-fn req_e26_the_caps_do_not_apply_to_a_fixed_list() {
+fn req_e26_the_caps_per_host_and_per_range_do_not_apply_to_a_fixed_list() {
     let world = World::new(1, Instant::ZERO);
     let mut stranger = Stranger::new(&world);
     let listed: Vec<SocketAddr> = (1..=12).map(|port| SocketAddr::new(stranger.net.ip(), port)).collect();

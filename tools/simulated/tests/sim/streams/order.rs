@@ -79,12 +79,12 @@ fn run(conditions: Conditions) -> Vec<u8> {
     let at = |ticks: u32| began.plus(TICK * ticks);
     let pong = |nonce, planned, sent| Seen::Pong { nonce, planned, sent };
     let expected = [pong(first, at(0), at(0)), pong(second, at(1), at(3)), pong(third, at(3), at(3))];
-    assert_eq!(room.seen(0), expected, "a pong is missing, or a ping was not stamped when it was sent");
+    assert_eq!(room.seen(0), expected, "a pong is missing, or the planned or sent moment of a ping is wrong");
     received
 }
 
 #[test]
-fn messages_wait_for_the_block_and_are_sent_in_order_with_a_cut_at_any_offset() {
+fn messages_wait_for_the_block_and_are_sent_in_order_wherever_the_stream_is_split() {
     let len = run(Conditions::default()).len();
     let greeting = 126 + 24 + 51 + 24;
     for point in greeting..greeting + len {
@@ -135,14 +135,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// The frames in sending order. A frame's flag is true if it is a ping or a pong, which overtakes other frames. While a
-/// body is only partly fed, the list already contains its whole frame.
+/// The frames in sending order. A frame's flag is true for a ping or a pong, which overtakes all unflagged frames
+/// that have not begun. While a body is only partly fed, the list already contains its whole frame.
 #[derive(Default)]
 struct Model {
     frames: Vec<(Vec<u8>, bool)>,
     /// The payload that is being fed, and the number of its bytes that have been fed.
     left: Option<(Bytes, usize)>,
-    /// Number of bytes that the kernel had accepted before the step.
+    /// Number of bytes after the greeting that the kernel had accepted before the step.
     taken: usize,
 }
 
@@ -256,7 +256,7 @@ proptest! {
         }
         received.extend(room.drain(&mut raw));
         let expected: Vec<u8> = model.frames.iter().flat_map(|(frame, _)| frame.iter().copied()).collect();
-        prop_assert!(received == expected, "{} bytes, the model has {}", received.len(), expected.len());
+        prop_assert!(received == expected, "{} bytes differ from the model's {}", received.len(), expected.len());
         for nonce in ping_nonces(&received) {
             raw.send(&frame("pong", &nonce.to_le_bytes()));
             room.settle();
