@@ -369,7 +369,7 @@ mod tests {
         assert_eq!(
             line(&events[5], 3),
             "event=inbound_rejected peer_address=192.0.2.1:8333 connection_type=inbound error=\"the loop has 1 \
-             connection; raise max_links or max_inbound\" network=regtest suppressed=3"
+             connection; raise max_links, max_inbound or max_peers\" network=regtest suppressed=3"
         );
         assert!(line(&events[2], 0).contains(" state=awaiting_handshake error=\"listening failed: "));
         assert!(line(&events[8], 0).contains(" peer_address=192.0.2.1 detail="));

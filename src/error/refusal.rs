@@ -25,7 +25,8 @@ pub enum Refusal {
         /// The number of connections allowed per second.
         per_second: u32,
     },
-    /// The table is full, or the maximum number of connections over capacity that receive a `reject` is reached.
+    /// The table is full, or no slot is free. In the second case, the maximum number of connections over capacity,
+    /// which receive a `reject`, is also reached.
     TableFull {
         /// The number of connections in the loop.
         links: usize,
@@ -59,7 +60,7 @@ impl fmt::Display for Refusal {
             Self::GroupFull { count } => write!(f, "its range of addresses has {}", Counted(*count, "connection")),
             Self::TooFast { per_second } => write!(f, "its host connects more often than {per_second} times a second"),
             Self::TableFull { links } => {
-                write!(f, "the loop has {}; raise max_links or max_inbound", Counted(*links, "connection"))
+                write!(f, "the loop has {}; raise max_links, max_inbound or max_peers", Counted(*links, "connection"))
             }
             Self::Stopping => f.write_str("shutting down"),
             Self::Failed(failure) => failure.fmt(f),

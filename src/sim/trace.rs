@@ -1,8 +1,8 @@
 //! A run's trace: a hash of the recorded calls and their outcomes, and on request the calls themselves.
 //!
 //! A trace never records clock reads, but each entry holds the moment of its call. The hash depends only on the
-//! entries. Equal runs have equal hashes; two different runs have equal hashes with a probability of about one in
-//! 2^64.
+//! entries: runs with the same entries have equal hashes. Two runs with different entries have equal hashes with a
+//! probability of about one in 2^64.
 
 use crate::id::LinkId;
 use crate::time::Instant;

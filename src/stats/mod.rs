@@ -1,8 +1,8 @@
 //! Statistics of a loop: gauges, counters, latencies, and the cost of each peer.
 //!
-//! Values are updated as events occur, so a report costs the same for any number of peers. Causes and names are
-//! counted in fixed tables with one entry for each item of a closed list, so peers cannot make a table grow. Only the
-//! [cost of each peer](PeerCost) uses memory per peer, and only if its measurement is enabled.
+//! Values are updated as events occur, so a report costs the same for any number of peers. Close reasons, dial
+//! holds and commands are counted in fixed tables, each with one entry per item of a closed list, so peers cannot make
+//! a table grow. Only the [cost of each peer](PeerCost) uses memory per peer, and only if its measurement is enabled.
 
 mod census;
 mod closes;

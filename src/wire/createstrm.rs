@@ -83,9 +83,10 @@ impl<'a> CreateStreamRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if the payload ends inside a field, [`WireError::BadValue`] for an invalid association
-    /// id or stream type, [`WireError::TooLong`], [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for
-    /// the lengths of the id and the policy.
+    /// - [`WireError::Truncated`] if the payload ends inside a field.
+    /// - [`WireError::BadValue`] for an invalid association id or stream type.
+    /// - [`WireError::TooLong`], [`WireError::OverlongSize`] or [`WireError::NonCanonicalSize`] for an invalid length
+    ///   of the id or the policy.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::CREATESTRM, payload);
         Ok(Self {
@@ -120,9 +121,10 @@ impl StreamAck {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if the payload ends inside a field, [`WireError::BadValue`] for an invalid association
-    /// id or stream type, [`WireError::TooLong`], [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for
-    /// the length of the id.
+    /// - [`WireError::Truncated`] if the payload ends inside a field.
+    /// - [`WireError::BadValue`] for an invalid association id or stream type.
+    /// - [`WireError::TooLong`], [`WireError::OverlongSize`] or [`WireError::NonCanonicalSize`] for an invalid length
+    ///   of the id.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::STREAMACK, payload);
         Ok(Self { association_id: AssociationId::read(&mut reader)?, stream_type: StreamType::read(&mut reader)? })

@@ -88,7 +88,10 @@ fn req_e12_nonces_are_random_and_never_zero() {
 
     let (mut ours, mut theirs) = (StdRng::seed_from_u64(5), StdRng::seed_from_u64(5));
     let nonces: Vec<u64> = (0..1_000).map(|_| PingPongState::generate_nonce(&mut ours)).collect();
-    assert!(nonces.iter().all(|&nonce| nonce == theirs.next_u64()), "a nonce is not 64 random bits");
+    assert!(
+        nonces.iter().all(|&nonce| nonce == theirs.next_u64()),
+        "a nonce is not the generator's next 64-bit number"
+    );
 }
 
 #[test]
@@ -173,7 +176,7 @@ fn pings_get_their_full_timeout_again_when_reading_resumes() {
     assert_eq!(
         overdue(&pings, at(69)),
         BTreeSet::from([1]),
-        "the first ping is not overdue, or a ping sent since then is"
+        "the first ping is not overdue, or a ping sent after reading resumed is"
     );
     assert_eq!(pings.settle(1, at(69)).unwrap().sent, at(10), "the sent time was changed");
     assert_eq!(pings.next_deadline(), Some(at(75)));
@@ -206,7 +209,7 @@ fn a_pong_before_its_ping_is_refused_and_changes_nothing() {
     assert_eq!(
         pings.settle(1, at(12)),
         Err(PongError::BeforePing),
-        "the pong was not refused, although its ping's last byte was not written"
+        "the pong was not refused as too early, although its ping's last byte was not written"
     );
     assert_eq!(
         (pings.pending_count(), pings.next_deadline()),

@@ -90,7 +90,10 @@ fn an_added_connection_is_refused_if_the_table_is_full_or_the_host_is_banned() {
     let (outbound, _other) = add(Direction::Outbound, &mut node);
     assert_eq!(outbound, Err(AddConnectionError::NotAllowed(RequestError::TableFull)));
     let reasons = [inbound, outbound].map(|refused| refused.expect_err("the socket is refused").to_string());
-    assert_eq!(reasons[0], "the connection is refused: the loop has 1 connection; raise max_links or max_inbound");
+    assert_eq!(
+        reasons[0],
+        "the connection is refused: the loop has 1 connection; raise max_links, max_inbound or max_peers"
+    );
 
     let mut node = Node::with(regtest().with_manager(ManagerConfig::new(peerloop::Network::Regtest)));
     let ban = node.reactor.handle().ban(ANY_PORT.ip(), None).expect("the queue has room");

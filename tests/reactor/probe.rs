@@ -20,13 +20,13 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-/// A time limit longer than any test, so that a test fails instead of hanging.
+/// The time limit of each wait, far longer than any wait needs, so that a test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A loopback address whose port the kernel chooses.
 pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// An event that a handler received about a peer.
+/// An event that the [`Probe`] records about a peer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Seen {
     Opened,
@@ -39,7 +39,8 @@ pub(crate) enum Seen {
     Closed(CloseReason, ConnectionState),
 }
 
-/// A handler that records its events. It streams blocks, discards `addr` and receives everything else whole.
+/// A handler that records control events and the [`Seen`] events of peers. It streams blocks, discards `addr` and
+/// receives everything else whole.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
     pub(crate) seen: Vec<(PeerId, Seen)>,
@@ -174,7 +175,7 @@ impl Node {
         &self.reactor.handler().seen
     }
 
-    /// Returns all events of `peer`, in order.
+    /// Returns all recorded events of `peer`, in order.
     pub(crate) fn seen_of(&self, peer: PeerId) -> Vec<Seen> {
         self.seen().iter().filter(|(of, _)| *of == peer).map(|(_, seen)| seen.clone()).collect()
     }

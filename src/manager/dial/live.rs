@@ -1,9 +1,9 @@
 //! The addresses of live links, in either direction. [`Live::claim`] gives an address to one link only;
 //! [`Live::enter`] lets links share it.
 //!
-//! A dialled link has the dialled address, and an accepted link has the peer's source address. Once an accepted
-//! peer's `version` names its listening port, the link also has the peer's listening address. Each entry is 56 bytes,
-//! and the entries of one host are adjacent.
+//! A dialled link has the dialled address, and an accepted link has the peer's source address. If an accepted peer's
+//! `version` names a listening port, the link also claims the peer's listening address, unless another link keeps it.
+//! Each entry is 56 bytes, and the entries of one host are adjacent.
 
 use super::records::LEAST_ADDRESS;
 use crate::address::{Host, canonical};

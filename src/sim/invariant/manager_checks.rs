@@ -1,4 +1,5 @@
-//! Checks of the peer manager: its counts after every turn, and in a sweep its view of links, disk and book.
+//! Checks of the peer manager: its counts and announced bans after every turn, and in a sweep its view of links, disk
+//! and book.
 //!
 //! They compare the loop with the [ledger](super::ledger)'s records, and change nothing.
 
@@ -133,8 +134,8 @@ fn the_disk_matches_the_batches(sight: &SweepSight<'_>) -> Result<(), String> {
     ensure(saved.may_be(disk), || format!("the disk has {disk:?} instead of {saved:?}"))
 }
 
-/// Checks that the disk matches the book if no write is pending. Peers that have not changed since the loop's start may
-/// differ.
+/// Checks that the disk has exactly the book's peers, and no more bans than the loop, if no write is pending. Peer
+/// records, on the disk or in the book, that have not changed since the loop's start are exempt.
 fn the_disk_matches_the_book(sight: &SweepSight<'_>) -> Result<(), String> {
     let (Some(disk), Some(manager)) = (sight.disk, &sight.inspection.manager) else { return Ok(()) };
     if !manager.is_durable {
@@ -155,7 +156,7 @@ fn the_disk_matches_the_book(sight: &SweepSight<'_>) -> Result<(), String> {
 
 fn gossip_is_believed_only_from_asked_peers(sight: &SweepSight<'_>) -> Result<(), String> {
     let unasked = named(sight).find(|(_, senders)| senders.is_empty());
-    ensure(unasked.is_none(), || format!("the book has gossip from a peer that was not asked: {unasked:?}"))
+    ensure(unasked.is_none(), || format!("the book has an address that no peer was permitted to add: {unasked:?}"))
 }
 
 fn no_source_fills_more_than_its_share(sight: &SweepSight<'_>) -> Result<(), String> {
@@ -169,7 +170,8 @@ fn no_source_fills_more_than_its_share(sight: &SweepSight<'_>) -> Result<(), Str
     ensure(beyond.is_none(), || format!("gossip from one range filled more than its share: {beyond:?}"))
 }
 
-/// Returns the addresses that only gossip can have added to the book, each with the ranges that sent it.
+/// Returns the addresses that only gossip can have added to the book, each with the ranges of the peers that were
+/// permitted to add it.
 fn named<'a>(sight: &'a SweepSight<'_>) -> impl Iterator<Item = (SocketAddr, &'a BTreeSet<NetGroup>)> {
     let gossip = &sight.ledger.managing.gossip;
     let book = sight.inspection.manager.iter().flat_map(|manager| &manager.book).map(KnownPeer::address);

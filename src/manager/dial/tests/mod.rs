@@ -420,7 +420,7 @@ fn fault_e02_without_descriptors_all_dials_pause_and_the_address_stays_first_in_
 }
 
 #[test]
-fn descriptors_that_run_out_while_accepting_pause_dials_too() {
+fn running_out_of_descriptors_while_accepting_pauses_dials_too() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.dialler.short_of_descriptors(START);
@@ -445,7 +445,7 @@ fn fault_e05_if_one_family_fails_the_other_continues_and_no_address_is_dropped()
                     reached.push(peer);
                 }
             }
-            assert_eq!(reached, v4, "the other family delayed the IPv4 addresses");
+            assert_eq!(reached, v4, "an IPv4 address was delayed, dialled again, or dialled out of order");
             scene.now = scene.dialler.next_at().expect("the address is retried for ever").max(scene.now);
         }
         assert!(scene.now.since(START) > secs(100), "the address was retried too often");
@@ -506,7 +506,7 @@ fn req_e23_dials_stop_at_the_target_which_includes_inbound_peers() {
 }
 
 #[test]
-fn an_empty_book_causes_seed_queries_and_is_not_drawn_from_until_it_changes() {
+fn an_empty_book_counts_as_a_lack_of_candidates_and_is_not_drawn_from_until_it_changes() {
     let peers = private(1);
     let mut scene = Scene::normal(&[]);
     for _ in 0..100 {

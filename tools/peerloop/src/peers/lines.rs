@@ -17,7 +17,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-/// Maximum length of a line in bytes. The longest field, the user agent, has at most 256 characters.
+/// Maximum length of a line in bytes, including its line ending. The longest field, the user agent, has at most 256
+/// characters.
 const MAX_LINE_BYTES: u64 = 4_096;
 
 /// Maximum number of lines: the number of peers and bans that a book can hold.
@@ -120,7 +121,9 @@ fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
             break;
         }
         if number > MAX_LINES {
-            return Ok(Err(format!("{number}: there are more than {MAX_LINES} lines, which is a book's maximum")));
+            return Ok(Err(format!(
+                "{number}: there are more than {MAX_LINES} lines, the most peers and bans that a book can hold"
+            )));
         }
         if line.len() as u64 > MAX_LINE_BYTES {
             return Ok(Err(format!("{number}: the line has more than {MAX_LINE_BYTES} bytes")));
@@ -139,7 +142,7 @@ fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
         }
         for (count, what, most) in [(changes.len() - bans, "peers", MAX_BOOK_PEERS), (bans, "bans", MAX_BANS)] {
             if count > most {
-                return Ok(Err(format!("{number}: there are more than {most} {what}, which is a book's maximum")));
+                return Ok(Err(format!("{number}: there are more than {most} {what}, the most that a book can hold")));
             }
         }
     }
@@ -150,8 +153,8 @@ fn also_bad(numbers: &[usize]) -> String {
     let listed: Vec<String> = numbers.iter().take(MAX_LISTED).map(ToString::to_string).collect();
     match (listed.is_empty(), numbers.len().saturating_sub(MAX_LISTED)) {
         (true, _) => String::new(),
-        (false, 0) => format!("; also invalid: lines {}", listed.join(", ")),
-        (false, others) => format!("; also invalid: lines {}, and {others} others", listed.join(", ")),
+        (false, 0) => format!("; other invalid lines: {}", listed.join(", ")),
+        (false, others) => format!("; other invalid lines: {}, and {others} more", listed.join(", ")),
     }
 }
 
@@ -374,7 +377,7 @@ mod tests {
         }
         let many = format!("{good}{}", "x\n".repeat(13));
         let what = read_text(&many).unwrap_err();
-        assert!(what.ends_with("; also invalid: lines 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, and 2 others"), "{what}");
+        assert!(what.ends_with("; other invalid lines: 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, and 2 more"), "{what}");
     }
 
     #[test]

@@ -185,7 +185,8 @@ fn a_hundred_thousand_lines_are_imported_and_exported() {
     let len = |name: &str| json[name].as_array().map(Vec::len);
     assert_eq!((len("peers"), len("bans")), (Some(65_536), Some(34_464)));
     let too_many = folder.with("too-many", &(lines(65_536, &peer) + &peer(0)));
-    let parts = ["too-many:65537: there are more than 65536 peers, which is a book's maximum", "nothing was imported"];
+    let parts =
+        ["too-many:65537: there are more than 65536 peers, the most that a book can hold", "nothing was imported"];
     refused(&["peers", "import", &too_many, "--book", &book], 1, &parts);
     let mut list = Running::start(&["peers", "--book", &book, "list"]);
     list.greeting();

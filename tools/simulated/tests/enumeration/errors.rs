@@ -6,8 +6,8 @@ use peerloop::internals::errno::{
 };
 use peerloop::sim::Site;
 
-/// Further error numbers, with their values on Linux on x86-64 and ARM. On other systems, these values mean other
-/// errors.
+/// Further error numbers, with their values on Linux on x86-64 and ARM. On other systems, some of these values mean
+/// other errors.
 const EPERM: i32 = 1;
 const EIO: i32 = 5;
 const EBADF: i32 = 9;
