@@ -51,7 +51,7 @@ impl fmt::Debug for LinkId {
 
 /// The unique id of a peer: the id of its connection.
 ///
-/// A connection that is reopened is a new peer. An id has eight bytes and is `Copy`.
+/// A peer that reconnects gets a new id. An id has eight bytes and is `Copy`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(LinkId);
 
@@ -137,8 +137,8 @@ impl Token {
     }
 }
 
-/// A handler's position among the handlers composed on one loop. A call that a handler requested is routed to it by
-/// its lane.
+/// A handler's position among the handlers composed on one loop. A callback that a handler requested is routed to
+/// the handler by this lane.
 ///
 /// The loop's own handler has [`Lane::ROOT`]. The parts of a pair have the pair's lane with one bit appended, so a
 /// lane encodes the path to its handler after a leading 1.

@@ -1,8 +1,9 @@
 //! The walk that rearms timers after a change of the configuration.
 //!
-//! Deadlines need no update, because rows store only the moments from which they count. A timer set for a moment
-//! after the new deadline must be rearmed, and each row's copy of the pong timeout must be updated. The walk does both
-//! slot by slot, for a bounded number of slots in each turn. The loop never sleeps before the walk is complete.
+//! Deadlines need no update, because rows store only the moments from which the deadlines count. A timer set for a
+//! moment after the new deadline must be rearmed, and each row's copy of the pong timeout must be updated. The walk
+//! does both slot by slot, for a bounded number of slots in each turn. The loop never sleeps before the walk is
+//! complete.
 
 use crate::bugs::budget;
 use crate::id::LinkId;

@@ -9,6 +9,6 @@ use std::net::SocketAddr;
 pub struct Draw {
     /// The address.
     pub address: SocketAddr,
-    /// The number of used slots, including the address's own.
+    /// The number of peer slots in use, including the one for this address.
     pub slots_in_use: usize,
 }

@@ -102,7 +102,7 @@ impl Listener {
             return false;
         }
         let failure = NetworkFailure::new(IoStep::Connect, &error);
-        // An error without a code is the standard library's own: it could not decode the connection's address.
+        // An error without a code is the standard library's own: the library could not decode the peer's address.
         if failure.is_of_one_connection() || error.raw_os_error().is_none() {
             engine.accept_failed();
             return true;

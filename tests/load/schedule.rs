@@ -45,7 +45,7 @@ fn late_dials_are_measured_from_their_planned_moments_and_make_the_report_untrus
 fn pings_are_evenly_spaced_and_each_is_answered() {
     let mut stage = Stage::with(|plan| plan.warmup = Duration::ZERO);
     stage.run_for(Duration::from_millis(450));
-    assert_eq!(stage.progress().planned, 1, "the number of pings due at once is not one");
+    assert_eq!(stage.progress().planned, 1, "not exactly one ping was planned for the start of the run");
     for planned in 2..=101_u64 {
         stage.run_for(Duration::from_nanos(1_000_000_000 / RATE));
         let progress = stage.progress();
@@ -58,7 +58,7 @@ fn pings_are_evenly_spaced_and_each_is_answered() {
 }
 
 #[test]
-fn three_peers_that_are_each_pinged_every_ten_seconds_get_three_pings_in_a_run_of_ten_seconds() {
+fn a_run_of_ten_seconds_has_three_pings_in_all_if_each_of_three_peers_is_pinged_every_ten_seconds() {
     let rate = Rate::new(1, Duration::from_secs(10)).unwrap().times(3).unwrap();
     let report = Stage::with(|plan| (plan.connections, plan.rate) = (3, rate)).finish();
     let work = report.work;
@@ -77,7 +77,10 @@ fn the_warm_up_is_not_counted_and_a_run_whose_pings_are_all_answered_needs_no_dr
         stage.run_for(Duration::from_millis(10));
     }
     let took = stage.world.now().since(began);
-    assert!(took < Duration::from_millis(11_500), "{took:?} for a ramp of 0.45 s, a warm-up of 1 s and a run of 10 s");
+    assert!(
+        took < Duration::from_millis(11_500),
+        "a ramp of 0.45 s, a warm-up of 1 s and a run of 10 s lasted {took:?}"
+    );
     assert_eq!(stage.node.stats().counters.pings_answered, 1_100);
     let report = stage.finish();
     assert_eq!((report.work.planned, report.work.answered, report.verdict), (1_000, 1_000, Verdict::Trusted));

@@ -68,7 +68,7 @@ fn every_message_decodes_to_the_type_in_the_table() {
         for (_, payload) in vectors {
             let shown = format!("{:?}", MessageRef::decode(row.command, &payload).expect("a vector is valid"));
             let words: Vec<&str> = shown.split(|c: char| !c.is_alphanumeric()).take(2).collect();
-            assert!(words.contains(&name), "{} is {shown}, not {name}", row.command);
+            assert!(words.contains(&name), "{} is decoded as {shown}, not as {name}", row.command);
         }
     }
 }

@@ -68,7 +68,7 @@ fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arriv
         assert_eq!(
             (expected.asked, expected.outcomes.len()),
             (0, 0),
-            "the caller was asked about a length above the limit"
+            "a length above the limit was not refused at its header"
         );
     } else if choice == Choice::STREAM && (payload.len() as u64) < len {
         assert_eq!(expected.unfinished, payload, "the delivered bytes differ from the received ones");

@@ -1,5 +1,5 @@
 //! The checks of `doctor`. Each check uses some of the facts to decide whether the machine suffices for the wanted
-//! peers. A verdict never depends on anything but the facts, the number of peers and their network.
+//! peers. A verdict depends only on the facts, the number of peers and their network.
 
 use super::facts::{Clock, Facts};
 use super::{Finding, Verdict, Wanted};
@@ -149,7 +149,12 @@ fn time_wait(facts: &Facts) -> Option<Finding> {
     Some(match reuse {
         0 => finding(NAME, Verdict::Warning, value, format!("{slow} to one target"))
             .change("sysctl -w net.ipv4.tcp_tw_reuse=1"),
-        1 => finding(NAME, Verdict::Ok, value, "a dial reuses the port of a connection that was closed a second ago"),
+        1 => finding(
+            NAME,
+            Verdict::Ok,
+            value,
+            "a dial reuses the port of a connection that was closed at least a second ago",
+        ),
         _ => finding(NAME, Verdict::Ok, value, format!("reused on loopback; elsewhere {slow} to one target")),
     })
 }
@@ -313,7 +318,7 @@ fn cpus(facts: &Facts) -> Option<Finding> {
             "CPUs",
             Verdict::Warning,
             "1",
-            "a loop shares the CPU with the kernel's work, and `bench` also with its own node",
+            "a loop shares the CPU with the kernel's work, and two loops share it in `bench` without a target",
         )
         .change("for trustworthy latencies, use a machine with two or more CPUs"),
         cpus => finding(
@@ -334,7 +339,7 @@ fn nodes(Wanted { peers, .. }: Wanted) -> Option<Finding> {
             "target",
             Verdict::Ok,
             format!("{peers} peers"),
-            format!("{means}; `peerloop serve` accepts one per available descriptor"),
+            format!("{means}; `peerloop serve` accepts as many as the descriptors allow"),
         ),
     })
 }

@@ -113,7 +113,7 @@ impl Effective {
         let mut node = self.node.clone();
         let mut text = "# Flags override variables, which override the file.\n".to_owned();
         for (setting, source) in SETTINGS.iter().zip(&self.sources) {
-            // A path may contain any characters, but a comment must not contain a line break.
+            // A path may contain any characters, but a TOML comment must not contain control characters.
             let shown_source = source.to_string().replace(char::is_control, "?");
             let name = setting.name;
             text += &match setting.kind.show(&mut node) {

@@ -1,8 +1,9 @@
 //! `sim`: runs the loop in simulated worlds, one for each seed, and checks its invariants.
 //!
-//! The first violation found ends the run. Its seed's tape is shrunk and written to a file, so that it can be examined,
-//! replayed and kept. This is not done if `--minimise` is 0 or a signal has arrived. Only programs that were built with
-//! the feature `sim` have this command.
+//! No further seed starts after a violation. The tape of the violation's seed is then shrunk and written to a file, so
+//! that the tape can be examined, replayed and kept. No tape is written if `--minimise` is 0, if a signal arrives
+//! during the search, or if two arrive during the shrinking. Only programs that were built with the feature `sim` have
+//! this command.
 
 mod hunt;
 mod report;
@@ -86,7 +87,7 @@ impl Plan {
         }
     }
 
-    /// Returns the command that repeats a seed.
+    /// Returns the command that runs a seed again.
     fn repeat(&self, seed: u64) -> String {
         format!("{COMMAND} --seeds 1 --seed {seed} --profile {}", self.worlds.name())
     }
@@ -149,7 +150,8 @@ fn replay(
     Ok((tally, find))
 }
 
-/// Runs seeds, and shrinks the tape of the seed whose violation is found first.
+/// Runs the plan's seeds; none starts after a violation. Shrinks the tape of the first seed with a violation, in the
+/// plan's order, unless shrinking is disabled or a signal has arrived.
 fn search(
     plan: &Plan,
     announce: impl Fn(&Find) -> Result<(), Failure>,
@@ -218,7 +220,7 @@ pub(crate) struct LeastTape {
     is_least: bool,
 }
 
-/// A tape search's progress: its runs so far, and the [`Patience`] that limits it.
+/// The progress of the shrinking: the runs so far, and the [`Patience`] that limits them.
 #[derive(Debug, Default)]
 struct Effort {
     runs: AtomicU64,
@@ -292,7 +294,7 @@ mod tests {
         play_dice(tape, profile, patience)
     }
 
-    /// Returns a plan for 500 seeds from 100 on; a few of these seeds break the invariant.
+    /// Returns a plan for 500 seeds from 100 on; some of these seeds break the invariant.
     fn plan(name: &str) -> Plan {
         let save = std::env::temp_dir().join(format!("peerloop-{}-{name}.tape", std::process::id()));
         Plan {

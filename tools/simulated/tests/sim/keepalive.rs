@@ -1,4 +1,4 @@
-//! Keepalive pings, their due times and their pongs, during any other traffic on the link.
+//! Keepalive pings, their due times and their pongs, with and without other traffic on the link.
 
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline, Disconnect};
@@ -113,7 +113,7 @@ fn req_e14_pings_are_on_time_though_the_peer_never_stops_sending() {
         let at = |time| Instant::ZERO.plus(time);
         assert_eq!(talk_until(&mut stage, &mut peer, at(INTERVAL - INSTANT), pause), [], "a ping was sent early");
         let first = talk_until(&mut stage, &mut peer, at(INTERVAL), pause);
-        assert_eq!(first.len(), 1, "not exactly one ping was sent in the tick");
+        assert_eq!(first.len(), 1, "not exactly one ping was sent when it was due");
         peer.send(&frame("pong", &first[0].1));
         assert_eq!(talk_until(&mut stage, &mut peer, at(2 * INTERVAL - INSTANT), pause), []);
         let second = talk_until(&mut stage, &mut peer, at(2 * INTERVAL), pause);
@@ -142,7 +142,7 @@ fn req_e14_a_pong_timeout_is_transient_and_another_peer_can_connect_afterwards()
 }
 
 #[test]
-fn req_e14_a_dialled_peer_that_did_not_answer_can_be_dialled_again() {
+fn req_e14_a_dialled_peer_that_did_not_answer_a_ping_can_be_dialled_again() {
     let world = World::new(1, Instant::ZERO);
     let mut peer = RawPeer::new(&world);
     let address = peer.listen();

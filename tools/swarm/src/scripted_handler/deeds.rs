@@ -11,8 +11,8 @@ use peerloop::protocol::CommandName;
 use peerloop::sim::invariant::MARKED;
 use peerloop::wire::{Header, MessageRef, put_frame};
 
-/// Maximum number of payload bytes in all copies of a frame for all peers of a troop. Otherwise a troop of hundreds of
-/// peers, each of which causes such frames, would cause gigabytes at one moment.
+/// Maximum number of payload bytes in all copies of one frame for a troop's peers. If each of hundreds of peers caused
+/// such a frame at the same moment, longer frames would amount to gigabytes.
 const MAX_ANNOUNCED_BYTES: usize = 100_000;
 
 impl ScriptedHandler {
@@ -46,8 +46,8 @@ impl ScriptedHandler {
         }
     }
 
-    /// Sends messages that use some of the offered room or, at most once for each peer, nearly all of it. Requests
-    /// another offer in half of the cases.
+    /// Sends up to two messages that fit the offered room or, at most once for each peer, enough to fill nearly all of
+    /// it. Requests another offer in half of the cases.
     pub(super) fn fill(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, free_bytes: usize) {
         let Some(known) = self.get(peer) else { return };
         let (troop, was_asked) = (known.troop, std::mem::take(&mut known.is_pulled));
@@ -123,7 +123,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Sends one marked message. If `is_greedy`, tries to send one more than may be pending for a peer.
+    /// Sends one marked message. If `is_greedy`, instead tries to send one more than may be pending.
     fn send_marked(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize, is_greedy: bool) {
         let (times, len_bytes) = if is_greedy { (MAX_MARKS_PER_PEER + 1, 0) } else { (1, len_bytes) };
         for _ in 0..times {
@@ -251,7 +251,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Makes invalid requests, which must be refused.
+    /// Makes invalid requests, which the loop refuses.
     fn err(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, troop: usize) {
         if let Some(removed) = self.removed.last().copied() {
             let result = ctx.send(removed, &MessageRef::GetAddr);
