@@ -14,7 +14,7 @@
 //! use peerloop::{Chunk, Ctx, Delivery, Handler, PeerId};
 //! use std::collections::VecDeque;
 //!
-//! /// Passes each block on to another peer while the block is still arriving.
+//! /// Passes one block at a time on to another peer while the block is still arriving.
 //! struct Forwarder {
 //!     to: PeerId,
 //!     parts: VecDeque<Bytes>,
@@ -175,8 +175,8 @@ pub trait Handler {
 
     /// Handles a timer set with [`Ctx::set_timer`]. The timer is no longer set, so this may set it again.
     ///
-    /// A timer fires at most one tick, [`TICK`](crate::limits::TICK), after its moment, and later only if the turn
-    /// lasts longer or more than [`EXPIRIES_PER_TURN`](crate::limits::EXPIRIES_PER_TURN) timers are due.
+    /// A timer is due at most one tick, [`TICK`](crate::limits::TICK), after its moment. It fires later only if a turn
+    /// delays it or more than [`EXPIRIES_PER_TURN`](crate::limits::EXPIRIES_PER_TURN) timers are due.
     fn on_timer(&mut self, ctx: &mut Ctx<'_>, key: u64) {
         let _ = (ctx, key);
     }

@@ -31,7 +31,7 @@ pub enum ResponderRequest {
 pub struct Snapshot {
     /// Peers whose handshake is complete.
     pub ready: usize,
-    /// The peak number of peers whose handshake was complete.
+    /// The largest number of peers that were ready at the same time.
     pub peak: usize,
     /// Peers lost after their handshake.
     pub lost: u64,

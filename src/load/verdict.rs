@@ -53,7 +53,7 @@ pub enum Verdict {
 pub enum Limit {
     /// Neither the target nor the generator limited the load.
     None,
-    /// The target: it rejected or lost peers, did not answer pings, or fell behind.
+    /// The target: connections to it failed or were lost, it did not answer pings, or it fell behind.
     Node,
     /// The generator: it was late, was at its limit, or did not send pings. Its numbers about the target are in
     /// doubt.
@@ -81,7 +81,7 @@ impl fmt::Display for Doubt {
             ),
             Self::LoopLag { p99 } => write!(
                 f,
-                "the loop woke up to {} late (p99); this machine is busy with something else, or spinning is off",
+                "the loop woke {} late (p99); this machine is busy with something else, or spinning is off",
                 shown(*p99)
             ),
             Self::Busy { share } => write!(

@@ -107,7 +107,7 @@ impl Manager {
         self.refresh_ban_status(moment);
     }
 
-    /// Passes the settings to the dialler. A fixed list also contains the current address of each fixed name.
+    /// Passes the settings to the dialler. A fixed list also contains the address of each resolved fixed name.
     fn update_fixed_list(&mut self) {
         let mut config = self.config.clone();
         if let DialMode::Fixed(peers) = &mut config.mode {
@@ -327,10 +327,10 @@ impl Manager {
         Some(self.conduct.charge(id, misbehavior, self.config.ban_score))
     }
 
-    /// Returns whether the host at `address` is trusted or on this machine. Misbehavior never bans such a host.
+    /// Returns whether `address` is trusted or a loopback address. Misbehavior never bans such an address.
     ///
-    /// A host on this machine is never banned automatically, as in SV Node 1.2.2 (net_processing.cpp
-    /// SendRejectsAndCheckIfBanned), because all its programs share the address.
+    /// A loopback address is never banned automatically, as in SV Node 1.2.2 (net_processing.cpp
+    /// SendRejectsAndCheckIfBanned), because all programs on this machine share it.
     pub(crate) fn spares(&self, address: IpAddr) -> bool {
         address.to_canonical().is_loopback() || self.is_trusted(address)
     }
@@ -383,7 +383,7 @@ impl Manager {
         ended
     }
 
-    /// Removes ended bans from the disk, and clears the banned status of their hosts' peers in the book.
+    /// Records ended bans for removal from the disk, and clears the banned status of their hosts' peers in the book.
     fn bans_ended(&mut self, ended: &[Ban], moment: Moment) {
         if ended.is_empty() {
             return;
@@ -395,8 +395,8 @@ impl Manager {
         self.dialler.book_changed();
     }
 
-    /// Handles a ban that is no longer in the list: ends the wait of the host's addresses in the dialler, removes the
-    /// ban from the disk, and cancels the report of the ban's start if that report is still pending.
+    /// Handles a ban that is no longer in the list: ends the wait of the host's addresses in the dialler, records the
+    /// ban for removal from the disk, and cancels the report of the ban's start if that report is still pending.
     fn lift_ban(&mut self, host: Host, now: Instant) {
         self.dialler.ban_lifted(host);
         self.persistence.remove_ban(host, now);

@@ -1,7 +1,7 @@
 //! The state of one peer: its connection, its handshake, its pings in flight and its restarts.
 //!
 //! The loop uses these types. They store facts and decide which changes are legal. They use no socket, no clock and
-//! no timer: every moment is an argument, every deadline a result. No input from a peer makes them panic or grow
+//! no timer: each moment is an argument, and each deadline is a result. No input from a peer makes them panic or grow
 //! beyond [`limits`](crate::limits). A connected idle peer uses one [`PeerConnection`], with the peer's version in a
 //! box.
 //!

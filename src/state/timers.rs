@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_set_for_a_moment_within_a_tick_fires_with_the_next_tick() {
+    fn a_timer_whose_moment_is_between_two_ticks_fires_at_the_later_one() {
         let mut stage = Stage::new();
         stage.set(1, Instant::from_nanos(10 * MILLI + 1)).unwrap();
         assert_eq!((stage.fire(Instant::from_nanos(11 * MILLI - 1), 9), stage.fire(at(11), 9)), (vec![], vec![1]));

@@ -13,7 +13,7 @@ fn names_resolve_in_the_same_way_on_every_kernel() {
                 Ok(addresses) if addresses.iter().all(|address| address.ip().is_loopback()) => {
                     Seen::Moved(addresses[0].port().into())
                 }
-                Ok(addresses) => panic!("{name} resolves to {addresses:?}"),
+                Ok(addresses) => panic!("{name} has an address that is not a loopback address: {addresses:?}"),
                 Err(failure) => {
                     assert_eq!(failure.name, name);
                     Seen::Failed(ErrorKind::Other)

@@ -14,7 +14,7 @@ enum Step {
     Ready(usize),
     End(usize, Ended),
     Pass(u64),
-    /// Bars an address, or allows it again.
+    /// Bars an address or, if it is barred, allows it again.
     Ban(usize),
     LiftBan(usize),
     List(Vec<usize>),

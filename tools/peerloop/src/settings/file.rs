@@ -1,4 +1,4 @@
-//! A settings file: TOML with one key for each setting and no tables.
+//! A settings file: TOML without tables. Each key is the name of a setting.
 
 use super::table::{self, SETTINGS};
 use super::{Given, Source};
@@ -68,13 +68,15 @@ impl SettingsFile {
             Ok(Err(error)) => Err(failed(&format!("{error}; use a file in the format of `run --print-config`"))),
             Err(_) => {
                 let secs = patience.as_secs();
-                Err(failed(&format!("no data within {secs} s; check the disk, or the program that writes to the pipe")))
+                Err(failed(&format!(
+                    "not finished within {secs} s; check the disk, or the program that writes to the pipe"
+                )))
             }
         }
     }
 
-    /// Returns all values. Fails if the file is not TOML, at the first unknown key, or at the first value whose type
-    /// does not fit the setting.
+    /// Returns all values. Fails if the file is not TOML, a key is unknown, a value's type does not fit its setting, or
+    /// an integer in hexadecimal, octal or binary is too large.
     pub(super) fn given(&self) -> Result<Vec<Given>, Failure> {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);

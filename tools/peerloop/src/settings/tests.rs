@@ -437,7 +437,7 @@ fn reading_a_file_that_never_ends_or_never_responds_is_abandoned() {
     let pipe = std::env::temp_dir().join(format!("peerloop-settings-{}", std::process::id()));
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let read = || SettingsFile::read_within(&pipe, Duration::from_millis(1)).unwrap_err();
-    let expected = format!("reading the settings in {}: no data within 0 s; check the disk", pipe.display());
+    let expected = format!("reading the settings in {}: not finished within 0 s; check the disk", pipe.display());
     // At most four reads block at the same time; the fifth is refused.
     let refused: Vec<String> = (0..5).map(|_| read()).collect();
     assert!(refused[0].starts_with(&expected), "{}", refused[0]);

@@ -96,12 +96,12 @@ fn until(what: &str, mut look: impl FnMut() -> (bool, u64)) {
 }
 
 /// Starts the program as process 1 of a namespace of its own. Returns the running program and its process id outside
-/// the namespace; `None` if this user may not create a namespace.
+/// the namespace; `None` if `unshare` is missing or may not create a namespace.
 fn start_as_init(arguments: &[&str]) -> Option<(Running, u32)> {
     let namespace = ["--pid", "--fork", "--kill-child"];
     let is_allowed = Command::new("unshare").args(namespace).arg("true").output().is_ok_and(|run| run.status.success());
     if !is_allowed {
-        println!("skipped: this user may not create a process namespace");
+        println!("skipped: `unshare` is missing or may not create a process namespace");
         return None;
     }
     let mut command = Command::new("unshare");

@@ -31,7 +31,7 @@ fn feed(room: &mut Room, peer: PeerId, part: Bytes) -> Result<usize, RequestErro
         let taken = part.len() - rest.len();
         assert_eq!(rest, part[taken..], "bytes were not consumed from the front");
         assert_eq!(waiting(ctx), before + taken);
-        assert!(taken == 0 || before + taken <= MAX_BODY_WAITING_BYTES, "accepted {taken} bytes, {before} waited");
+        assert!(taken == 0 || before + taken <= MAX_BODY_WAITING_BYTES, "accepted {taken} bytes while {before} waited");
         assert!(fed.is_ok() || taken == 0, "a part was consumed although it was refused");
         fed.map(|()| rest.len())
     })
@@ -145,7 +145,7 @@ fn a_body_of_zero_bytes_can_be_fed_inside_a_callback_of_its_own_peer() {
 }
 
 #[test]
-fn a_peer_before_its_handshake_or_after_its_close_is_fed_nothing() {
+fn a_body_for_a_peer_before_its_handshake_or_after_its_close_is_refused() {
     let mut room = Room::new(Conditions::default());
     let mut raw = RawPeer::dialling(&room.world, room.address);
     room.settle();
