@@ -159,7 +159,7 @@ impl Family {
         self.build_gang(&mut gang);
         assert!(
             ours == self.frames && bitcoin == self.frames && gang == self.frames,
-            "the crates do not build the expected frames of {}",
+            "a crate does not build the expected frames of {}",
             self.name
         );
     }

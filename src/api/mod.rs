@@ -1,6 +1,6 @@
 //! The types that the loop shares with its users: events, messages, requests and replies.
 //!
-//! Handlers and other threads use them. None of them acts on a peer.
+//! Handlers and other threads use them. To act on a peer, a handler calls the methods of [`Ctx`](crate::Ctx).
 
 mod control;
 mod event;

@@ -78,8 +78,8 @@ impl Listeners {
         Ok(address)
     }
 
-    /// Binds due addresses and accepts on every listener. A broken listener is closed, and its address waits for a new
-    /// listener.
+    /// Binds due addresses, and accepts connections on every due listener. A broken listener is closed, and its address
+    /// waits for a new listener.
     pub(super) fn accept<N: Net, H: Handler>(&mut self, net: &mut N, engine: &mut Engine, handler: &mut H) {
         self.bind_due(net, engine);
         for listener in &mut self.open {
@@ -88,8 +88,8 @@ impl Listeners {
         self.close_broken(net, engine);
     }
 
-    /// Applies the configuration: sockets of kept addresses stay open, and sockets of removed addresses are closed.
-    /// New addresses are bound; an address whose bind fails waits for a retry.
+    /// Applies the configuration, unless the loop is stopping: sockets of kept addresses stay open, and sockets of
+    /// removed addresses are closed. New addresses are bound; an address whose bind fails waits for a retry.
     pub(super) fn follow_configuration<N: Net>(&mut self, net: &mut N, engine: &mut Engine) {
         let addresses = engine.config().manager.as_ref().map_or(&[][..], |manager| &manager.listen);
         if engine.is_stopping() || addresses == self.configured {

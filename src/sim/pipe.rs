@@ -205,7 +205,8 @@ impl Pipe {
         self.writer_stalled = false;
     }
 
-    /// Returns whether the writer must be notified of room. Returns `true` only once for each refused or short write.
+    /// Returns whether the writer must be notified of room. Returns `true` at most once for each write
+    /// that found too little room.
     pub(super) fn owes_room(&mut self, capacity_bytes: usize) -> bool {
         let owes = self.writer_waits && self.has_room(capacity_bytes);
         self.writer_waits &= !owes;

@@ -202,7 +202,7 @@ impl World {
 
     // --- The record -------------------------------------------------------------------------------------------------
 
-    /// Keeps every call from now on, not only the hash; memory grows with each call.
+    /// From now on, keeps every call and not only a hash of all calls; memory grows with each call.
     pub fn keep_log(&self) {
         self.kernel_mut().trace.keep_log();
     }

@@ -53,7 +53,7 @@ pub struct ListedHeader {
     pub tx_count: u64,
 }
 
-/// A borrowed `headers` message. The headers are in chain order (SV Node 1.2.2, net_processing.cpp
+/// A borrowed `headers` message. The headers must be in chain order (SV Node 1.2.2, net_processing.cpp
 /// ProcessHeadersMessage). A node with no more headers sends an empty message.
 pub type HeadersRef<'a> = ListRef<'a, ListedHeader>;
 

@@ -36,5 +36,5 @@ fn an_idle_virtual_connection_uses_at_most_four_hundred_bytes() {
     });
     let each = u64::try_from(info.bytes_current).expect("connections use memory") / CONNECTIONS;
     println!("an idle virtual connection uses {each} bytes");
-    assert!(each <= MAX_CONNECTION_BYTES, "{each} bytes");
+    assert!(each <= MAX_CONNECTION_BYTES, "an idle virtual connection uses {each} bytes");
 }

@@ -282,7 +282,7 @@ fn req_e26_a_listed_peer_beyond_the_maximum_waits_for_a_slot() {
 }
 
 #[test]
-fn req_e24_an_inbound_peer_beyond_the_maximum_is_rejected_and_never_counted() {
+fn req_e24_an_inbound_peer_beyond_the_maximum_is_rejected_and_not_counted_as_ready() {
     let address = own_address(10);
     let mut peer = Node::listening_on(regtest(), address);
     let manager = fixed(&[address]).with_target_peers(1).with_max_peers(2);

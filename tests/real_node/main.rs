@@ -1,6 +1,6 @@
 //! Tests against a real Bitcoin SV node. Each test starts its own nodes.
 //!
-//! The tests run the node's programs in the folder that the environment variable `PEERLOOP_REAL_NODE` names.
+//! The environment variable `PEERLOOP_REAL_NODE` names the folder that contains the node's programs.
 //! `tools/test real-node` sets the variable. A test fails if the node does not start. Without the variable, the tests
 //! fail if `CI` is set to a non-empty value other than 0 or false, and otherwise print a notice and pass.
 

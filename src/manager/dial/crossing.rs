@@ -92,7 +92,7 @@ mod tests {
     proptest! {
         #[test]
         fn req_e31_both_sides_make_the_same_decision(a in any_address(), b in any_address()) {
-            // a opened one link, and b the other. Each side decides about the link that it accepted.
+            // `a` opened one link, and `b` the other. Each side decides about the link that it accepted.
             let of_a = resolve_crossing(Side::Remote, Some(a), Some(b));
             let of_b = resolve_crossing(Side::Remote, Some(b), Some(a));
             match of_a {

@@ -68,7 +68,8 @@ pub enum StoreError {
     NoAnswer,
 }
 
-/// Changes to the book that were not durable when the loop ended and are lost.
+/// Changes to the book that were not durable when the loop ended. They are lost, except that after
+/// [`StoreError::NoAnswer`] a write may still complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BookLost {

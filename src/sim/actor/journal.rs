@@ -31,7 +31,7 @@ pub struct Tally {
     pub ready: u64,
     /// Connections that the loop closed without an error.
     pub closed: u64,
-    /// Connections that failed: refused, reset or unreachable.
+    /// Connections that failed or were never established.
     pub failed: u64,
     /// Connections in `closed` that ended inside a frame.
     pub torn: u64,

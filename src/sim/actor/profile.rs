@@ -134,7 +134,8 @@ impl Profile {
     }
 }
 
-/// Returns a connection's nonce number `count`, never 0. A predictable nonce is sufficient in a simulation.
+/// Returns the `count`th nonce of connection `serial`. A nonce is never 0. A predictable nonce is sufficient in a
+/// simulation.
 pub(super) fn nonce_of(serial: u32, count: u32) -> u64 {
     tape::next(&mut (u64::from(serial) << 32 | u64::from(count))).max(1)
 }

@@ -92,7 +92,7 @@ fn a_peer_that_reads_every_part_is_kept_however_slowly_it_is_fed() {
     let payload = pattern(10_000);
     let header = Header::of(CommandName::BLOCK, &payload);
     room.act(0, move |ctx| ctx.begin_body(peer, &header).unwrap());
-    // The peer reads as many bytes as are fed, but the queue is never empty.
+    // After the first 400 bytes, the peer reads ten bytes each second, and ten more are fed. The queue is never empty.
     let mut parts = payload.chunks(10).map(Bytes::copy_from_slice);
     let mut feed = move |room: &mut Room, count| {
         for mut part in parts.by_ref().take(count) {
@@ -124,7 +124,7 @@ fn a_body_has_its_whole_minute_after_a_pause() {
     assert_eq!(
         ping_nonces(&raw.receive()).len(),
         1,
-        "no ping was sent, or a second one although a pong cannot overtake the block"
+        "no ping was sent, or a second one was sent while the block still delayed the pong"
     );
     room.run_for(BODY_WINDOW - Duration::from_nanos(1));
     assert_eq!(room.seen(0), []);
