@@ -87,7 +87,7 @@ impl Client {
         let connect = |_| {
             let socket = net::TcpStream::connect(address).expect("the server listens");
             socket.set_nodelay(true).expect("the socket is connected");
-            socket.set_read_timeout(Some(Duration::from_secs(10))).expect("the socket is connected");
+            socket.set_read_timeout(Some(Duration::from_secs(10))).expect("the timeout is not zero");
             socket
         };
         Self { sockets: (0..CONNECTIONS).map(connect).collect(), ping: frame(&MessageRef::Ping { nonce: 7 }) }

@@ -19,7 +19,7 @@ const COMMANDS: [CommandName; 3] = [CommandName::INV, CommandName::GETDATA, Comm
 #[derive(Default)]
 struct Relay {
     kept: HashMap<Hash256, bytes::Bytes>,
-    /// Items that each peer has requested and that have not been sent yet.
+    /// Items that each peer has requested and that have not been answered yet.
     wanted: HashMap<PeerId, VecDeque<InventoryItem>>,
 }
 

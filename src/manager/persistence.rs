@@ -74,7 +74,7 @@ impl Persistence {
         self.record(Change::RemovePeer(address), true, now);
     }
 
-    /// Removes a ban that is no longer in force, and cancels its report.
+    /// Records the removal of a ban that is no longer in force, and cancels the ban's report.
     pub(super) fn remove_ban(&mut self, host: Host, now: Instant) {
         self.unannounced.remove(&host);
         self.record(Change::RemoveBan(host), true, now);
@@ -90,8 +90,8 @@ impl Persistence {
         self.journal.record(change, was_known, now);
     }
 
-    /// Returns the moment at which a batch must be written or, while the disk writes one, at which its result is late.
-    /// Returns `None` if there is no such moment.
+    /// Returns the moment at which a batch must be written or, while the disk writes one, at which that write becomes
+    /// late. Returns `None` if there is nothing to write, or if the current write already counts as failing.
     pub(crate) fn write_at(&self, now: Instant) -> Option<Instant> {
         match self.journal.wait() {
             Wait::Zero => Some(now),
@@ -134,7 +134,8 @@ impl Persistence {
         self.journal.is_failing()
     }
 
-    /// Returns `true` once when the disk's result becomes late. The disk then counts as failing.
+    /// Returns `true` once if the disk's result is late and no attempt at this write has failed. The disk then
+    /// counts as failing.
     pub(crate) fn note_late_disk(&mut self, now: Instant) -> bool {
         self.journal.note_late(now)
     }

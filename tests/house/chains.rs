@@ -1,4 +1,4 @@
-//! No chain of fields reaches through an object: a caller uses the object's methods, so the object's fields can change.
+//! No chain of fields reaches deep into an object: callers use the object's methods, so the object's fields can change.
 //!
 //! A chain that begins at `self` has at most [`MAX_FIELDS`] fields. If its second field is `state`, it must end there:
 //! `self.engine.state.now` and `self.engine.state.len()` are breaches.
@@ -7,10 +7,10 @@ use crate::paths::Library;
 use crate::source::{Source, Violation, is_word_char, words};
 use std::collections::BTreeMap;
 
-/// Maximum number of fields in a chain: one of `self`, two of other objects, and the value.
+/// Maximum number of fields in a chain: one of `self`, and three of the objects within it.
 const MAX_FIELDS: usize = 4;
 
-/// The files that still break this rule. Lines may only be removed.
+/// The files that still break this rule. Entries may only be removed.
 pub(crate) const KNOWN: &[&str] = &[];
 
 /// Returns each file's last breach, by the file's path.
@@ -43,7 +43,7 @@ fn chain_at(code: &str, at: usize) -> (Vec<&str>, bool) {
 }
 
 #[test]
-fn only_a_chain_through_an_object_outside_test_code_is_found() {
+fn a_chain_that_reaches_deep_into_an_object_is_found_except_in_test_code() {
     let found = |text| check(&[Source::new("src/a.rs", text)]).into_values().map(|found| found.line).next();
     assert_eq!(found("a;\nself.engine.state.now"), Some(2));
     assert_eq!(found("self\n.engine\n.state.len()"), Some(1));

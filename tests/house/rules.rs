@@ -318,7 +318,7 @@ fn an_allowance_without_a_reason_is_found() {
 }
 
 #[test]
-fn system_calls_outside_the_allowed_files_are_found() {
+fn clocks_threads_and_mio_are_found_outside_their_files() {
     let rule = only_the_kernel_file_knows_the_kernel;
     assert_eq!(lines(rule, "src/engine.rs", "\nlet now = std::time::Instant::now();"), [2]);
     assert_eq!(lines(rule, "src/handle.rs", "use std::{thread, time::SystemTime};\nthread::spawn(a);"), [1, 2]);

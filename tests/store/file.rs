@@ -261,7 +261,7 @@ fn a_book_in_use_is_not_reported_as_damaged() {
 }
 
 #[test]
-fn another_program_that_has_the_database_open_is_reported() {
+fn a_book_that_another_program_has_open_is_reported_as_in_use() {
     let folder = Folder::new();
     drop(small_book(&folder.book()));
     let other = Database::open(folder.book()).unwrap();
@@ -336,7 +336,7 @@ fn an_obstacle_to_a_new_book_is_named_if_it_cannot_be_removed() {
 
 #[cfg(unix)]
 #[test]
-fn a_book_without_write_permission_is_an_error_and_is_not_changed() {
+fn opening_a_book_without_write_permission_is_an_error_and_does_not_change_it() {
     use std::os::unix::fs::PermissionsExt;
     let allow = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let refused = |step| {
@@ -438,7 +438,7 @@ fn a_full_book_that_is_rewritten_repeatedly_stays_well_within_the_cap() {
     for failures in 1..if is_long() { 300 } else { 20 } {
         let any = |rng: &mut rand::rngs::StdRng| rng.random_range(0..MAX_BOOK_PEERS as u32);
         let mut changes: Vec<Change> = (0..MAX_BOOK_BATCH).map(|_| longest(any(&mut rng), failures)).collect();
-        // Some peers are removed, with their hosts' bans, and added again.
+        // Some peers are removed and added again. Their hosts' bans are removed.
         let gone: Vec<u32> = (0..500).map(|_| any(&mut rng)).collect();
         changes.extend(gone.iter().map(|number| Change::RemovePeer(address(*number))));
         changes.extend(gone.iter().map(|number| Change::RemoveBan(host(*number))));
@@ -446,7 +446,7 @@ fn a_full_book_that_is_rewritten_repeatedly_stays_well_within_the_cap() {
         store.apply(&changes).unwrap();
         largest = largest.max(fs::metadata(folder.book()).unwrap().len());
     }
-    assert!(largest <= MAX_BOOK_FILE_BYTES / 5 * 3, "{largest} bytes");
+    assert!(largest <= MAX_BOOK_FILE_BYTES / 5 * 3, "the file had {largest} bytes");
     println!("the largest file had {largest} bytes");
     assert_eq!(store.list_all().unwrap().len(), MAX_BOOK_PEERS);
     assert!(store.bans().unwrap().len() <= MAX_BANS);

@@ -13,14 +13,14 @@ const TRUNCATED: WireError = WireError::Truncated { command: CommandName::TX };
 const NON_CANONICAL: WireError = WireError::NonCanonicalSize { command: CommandName::TX };
 const OVERLONG: WireError = WireError::OverlongSize { command: CommandName::TX };
 
-/// The coinbase of the main network's first block.
+/// The coinbase of the main network's genesis block.
 const GENESIS_COINBASE: &str = "01000000010000000000000000000000000000000000000000000000000000000000000000ffffffff4d\
     04ffff001d0104455468652054696d65732030332f4a616e2f32303039204368616e63656c6c6f72206f6e206272696e6b206f66207365636f\
     6e64206261696c6f757420666f722062616e6b73ffffffff0100f2052a01000000434104678afdb0fe5548271967f1a67130b7105cd6a828e0\
     3909a67962e0ea1f61deb649f6bc3f4cef38c4f35504e51ec112de5c384df7ba0b8d578a4c702b6bf11d5fac00000000";
 
 #[test]
-fn the_first_transaction_decodes_to_its_parts() {
+fn the_genesis_coinbase_decodes_to_its_parts() {
     let bytes = hex(GENESIS_COINBASE);
     let tx = TxRef::decode(&bytes).unwrap();
     assert_eq!(tx.txid().to_string(), "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b");
@@ -60,7 +60,7 @@ fn bytes_after_the_lock_time_are_ignored_and_not_emitted() {
 }
 
 #[test]
-fn a_transaction_without_inputs_or_outputs_is_valid() {
+fn a_transaction_without_inputs_and_outputs_decodes() {
     let bytes = hex("02000000000007000000");
     assert_eq!(bytes.len(), TxRef::MIN_BYTES);
     let tx = TxRef::decode(&bytes).unwrap();

@@ -115,7 +115,10 @@ fn fault_e12_a_wild_resolver_shows_its_faults_within_the_real_resolvers_limits()
     assert!(answers.iter().any(|reply| reply.after > RESOLVE_TIMEOUT), "no reply was late");
     assert!(answers.iter().any(|reply| reply.outcome.is_err()), "no query failed");
     assert!(found.iter().all(|addresses| (1..=MAX_RESOLVED_ADDRESSES).contains(&addresses.len())));
-    assert!(found.iter().any(|addresses| addresses.len() == MAX_RESOLVED_ADDRESSES), "no reply was truncated");
+    assert!(
+        found.iter().any(|addresses| addresses.len() == MAX_RESOLVED_ADDRESSES),
+        "no reply had the maximum number of addresses"
+    );
     assert!(found.iter().any(|addresses| addresses[..] == [SocketAddr::new(ip(1), 8_333)]), "no reply was correct");
     assert!(
         found.iter().any(|addresses| addresses.len() == 3 && addresses[0] == addresses[1]),
@@ -205,7 +208,8 @@ fn a_reply_wakes_a_sleeping_loop() {
     world.set_names(net.host(), Names::Wild);
     let net = Curious { net, left: 20 };
     let mut asking = Asking(Reactor::with_net(config(), net, Player::default()).unwrap());
-    // Each reply gives the loop a turn, and each turn makes the next query, until a query gets no reply.
+    // Each reply wakes the loop, and the loop's next wait makes the next query, until a query gets no reply or all 20
+    // have been made.
     let asked = |asking: &Asking| 20 - asking.0.net().left;
     Driver::new(&world).run_until(Instant::ZERO.plus(secs(300)), &mut [&mut asking]).unwrap();
     let counters = asking.0.stats().counters;

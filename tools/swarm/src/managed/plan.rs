@@ -39,12 +39,12 @@ pub(crate) struct Plan {
     pub(super) is_port_in_doubt: bool,
     /// The descriptor limit of the loop's host; `None` if there is no limit.
     pub(super) descriptors: Option<usize>,
-    /// Duration of the outage of the loop's host after the first phase, if there is one.
+    /// Duration for which the loop's host is cut off after the first phase; `None` if it is not cut off.
     pub(super) outage: Option<Duration>,
     pub(super) seed: u64,
 }
 
-/// Many connections to the loop.
+/// Up to 60 connections to the loop, dialled at a fixed interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Flood {
     pub(super) nature: Nature,
@@ -208,8 +208,8 @@ impl Plan {
         }
     }
 
-    /// Draws the networks that the loop trusts, whether it accepts gossip, the peers that gossip, the peers that the
-    /// handler penalises or closes, changes to the settings, and the outage.
+    /// Draws the settings for trusted networks and gossip, and the peers that gossip. Also draws the outage and further
+    /// events: the handler penalises or closes peers, and the settings change.
     fn draw_settings(&mut self, chance: &Chance, length: Duration) {
         self.manager.trusted = self.draw_trusted(chance).into_iter().collect();
         self.manager.learn_addresses = !chance.one_in(6);
@@ -245,8 +245,8 @@ impl Plan {
         });
     }
 
-    /// Draws a network to trust, or none. The network contains residents, or all hosts of the first flood if they share
-    /// one address or range.
+    /// Draws a network to trust, or none. The network contains residents, or it is the source of a first flood with
+    /// [`Spread::OneHost`] or [`Spread::OneRange`].
     fn draw_trusted(&self, chance: &Chance) -> Option<(IpAddr, u8)> {
         let host = 1 + chance.below(self.residents.len() as u32) as usize;
         let network = *chance.pick(&[

@@ -110,8 +110,8 @@ fn measured() -> (Setup, Document) {
     (setup, document)
 }
 
-/// Returns a run against two nodes. The peers of one node were lost, a signal ended the run, and the results cannot be
-/// trusted.
+/// Returns a run against two nodes that ended early because all ready peers, those of one node, were lost. The other
+/// connections failed, SIGINT was received, and the results cannot be trusted.
 fn failed() -> (Setup, Document) {
     let setup = setup(&["192.0.2.1:18444", "[2001:db8::2]:18444"]);
     let mut report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::AllLost);

@@ -95,7 +95,7 @@ fn run(worlds: &mut [ManagedWorld; 2], time: std::time::Duration) {
 }
 
 #[test]
-fn threat_p18_two_loops_that_dial_each_other_at_once_keep_exactly_one_link() {
+fn threat_p18_two_loops_that_dial_each_other_simultaneously_keep_exactly_one_link() {
     let mut worlds = crossing();
     run(&mut worlds, secs(4 * 3_600));
     for managed in &worlds {
@@ -125,7 +125,11 @@ fn threat_p18_the_closed_duplicate_does_not_prevent_a_dial_after_the_other_link_
     run(&mut worlds, secs(60));
     assert_eq!((worlds[0].ready(), worlds[1].ready()), (1, 1));
     let kept = |managed: &ManagedWorld| managed.node.inspect().links[0].connection_type;
-    assert_eq!(kept(&worlds[1]), ConnectionType::Outbound, "the link was not dialled by the other loop");
+    assert_eq!(
+        kept(&worlds[1]),
+        ConnectionType::Outbound,
+        "the loop with the larger address did not dial the new link"
+    );
 }
 
 #[test]
@@ -170,7 +174,7 @@ fn threat_p17_a_loop_that_dials_itself_closes_both_ends_and_does_not_dial_the_ad
     alias.dial_from(1, managed.address, None);
     alias.send(1, &version);
     managed.settle();
-    assert!(alias.receive(0).1 && alias.receive(1).1, "an end of the connection to itself stayed open");
+    assert!(alias.receive(0).1 && alias.receive(1).1, "an end of the self-connection stayed open");
     alias.close(0);
     alias.close(1);
     managed.run(secs(5));
