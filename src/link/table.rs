@@ -147,7 +147,7 @@ impl Table {
         }
     }
 
-    /// Lists a link that has bytes to send, if the link is believed writable and is not listed yet.
+    /// Lists a link for writing, if the link is believed writable and is not listed yet.
     pub(crate) fn mark_dirty(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
             && link.readiness.writable
@@ -259,8 +259,8 @@ impl Table {
         self.generations.len() as u32
     }
 
-    /// Returns the number of slots that were ever used, the number that hold a row, live or retired, and the number
-    /// that are retired.
+    /// Returns three numbers of slots: those that were ever used, those that hold a live or retired row, and those that
+    /// are retired.
     #[cfg(feature = "sim")]
     pub(crate) fn slot_counts(&self) -> (usize, usize, usize) {
         let retired = self.generations.iter().filter(|generation| **generation > LinkId::MAX_GENERATION).count();

@@ -99,7 +99,8 @@ impl Telemetry {
         })
     }
 
-    /// Charges a link with the time and bytes since `mark`, and advances `mark`.
+    /// Charges the time and bytes since `mark` to a link, and advances `mark`, or clears it if costs are no longer
+    /// measured.
     pub(crate) fn charge(&mut self, id: LinkId, mark: &mut Option<Mark>, clock: impl FnOnce() -> Instant) {
         let Some(from) = mark else { return };
         let to = self.mark(clock);

@@ -155,7 +155,7 @@ fn two_loops_share_a_port_and_both_accept() {
 }
 
 #[test]
-fn work_done_between_two_turns_has_its_effect_in_the_next_turn() {
+fn an_action_between_two_turns_makes_the_next_turn_due_at_once() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     until([&mut one, &mut two], "all is sent", |nodes| {
         nodes.iter().all(|node| node.reactor.next_deadline() != Wait::Zero)

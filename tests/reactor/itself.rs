@@ -81,7 +81,7 @@ fn a_dial_fails_if_the_kernel_connects_the_socket_to_itself() {
         let peer =
             dial.try_take().expect("the loop runs").expect("the request has completed").expect("the table has room");
         let end = Seen::Closed(TO_ITSELF, ConnectionState::Connecting);
-        assert_eq!(reactor.handler().seen, [(peer, end)], "the events are not a single close");
+        assert_eq!(reactor.handler().seen, [(peer, end)], "the events are not exactly this close");
         let stats = reactor.stats();
         assert_eq!((stats.links, stats.connect.count, stats.counters.handshakes), (0, 0, 0));
     }

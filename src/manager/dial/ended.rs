@@ -11,7 +11,8 @@ use crate::time::Instant;
 /// The dialler's decision about an address whose connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// The address is dialled again at once: [`Dialler::next`](super::Dialler::next) returns it before all others.
+    /// The address is dialled again at once: [`Dialler::next`](super::Dialler::next) returns it before the other
+    /// addresses of its family.
     Restart,
     /// The address is not dialled before this moment, except on request, when a missing resource is free again, or
     /// when a ban of its host ends.
@@ -74,11 +75,11 @@ impl Ended {
     }
 
     /// Returns whether a connection closed this way in `state` may indicate an [outage](super::Outage): its handshake
-    /// was not complete, and neither a message from the node nor this machine caused the close.
+    /// was not complete, and the reason does not show that the network works or that this machine caused the close.
     pub(crate) fn is_failed_dial(self, state: ConnectionState) -> bool {
         match self {
             Self::Unreached | Self::Lost | Self::MissedDeadline | Self::Offline => state != ConnectionState::Connected,
-            // A message from the node has arrived, so the network works.
+            // After these closes a message has usually arrived, so the network works.
             Self::TurnedAway | Self::Incompatible | Self::SelfConnection => false,
             Self::ClosedByUs | Self::NotAllowed | Self::Short(_) | Self::NoNetwork => false,
         }
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e20_a_missed_deadline_is_a_failure_in_every_state() {
+    fn req_e20_a_missed_connect_deadline_means_unreached_and_any_other_means_missed_deadline() {
         assert_eq!(
             CloseReason::TimedOut(Deadline::Connect).consequences().ended.while_in(Connecting),
             Ended::Unreached
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e51_a_reason_is_transient_exactly_when_the_dialler_retries_the_address() {
+    fn req_e51_exactly_failures_and_local_faults_are_transient_except_an_early_self_connection() {
         for reason in one_of_each() {
             for (ended, state) in ends(reason).into_iter().zip(LIVE) {
                 let is_tried_again = ended.is_failure() || matches!(ended, Ended::Short(_) | Ended::NoNetwork);

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 pub(super) struct Holds {
     noted: BTreeSet<DialHold>,
     unreported: BTreeSet<DialHold>,
-    /// The moment since which there has been neither a candidate in the book nor an address to wait for; `None`
-    /// otherwise.
+    /// The moment since which the book has had no candidate, and no address that is paused or held back by a cause;
+    /// `None` otherwise.
     no_candidates_since: Option<Instant>,
 }
 
@@ -31,8 +31,8 @@ impl Holds {
         self.unreported.pop_first()
     }
 
-    /// Records a draw from the book that found no candidate. `has_none` states whether there is also no address to
-    /// wait for.
+    /// Records a draw from the book that found no candidate. `has_none` states whether there is also no address
+    /// that is paused or held back by a cause.
     pub(super) fn drawn_without_candidate(&mut self, has_none: bool, now: Instant) {
         let since = self.no_candidates_since.unwrap_or(now);
         self.no_candidates_since = has_none.then_some(since);
@@ -57,7 +57,7 @@ impl Holds {
         self.no_candidates_since = None;
     }
 
-    /// Allows each cause to be reported again, because the wanted peers are connected or other peers are wanted.
+    /// Allows each cause to be reported again, because the wanted peers are connected or the settings changed.
     pub(super) fn clear(&mut self) {
         self.noted.clear();
         self.no_candidates_since = None;

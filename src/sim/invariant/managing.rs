@@ -27,7 +27,7 @@ use std::time::Duration;
 /// transactions and four for their blocks.
 pub(super) const SPARED: usize = 20;
 /// Number of accepted peers that are spared for their pings. The rest of [`SPARED`] are spared for properties that are
-/// not visible from outside, or not implemented.
+/// not visible from outside or that the loop does not track.
 pub(super) const SPARED_BY_PING: usize = 8;
 
 /// The record of dials, restarts, bans and evictions.
@@ -236,7 +236,8 @@ impl Managing {
         if is_shortage(reason) {
             return;
         }
-        // A reason that reveals nothing about an address does not change its earlier pause.
+        // Unless a deadline was missed, the reason may reveal nothing about the address. An earlier pause may then
+        // remain.
         let says_something = matches!(reason, CloseReason::TimedOut(_));
         let is_unchanged = !says_something && self.rests.get(&address).is_some_and(|latest| until <= *latest);
         self.rest_until(address, until);
@@ -275,8 +276,8 @@ impl Managing {
         }
     }
 
-    /// Counts a failed or lost connection. After too many of them, the manager drops the address and its record. If the
-    /// manager restarts the address instead, it reports the restart right after this event.
+    /// Counts a failed or lost connection. After too many of them, the manager may drop the address and its record. If
+    /// the manager restarts the address instead, it reports the restart right after this event.
     fn set_back(&mut self, address: SocketAddr, reason: CloseReason, max_retries: u32) {
         let setbacks = self.setbacks.entry(address).or_default();
         *setbacks += 1;

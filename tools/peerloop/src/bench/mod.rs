@@ -65,7 +65,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     }
 }
 
-/// Runs the generator on a thread of its own, and returns its report.
+/// Runs the generator on a thread of its own. Returns the signals received meanwhile, and the generator's report.
 fn generate(setup: &Setup, notices: &Notices) -> Result<(Stops, Report), Failure> {
     let (sender, receiver) = sync_channel(1);
     let (config, plan) = (setup.config(), setup.plan());

@@ -22,7 +22,7 @@ fn any_machine_can_hold_one_peer() {
 }
 
 #[test]
-fn an_impossible_number_of_peers_is_reported_by_exit_code_3_and_one_line() {
+fn an_impossible_number_of_peers_is_reported_by_exit_code_3_and_one_error_line() {
     let run = peerloop(&["doctor", "--peers", "90m"]);
     assert_eq!(run.code, Some(3));
     assert!(run.complaint().contains("90000000 peers: descriptors"), "{}", run.complaint());

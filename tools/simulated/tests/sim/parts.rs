@@ -163,7 +163,7 @@ fn sending_a_message_above_the_peers_limit_returns_an_error() {
         }
         let message = MessageRef::Opaque { command: CommandName::new("notfound"), payload: &payload[..limit] };
         assert_eq!(ctx.send(peer, &message), Ok(()));
-        // Blocks and transactions have limits of their own.
+        // The peer's limit does not apply to blocks and transactions, so only the queue's lack of room is reported.
         let block = MessageRef::Opaque { command: CommandName::BLOCK, payload: &payload };
         assert_eq!(ctx.send_shared(peer, &ctx.encode(&block)), Err(RequestError::QueueFull));
     });
