@@ -44,7 +44,7 @@ impl Crawler {
     fn dial(&mut self, ctx: &mut Ctx<'_>) {
         while self.open < AT_ONCE {
             let Some(node) = self.waiting.pop_front() else { break };
-            // `max_links` is above `AT_ONCE`, so there is room. Each dial ends with a `Closed`.
+            // `max_links` is above `AT_ONCE`, so there is room. Each dial that starts ends with a `Closed`.
             if ctx.connect(node).is_ok() {
                 self.open += 1;
             }
@@ -113,7 +113,8 @@ impl Handler for Crawler {
     }
 }
 
-/// Starts four nodes: the first knows the second and the third, and the second knows the third and the fourth.
+/// Starts four nodes, and returns the first one's address. The first knows the second and the third, and the second
+/// knows the third and the fourth.
 fn start_nodes(network: Network) -> Result<SocketAddr, Box<dyn std::error::Error>> {
     let last = Node::start(network, &[])?.address;
     let third = Node::start(network, &[])?.address;

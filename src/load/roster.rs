@@ -14,7 +14,7 @@ pub(super) struct Roster {
     /// Each connection's peer while the peer is ready, by index.
     ready: Vec<Option<PeerId>>,
     ready_count: usize,
-    /// The indices of connections that are open or being opened.
+    /// Each dialled peer's connection index, until the peer is closed.
     indices: PeerMap<u32>,
 }
 

@@ -275,8 +275,8 @@ impl Connection {
         self.dialler.is_closed && self.acceptor.is_closed
     }
 
-    /// Returns whether the dialler's port stays in use for a while. It does if the dialler closed the connection first
-    /// and the connection was not reset.
+    /// Returns whether the dialler's port stays in use for a while. It does if the dialler was the first to finish its
+    /// stream and the connection was not reset.
     pub(super) fn keeps_port_in_use(&self) -> bool {
         self.finished_first == Some(Side::Dialler) && !self.was_reset
     }
@@ -289,7 +289,8 @@ impl Connection {
         Mask { readable: has_data || has_ended, writable: has_ended || self.decides_write(side), hung_up: has_ended }
     }
 
-    /// Returns whether a write would accept bytes or fail. The end of the incoming stream alone makes no write fail.
+    /// Returns whether a write would accept bytes or fail. The end of the incoming stream alone does not make a write
+    /// fail.
     pub(super) fn decides_write(&mut self, side: Side) -> bool {
         let is_established = self.phase == Phase::Established;
         let is_shut = self.end(side).is_shut;
@@ -309,8 +310,8 @@ impl Connection {
         end.is_dead || end.error.is_some()
     }
 
-    /// Removes an endpoint's waiting event and returns its readiness, which `show` selects from the endpoint's state
-    /// and the owed notifications.
+    /// Removes an endpoint's waiting event. Returns the readiness that the event reports, which `show` selects from the
+    /// endpoint's state and the owed notifications.
     pub(super) fn notify(&mut self, side: Side, show: impl FnOnce(Mask, Edge) -> Mask) -> Mask {
         self.outgoing(side).writer_notified();
         let seen = self.mask(side);
@@ -386,7 +387,7 @@ impl Connection {
             return (Err(EAGAIN), Edges::NONE);
         }
         if other_is_closed && !is_cut {
-            // The kernel accepts the bytes, and then learns that the peer no longer exists.
+            // The kernel accepts the bytes, and then learns that the other endpoint is closed.
             self.break_end(side, pool);
             return (Ok(slices.iter().map(|slice| slice.len()).sum()), Edges::OWN);
         }
@@ -396,8 +397,8 @@ impl Connection {
         (Ok(len), Edges { own: Edge::writable_if(is_stalled), other })
     }
 
-    /// Records that a call by `side` was refused, even if it could have made progress. The kernel must then queue an
-    /// event for the retry.
+    /// Records the refusal of a call by `side` that might have made progress. The kernel must then queue an event for
+    /// the retry.
     pub(super) fn put_off(&mut self, side: Side, is_write: bool) {
         self.end(side).is_drained = true;
         if is_write {
@@ -486,7 +487,7 @@ impl Connection {
         }
     }
 
-    /// Resets both endpoints, as a middlebox may do.
+    /// Resets each endpoint that is neither dead nor closed, as a middlebox may do.
     pub(super) fn reset_both(&mut self, pool: &mut Pool) -> Edges {
         for side in [Side::Dialler, Side::Acceptor] {
             if !self.end(side).is_dead && !self.end(side).is_closed {

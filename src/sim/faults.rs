@@ -84,8 +84,8 @@ impl Faults {
         }
         let calls = self.calls[site as usize];
         let mut failure = None;
-        // Every random fault draws a number, even if an earlier fault already makes the call fail, so that the draws do
-        // not shift.
+        // Every random fault of the site draws a number, even if an earlier fault already makes the call fail, so that
+        // the draws do not shift.
         for fault in self.planned.iter().filter(|fault| fault.site == site) {
             let fails = match &fault.when {
                 When::Sometimes { one_in, chance } => chance.one_in(*one_in),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_fault_does_not_shift_the_draws_of_the_first() {
+    fn an_earlier_fault_does_not_shift_the_draws_of_a_later_one() {
         let fails = |with_second: bool| {
             let mut faults = Faults::default();
             if with_second {

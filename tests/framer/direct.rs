@@ -133,7 +133,7 @@ fn a_failed_read_leaves_no_gap() {
         let room = framer.direct_room(&mut memory).unwrap();
         room[..500].copy_from_slice(&rest[..500]);
         framer.received_directly(500, Instant::ZERO);
-        // The caller got room, and then read into a block after all.
+        // The caller gets room, but reads into a block instead.
         assert!(framer.direct_room(&mut memory).is_some());
         assert_eq!(finish(&mut framer, &rest[500..], &mut memory), Some(payload(100_000)));
         assert_eq!(memory.gathered_bytes(), 0);
@@ -141,7 +141,7 @@ fn a_failed_read_leaves_no_gap() {
 }
 
 #[test]
-fn room_is_prepared_once() {
+fn room_that_a_read_did_not_fill_is_not_zeroed_again() {
     let mut memory = memory();
     let (mut framer, rest) = begun(MAX_BUFFERED, 0, &mut memory);
     framer.direct_room(&mut memory).unwrap().fill(0xee);
@@ -150,8 +150,8 @@ fn room_is_prepared_once() {
     assert_eq!(finish(&mut framer, &[], &mut memory), None);
     let room = framer.direct_room(&mut memory).unwrap();
     let (prepared, new) = room.split_at(MIN_DIRECT - 1_448);
-    assert!(prepared.iter().all(|&byte| byte == 0xee), "the prepared bytes were zeroed again after a small read");
-    assert_eq!(new, [0; 1_448], "the number of new bytes differs from the number of received bytes");
+    assert!(prepared.iter().all(|&byte| byte == 0xee), "the unfilled room was zeroed again after a small read");
+    assert_eq!(new, [0; 1_448], "the room did not grow by one zero for each received byte");
     assert!(rest.len() > room.len());
 }
 

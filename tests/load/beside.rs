@@ -66,7 +66,7 @@ fn a_generator_with_another_handler_counts_only_its_own_peers() {
     assert_eq!(
         companion.pongs.len(),
         11,
-        "the companion did not see pongs of exactly its own peer and the generator's ten"
+        "the companion did not see exactly eleven ready peers: its own and the generator's ten"
     );
     // The companion pings once a second until the generator stops the loop.
     let own = *companion.pongs.get(companion.own.unwrap()).unwrap();

@@ -19,7 +19,7 @@ fn large_payments(node: &Node) -> Vec<Vec<u8>> {
     let address = node.cli(&["getnewaddress"]);
     let unspent = node.json(&["listunspent"]);
     let unspent = unspent.as_array().expect("the reply is a list");
-    assert_eq!(unspent.len(), COUNT, "the number of coinbases differs from the number of transactions");
+    assert_eq!(unspent.len(), COUNT, "the number of spendable coinbases differs from the number of transactions");
     unspent.iter().map(|output| large_payment(node, &address, output)).collect()
 }
 

@@ -27,7 +27,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_node_checks_the_signatures_of_a_revokemid() {
+fn the_node_refuses_a_revokemid_with_a_forged_miner_signature_and_a_valid_one_of_an_unknown_miner() {
     let Some(mut chain) = Chain::start_with(&["-debug=net"]) else { return };
     let ((revocation_secret, revocation_key), (miner_secret, miner_id)) = (key(2), key(3));
     let mut message = RevokeMid {

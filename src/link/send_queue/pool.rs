@@ -11,7 +11,7 @@ use crate::limits::{MAX_POOLED_BUFFERS, SLICES_PER_WRITE};
 #[derive(Debug, Default)]
 pub struct BufferPool {
     pub(super) buffers: Buffers,
-    #[expect(clippy::vec_box, reason = "the boxes are moved back into rows")]
+    #[expect(clippy::vec_box, reason = "a link holds its queue in a box, and the pool reuses the box")]
     queues: Vec<Box<Queue>>,
     /// The number of non-empty queues.
     queues_in_use: usize,

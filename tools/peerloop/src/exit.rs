@@ -8,10 +8,11 @@
 //! | 3 | a limit of this machine is too low, found before the start |
 //! | 4 | `bench --strict`: the numbers cannot be trusted |
 //! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM; `bench` and `sim` write their results, marked `partial` |
-//! | 131 | `bench` or `sim` ended by a second signal: it writes the results so far at once |
+//! | 131 | `bench` or `sim` ended by a second signal: it writes at once the results that are available |
 //!
 //! A node (`run`, `serve`) runs until a signal stops it. This is its normal end, so the exit code is 0. A second
-//! signal ends the node early, with that signal's exit code: 129, 130 or 143. `run` ignores SIGHUP as a second signal.
+//! signal ends the node early, with that signal's exit code: 129, 130 or 143. SIGHUP stops `run` only if the terminal
+//! was closed; otherwise `run` reads its settings again. While `run` is stopping, it ignores SIGHUP.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -87,12 +88,12 @@ impl Stops {
         self.second.is_some()
     }
 
-    /// Returns whether a signal arrived.
+    /// Returns whether a signal has arrived.
     pub(crate) fn is_any(self) -> bool {
         self.first.is_some()
     }
 
-    /// Returns the exit code and the reason in words, if a signal arrived.
+    /// Returns the exit and the reason in words, if a signal has arrived.
     pub(crate) fn exit(self) -> Option<(Exit, String)> {
         match (self.first?.0, self.second) {
             (stop, None) => Some((Exit::Stopped(stop), format!("stopped by {}", stop.signal()))),

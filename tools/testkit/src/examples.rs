@@ -96,7 +96,7 @@ impl Client {
         });
         assert!(reactor.handle().request(connect).is_ok(), "the request was refused");
         let mut client = Self { reactor };
-        client.until("handshake", |exchange| exchange.peer.is_some());
+        client.until("the handshake", |exchange| exchange.peer.is_some());
         client
     }
 
@@ -112,7 +112,7 @@ impl Client {
             exchange.unsent = frames;
             ctx.pull(exchange.peer.expect("the peer is ready")).expect("the peer is ready");
         });
-        self.until("room for all", |exchange| exchange.unsent.is_empty());
+        self.until("room for all transactions", |exchange| exchange.unsent.is_empty());
         // A ping overtakes queued messages, so it is sent only after all of them are written.
         let waits = |client: &Self| client.reactor.stats().waiting_bytes > 0;
         let began = Instant::now();
@@ -123,19 +123,19 @@ impl Client {
         self.act(|exchange, ctx| {
             ctx.ping(exchange.peer.expect("the peer is ready"), ctx.now()).expect("the peer replies to pings");
         });
-        self.until("pong", |exchange| exchange.pongs > 0);
+        self.until("the pong", |exchange| exchange.pongs > 0);
     }
 
     /// Waits until this many transactions are announced, and requests all announced ones with one message. Returns
     /// how many of them arrive and how many are not found.
     pub fn ask(&mut self, count: usize) -> (usize, usize) {
-        self.until("announcements", |exchange| exchange.announced.len() >= count);
+        self.until("the announcements", |exchange| exchange.announced.len() >= count);
         self.act(|exchange, ctx| {
             let items = exchange.announced.iter().copied().map(InventoryItem::tx);
             let request = Message::GetData(Inventory::from_items(items));
             ctx.send(exchange.peer.expect("the peer is ready"), &request.as_ref()).expect("an empty queue has room");
         });
-        self.until("transactions", |exchange| exchange.received.len() + exchange.not_found >= exchange.announced.len());
+        self.until("all replies", |exchange| exchange.received.len() + exchange.not_found >= exchange.announced.len());
         let Exchange { received, not_found, announced, .. } = self.reactor.handler();
         assert!(received.iter().all(|hash| announced.contains(hash)));
         (received.len(), *not_found)
@@ -153,7 +153,7 @@ impl Client {
     fn until(&mut self, what: &str, is_so: impl Fn(&Exchange) -> bool) {
         let began = Instant::now();
         while !is_so(self.reactor.handler()) {
-            assert!(began.elapsed() < PATIENCE, "no {what}");
+            assert!(began.elapsed() < PATIENCE, "the wait for {what} timed out");
             self.turn();
         }
     }

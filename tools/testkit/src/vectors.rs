@@ -350,7 +350,7 @@ pub fn payloads() -> impl Iterator<Item = (CommandName, Vec<u8>)> {
     known.map(|(command, frame)| (CommandName::new(command), payload(frame)))
 }
 
-/// Returns a frame's payload, which begins after the 24-byte header.
+/// Returns the payload of a frame with a basic header, which is 24 bytes long.
 pub fn payload(frame: &str) -> Vec<u8> {
     hex(frame).split_off(24)
 }

@@ -1,4 +1,4 @@
-//! Tests the sources of values, the error messages, and the reading of printed settings.
+//! Tests the sources of values, the error messages, and that printed settings can be read back.
 
 use super::*;
 use crate::exit::Exit;
@@ -288,7 +288,7 @@ fn an_invalid_combination_is_named_with_its_source() {
 }
 
 #[test]
-fn a_variable_is_a_setting_a_mistake_or_ignored() {
+fn a_variable_is_applied_refused_or_ignored() {
     let effective = loaded(&[], &[("PEERLOOP_REAL_NODE", "/x"), ("PEERLOOP_LONG", "1"), ("PATH", "/y")], "");
     assert_eq!(effective.node.config, Config::managed(Network::Mainnet));
     let message = refusal(load(&[], &[("PEERLOOP_MAXPEERS", "7")], ""));

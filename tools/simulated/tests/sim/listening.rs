@@ -111,7 +111,7 @@ fn a_loop_that_waits_to_bind_an_address_ends_when_it_is_stopped() {
     node.handle().stop().unwrap();
     run(&world, secs(1), &mut [&mut node]);
     assert!(node.has_ended());
-    assert_eq!(node.violations(), [], "the loop that has ended violated an invariant");
+    assert_eq!(node.violations(), [], "the loop violated an invariant");
 }
 
 /// Builds a loop whose accepts can be made to fail, and a peer that waits to be accepted.
@@ -129,7 +129,7 @@ fn loop_at(world: &World, config: Config) -> (Reactor<SlowHost, Player>, RawPeer
 }
 
 #[test]
-fn fault_e17_a_listener_that_only_fails_is_reopened_and_accepts_again() {
+fn fault_e17_a_listener_that_keeps_failing_is_reopened_and_accepts_again() {
     for config in [config(), listening_on(vec![here(18_444)])] {
         let world = World::new(1, Instant::ZERO);
         let (mut reactor, _peer) = loop_at(&world, config);

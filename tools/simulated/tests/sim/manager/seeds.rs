@@ -1,5 +1,5 @@
-//! DNS seeds are resolved at the start and every hour, or every minute while there is no address to dial. The number
-//! of their addresses is limited. In fixed mode, no seed is resolved.
+//! DNS seeds are resolved at the start and every hour, or every minute while there is no address to dial. A reply's
+//! addresses are used up to a limit. In fixed mode, no seed is resolved.
 
 use super::support::{ManagedWorld, Watcher, manager};
 use peerloop::ControlEvent;
@@ -49,7 +49,7 @@ fn req_e41_seeds_are_resolved_at_the_start_and_hourly_and_a_failed_seed_delays_n
     assert_eq!(
         (managed.count("seed_failed"), resolved(&managed)),
         (2, vec![(1, 1), (1, 0)]),
-        "the second round did not fail once and find one known address"
+        "the second round was not one failure and one known address"
     );
     managed.run(secs(3_600));
     assert_eq!(managed.count("seed_failed"), 3);
@@ -59,7 +59,7 @@ fn req_e41_seeds_are_resolved_at_the_start_and_hourly_and_a_failed_seed_delays_n
 fn req_e41_without_an_address_to_dial_seeds_are_resolved_every_minute() {
     let mut managed = ManagedWorld::new(seeded(&["gone.example"]));
     managed.run(secs(200));
-    assert_eq!(managed.count("seed_failed"), 4, "the seed was not queried exactly at 0, 60, 120 and 180 s");
+    assert_eq!(managed.count("seed_failed"), 4, "the seed did not fail exactly four times: at 0, 60, 120 and 180 s");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn fault_e12_a_reply_with_too_many_addresses_is_used_up_to_the_limit() {
         (resolved(&managed), managed.report().book.len()),
         (vec![(MAX_SEED_ANSWERS, MAX_SEED_ANSWERS)], MAX_SEED_ANSWERS)
     );
-    assert!(managed.slots_in_use() <= 1, "two addresses of one range are in use");
+    assert!(managed.slots_in_use() <= 1, "more than one address of the same range is in use");
 }
 
 #[test]
