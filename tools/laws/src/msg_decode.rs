@@ -1,6 +1,6 @@
 //! No payload of any command makes a decoder or an accessor panic. A decoded message encodes to its payload without
 //! the ignored bytes at the end, unless the payload has a form that is read but never written. Decoding a message
-//! needs at most twice its payload's length plus 4 KiB of memory, whatever sizes the payload claims.
+//! needs at most twice its payload's length plus 4 KiB of memory, even if the payload claims larger sizes.
 
 use crate::tape::Tape;
 use allocation_counter::measure;
