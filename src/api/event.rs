@@ -65,11 +65,11 @@ pub enum Event<'a> {
         /// The reason for the close.
         reason: CloseReason,
     },
-    /// The connection is closed. The peer's id is invalid after this event.
+    /// The connection is closed or could not be established. The peer's id is invalid after this event.
     Closed {
         /// The reason.
         reason: CloseReason,
-        /// The last state of the connection.
+        /// The state of the connection just before it closed.
         state: ConnectionState,
     },
 }

@@ -107,7 +107,7 @@ impl Closing<'_> {
 }
 
 /// Returns the final state of a connection that was in `state`. A connection can end as rejected only once TCP has
-/// connected. If it is still connecting, it ends as failed instead. A final state does not change.
+/// connected; before that, `Rejected` becomes `Failed`. A final state does not change.
 fn end_of(state: ConnectionState, end_state: EndState) -> ConnectionState {
     match (state, end_state) {
         (ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed, _) => state,

@@ -94,7 +94,7 @@ pub struct GetBlockTxnRef<'a> {
 ///
 /// let mut payload = Vec::new();
 /// GetBlockTxn::from_indexes(Hash256::ZERO, [5, 2, 3]).as_ref().encode(&mut payload);
-/// assert_eq!(payload[32..], [3, 2, 0, 1], "the payload does not end in a count and three distances");
+/// assert_eq!(payload[32..], [3, 2, 0, 1], "the count or a distance is wrong");
 ///
 /// // A reply holds the transactions in the order of the request.
 /// let request = GetBlockTxnRef::decode(&payload)?;
@@ -135,10 +135,10 @@ impl<'a> CompactBlockRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::BadValue`] for a message that a node rejects too: a header without a target, no transaction at
-    /// all, or a prefilled transaction at a position above the number of short ids plus the number of earlier
-    /// prefilled transactions; [`WireError::TooLong`] for a position above 32 bits; [`WireError::Truncated`],
-    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`].
+    /// [`WireError::BadValue`] for a message that a node rejects too: a header whose `bits` are zero, no transaction
+    /// at all, or a prefilled transaction at a position above the number of short ids plus the number of earlier
+    /// prefilled transactions; [`WireError::TooLong`] for a position that does not fit in 32 bits;
+    /// [`WireError::Truncated`], [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::CMPCTBLOCK, payload);
         let header = BlockHeader::read(&mut reader)?;
@@ -292,8 +292,9 @@ impl<'a> GetBlockTxnRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::TooLong`] for a position above 32 bits, [`WireError::Truncated`] if the payload ends inside a
-    /// field or is too short for its position count, [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`].
+    /// [`WireError::TooLong`] for a position that does not fit in 32 bits, [`WireError::Truncated`] if the payload
+    /// ends inside a field or is too short for its position count, [`WireError::NonCanonicalSize`] and
+    /// [`WireError::OverlongSize`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::GETBLOCKTXN, payload);
         let block_hash = Hash256::from_bytes(reader.array()?);

@@ -227,7 +227,7 @@ fn a_stalled_body_is_overdue_one_window_after_its_last_byte() {
 }
 
 #[test]
-fn a_body_that_progresses_may_last_an_hour() {
+fn a_body_at_its_minimum_rate_may_last_an_hour() {
     for delivery in DELIVERIES {
         let mut link = Link::new(delivery);
         link.rules.frame_limits = FrameLimits::uniform(u64::MAX);

@@ -86,7 +86,7 @@ pub(crate) fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = us
     })
 }
 
-/// Returns the position after the bracket that closes the bracket at `open`, or the end of unbalanced code.
+/// Returns the position after the bracket that closes the bracket at `open`, or the end of the code if there is none.
 pub(crate) fn after_matching(code: &str, open: usize) -> usize {
     let mut depth = 0_usize;
     for (at, byte) in code.bytes().enumerate().skip(open) {

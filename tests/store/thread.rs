@@ -33,7 +33,7 @@ fn answer(writer: &mut StoreWriter, rings: &Receiver<()>) -> Persisted {
         if let Some(answer) = writer.try_answer() {
             return answer;
         }
-        rings.recv_timeout(Duration::from_secs(60)).expect("the thread rings the bell after each batch");
+        rings.recv_timeout(Duration::from_secs(60)).expect("the thread rings the bell for each result");
     }
 }
 

@@ -80,7 +80,7 @@ fn in_a_full_store_removals_make_room_for_new_peers() {
 }
 
 #[test]
-fn only_the_last_pending_change_of_a_peer_is_written() {
+fn the_last_pending_change_of_each_peer_prevails() {
     let (store, is_broken, content) = Faulty::new();
     let mut writer = Writer::new(store);
     is_broken.store(true, Ordering::Relaxed);

@@ -147,7 +147,7 @@ impl FramerRules {
     }
 }
 
-/// The maximum number of payload bytes that are buffered for one message, by its command.
+/// For each command, the maximum number of payload bytes that are buffered for one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameLimits {
     general: u64,
@@ -164,7 +164,8 @@ impl FrameLimits {
         Self { general: max_bytes, by_command: Vec::new(), smallest: max_bytes }
     }
 
-    /// Returns limits with the values in `by_command`, which lists each command once, and `general` for all others.
+    /// Returns the limits in `by_command`, which must not list a command twice, and the limit `general` for every
+    /// other command.
     pub fn new(general: u64, by_command: &[(CommandName, u64)]) -> Self {
         let mut by_command = by_command.to_vec();
         by_command.sort_unstable();

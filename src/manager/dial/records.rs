@@ -1,8 +1,8 @@
 //! The dialler's records of addresses, and the queues and sets in which it orders the addresses.
 //!
-//! An address is either in its family's queue of addresses to dial, or in the set of waiting addresses, or in neither.
-//! Another set lists the waiting addresses that the end of a ban releases. The maps are ordered, not hashed, so that
-//! no peer can choose addresses that are slow to find. An address without a record may be drawn from the book at once.
+//! An address is in its family's queue of addresses to dial, in the set of waiting addresses, or in neither. Another
+//! set lists the waiting addresses that the end of a ban releases. The maps are ordered, not hashed, so that no peer
+//! can choose addresses that are slow to find. An address without a record may be drawn from the book at once.
 
 use super::groups::Groups;
 use super::pace::Family;
@@ -54,7 +54,7 @@ pub(super) enum State {
     Ready(Instant),
     /// Not to be dialled before this moment, except on request.
     Waiting(Instant),
-    /// Not to be dialled until requested.
+    /// Not to be dialled until requested, or just removed from its queue.
     Held,
 }
 
@@ -100,8 +100,8 @@ impl Record {
         self.state
     }
 
-    /// Returns the end of the wait that preceded the dial, even if that end had passed. Returns [`Instant::ZERO`] if
-    /// the address did not wait, or once its connection is open.
+    /// Returns, while the TCP connection is being opened, the end of the address's wait, even if it has passed. Returns
+    /// [`Instant::ZERO`] if the address was not waiting when it was dialled, and in every other state.
     pub(super) const fn paused_until(&self) -> Instant {
         match self.state {
             State::Dialling(paused_until) => paused_until,
@@ -158,8 +158,8 @@ impl Records {
         self.waiting.is_empty() && self.queues.iter().all(VecDeque::is_empty)
     }
 
-    /// Returns whether an address's range allows its dial. Returns `false` only for a drawn address whose range has
-    /// another drawn peer.
+    /// Returns whether an address's range allows its dial. Returns `false` only for a drawn address if another drawn
+    /// address of the same range is a peer or is being dialled.
     pub(super) fn fits_groups(&self, address: SocketAddr) -> bool {
         let is_drawn = self.get(address).is_some_and(|record| record.kind == Kind::Drawn);
         !is_drawn || self.groups.is_free(NetGroup::of(address.ip()))
@@ -244,7 +244,8 @@ impl Records {
         record.state = State::Ready(now);
     }
 
-    /// Ends the live state of an address and removes its record, which the caller stores again or drops.
+    /// Removes and returns the record of a live address, which the caller stores again or drops. Returns `None` if the
+    /// address is not live.
     pub(super) fn end(&mut self, address: SocketAddr) -> Option<Record> {
         if !self.is_live(address) {
             return None;
@@ -414,7 +415,8 @@ impl Records {
         is_due
     }
 
-    /// Asserts that each address is in the queue or set that its state requires, and in no other.
+    /// Asserts that each address is in the queue or set that its state requires, and in no other. Also checks the
+    /// number of peers in each range.
     #[cfg(test)]
     pub(super) fn assert_in_order(&self) {
         let (mut queued, mut waiting) = (BTreeSet::new(), BTreeSet::new());

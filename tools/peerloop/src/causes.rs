@@ -67,7 +67,8 @@ pub(crate) fn hint(reason: CloseReason, stage: Stage) -> Option<&'static str> {
         }
         _ if is_closed_by_peer(reason) => Some(match stage {
             Stage::Ready => {
-                "a node at capacity drops old peers for new ones; SV Node accepts 116 inbound by default, at most 856"
+                "a node at capacity drops old peers for new ones; an SV Node accepts 116 inbound peers by default, \
+                 at most 856"
             }
             Stage::Connecting | Stage::Handshake => {
                 "is --network right, the node below capacity, and this host not banned there? an SV Node accepts 116 \

@@ -14,10 +14,14 @@
 //! | P10 inv floods, P11 request floods, P12 addr floods, P13 ping floods, P30 reject floods | [`floods`] |
 //! | P9 streams into a slow sink | [`Sink`](super::Sink), which is not an attacker |
 //!
-//! These threats have no attack here, because each concerns a part (in parentheses) that a loop without a peer manager
-//! or a relay does not have: P17 connections to oneself and P18 double connections (a dialler that chooses addresses),
-//! P24 to P26 floods of connections (limits per address and eviction), P27 amplification, P34 withheld transactions and
-//! P35 foreign state (a relay), and P29 crafted hash collisions (a map with peer-chosen keys).
+//! These threats have no attack here. Each concerns a part that a loop without a peer manager or a relay lacks:
+//!
+//! | threat | missing part |
+//! |---|---|
+//! | P17 self-connections, P18 double connections | a dialler that chooses addresses |
+//! | P24 to P26 connection floods | limits per address, eviction |
+//! | P27 amplification, P34 withheld transactions, P35 foreign state | a relay |
+//! | P29 crafted hash collisions | a map with peer-chosen keys |
 
 mod attack;
 pub mod claims;

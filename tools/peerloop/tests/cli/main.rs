@@ -106,7 +106,7 @@ impl Running {
         address.unwrap_or_else(|| panic!("no address in `{line}`")).to_owned()
     }
 
-    /// Returns the first line on stdout.
+    /// Reads and returns the next line of stdout.
     pub(crate) fn greeting(&mut self) -> String {
         let mut line = String::new();
         let stdout = self.stdout.as_mut().expect("stdout is open");

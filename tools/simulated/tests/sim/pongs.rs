@@ -50,7 +50,7 @@ fn a_repeated_pong_is_unmatched() {
     for unmatched in 0..3 {
         peer.send(&pong);
         stage.settle();
-        assert_eq!(stage.node.seen().pongs.len(), 2, "the reported pongs are not exactly one from each peer");
+        assert_eq!(stage.node.seen().pongs.len(), 2, "the number of reported pongs is not two, one for each peer");
         assert_eq!(stage.node.reactor.stats().counters.pongs_unmatched, unmatched);
     }
     stage.assert_honest_peer_is_unaffected();

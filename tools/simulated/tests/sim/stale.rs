@@ -62,7 +62,7 @@ fn a_row_is_reused_only_after_the_turn_of_its_close_and_with_a_new_generation() 
     assert_ne!(first.slot(), closed.slot(), "the row was reused while the close was reported");
     let third = stage.peer();
     let opened = stage.node.seen().opened;
-    assert_eq!(opened, 4, "the connections are not two accepted, one dialled, and one accepted into the freed row");
+    assert_eq!(opened, 4, "the number of opened connections is not four: three accepted, one dialled");
     let stale = LinkId::from_u64(closed.slot() as u64);
     forge(&stage.world.clone(), &stage, stale.to_u64());
     stage.settle();

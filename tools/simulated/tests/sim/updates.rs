@@ -123,7 +123,7 @@ fn a_ping_that_the_new_interval_makes_overdue_counts_as_due_at_the_change() {
     assert_eq!(pings.len(), 1, "not exactly one ping was sent at once");
     peer.send(&frame("pong", &pings[0].1));
     stage.settle();
-    assert_eq!(stage.node.seen().pongs.len(), 2, "not exactly two pongs were reported: one from each peer");
+    assert_eq!(stage.node.seen().pongs.len(), 2, "the number of reported pongs is not two, one for each peer");
 }
 
 #[test]
@@ -321,7 +321,8 @@ fn the_next_version_contains_the_new_configuration() {
 
 #[test]
 fn a_sent_version_stays_in_force() {
-    // The lower of the two versions applies. If it is 60000 or lower, the node sends no pings.
+    // The lower of the node's sent version and the peer's version applies. If it is 60000 or lower, the node sends no
+    // pings.
     for (said, configured, pings) in [(70_016, 60_000, 1), (60_000, 70_016, 0)] {
         let world = World::new(1, Instant::ZERO);
         let mut raw = RawPeer::new(&world);
@@ -361,7 +362,7 @@ fn a_new_message_limit_is_announced_to_newcomers_and_the_highest_announced_limit
     assert_eq!(limit, 1_048_576);
     told_of_more.send(&header("inv", 5_000_000, &[0; 4]));
     stage.settle();
-    assert_eq!(stage.node.seen().closed, [], "a peer was closed within the limit announced to it");
+    assert_eq!(stage.node.seen().closed, [], "a peer was closed for a message within its announced limit");
     told_of_more.close();
     stage.settle();
     let mut peer = stage.ready_peer();
@@ -425,7 +426,7 @@ fn fault_e21_a_message_above_a_lowered_total_limit_is_kept_until_its_buffer_grow
     assert_eq!(
         (stats.gathered_bytes, stats.counters.no_buffer_room),
         (0, 1),
-        "the message was not dropped when its buffer would grow"
+        "the message was not dropped when its buffer had to grow"
     );
     assert_eq!((stage.node.seen().closed, stage.node.seen().messages), (vec![], vec![]));
 }
