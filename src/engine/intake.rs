@@ -66,7 +66,8 @@ impl Engine {
         self.state.links.table.get(id).is_some_and(|link| !link.hold.is_held() && !link.has_ended())
     }
 
-    /// Returns the free room in a link's own buffer, if the link's next bytes belong in this buffer.
+    /// Returns the room in a link's own buffer into which its next bytes must be read; `None` if they must be read into
+    /// a block.
     pub(crate) fn direct_room(&mut self, id: LinkId) -> Option<&mut [u8]> {
         let link = self.state.links.table.get_mut(id)?;
         if !link.is_open() { None } else { link.framer.direct_room(&mut self.memory) }
@@ -380,8 +381,8 @@ fn end_declined(id: LinkId, links: &mut Links) {
     }
 }
 
-/// Decides how a message is delivered, once its header is complete. If the message is too large for a handshake, aborts
-/// the link and returns an error.
+/// Decides how a message is delivered, once its header is complete. Before the handshake is complete, aborts the link
+/// and returns an error if the message exceeds the handshake's limit.
 fn admit<H: Handler>(
     state: &mut LoopState,
     id: LinkId,

@@ -19,8 +19,8 @@ pub(crate) struct Outbox {
     messages: Vec<(CommandFilter, Publisher<MessageEvent>)>,
     /// Whether a publisher may hold items that are not flushed yet.
     has_unsent: bool,
-    /// The replies that are due at the loop's end. Their number is at most about twice the largest number of callers
-    /// that waited at one time.
+    /// The replies that are due at the loop's end. Their number is at most about four times the largest number of
+    /// callers that waited at one time.
     stops: Vec<Reply<()>>,
 }
 
@@ -42,7 +42,7 @@ impl Outbox {
     pub(crate) fn add_stop(&mut self, reply: Reply<()>) {
         if self.stops.len() == self.stops.capacity() {
             self.stops.retain(Reply::is_awaited);
-            // The capacity is doubled, so that the list is rarely searched for abandoned replies.
+            // More than half of the list is free after each search for abandoned replies, so searches are rare.
             self.stops.reserve(self.stops.len() + 1);
         }
         self.stops.push(reply);
@@ -68,7 +68,8 @@ impl Outbox {
         mem::take(&mut self.events)
     }
 
-    /// Passes handled control events to the subscribers, and reuses the list's memory unless it is large.
+    /// Passes handled control events to the subscribers. Reuses the list's memory, unless it is large or new events
+    /// wait.
     pub(crate) fn give_back(&mut self, mut handled: Vec<ControlEvent>) {
         for publisher in &mut self.control {
             handled.iter().for_each(|event| publisher.push(event.clone()));
@@ -178,9 +179,13 @@ mod tests {
         let commands = |subscription: &Subscription<MessageEvent>| -> Vec<CommandName> {
             let items = std::iter::from_fn(|| subscription.try_recv().unwrap());
             items
-                .map(
-                    |received| if let Received::Item(item) = received { item.header.command } else { panic!("lagged") },
-                )
+                .map(|received| {
+                    if let Received::Item(item) = received {
+                        item.header.command
+                    } else {
+                        panic!("the subscription lagged")
+                    }
+                })
                 .collect()
         };
         assert_eq!(commands(&all), [CommandName::TX, CommandName::BLOCK]);

@@ -50,7 +50,7 @@ pub(crate) struct Mark {
 }
 
 impl Costs {
-    /// Returns a peer's cost up to `now`; zero if the peer was never measured or its slot has a later user.
+    /// Returns a peer's cost up to `now`; zero if the peer was never measured, or a later user of its slot was.
     pub(crate) fn of(&self, id: LinkId, now: Instant) -> PeerCost {
         let row = self.rows.get(id.slot()).filter(|row| row.generation == id.generation());
         row.map_or_else(PeerCost::default, |row| PeerCost { queued: row.queued(now), ..row.cost })

@@ -73,7 +73,7 @@ fn a_read_without_data_would_block_and_causes_no_edge() {
 }
 
 #[test]
-fn a_closed_link_gets_no_edge() {
+fn a_closed_link_gets_no_edge_and_cannot_be_read() {
     on_every_kernel(
         |stage| {
             stage.establish();

@@ -59,10 +59,10 @@ fn check(node: &Node) {
     let is_end = |seen: &Seen| matches!(seen, Seen::Closed(..));
     assert_eq!((node.count(|seen| *seen == Seen::Opened), node.count(is_end)), (CYCLES, CYCLES));
     let slots = node.seen().iter().map(|(peer, _)| peer.slot()).max().expect("peers were seen") + 1;
-    assert!(slots <= AT_ONCE.max(ACCEPTS_PER_TURN), "{slots} rows for {AT_ONCE} peers at once");
+    assert!(slots <= AT_ONCE.max(ACCEPTS_PER_TURN), "{slots} rows were used for {AT_ONCE} peers at once");
     // Four kinds of lines (opened, ready, closed, closed before ready), each with a burst and then one line per second.
     let most = 4 * (LOG_BURST_LINES as usize + stats.uptime.as_secs() as usize + 1);
-    assert!(LINES.get() <= most, "{} log lines for {CYCLES} peers", LINES.get());
+    assert!(LINES.get() <= most, "{} log lines were written for {CYCLES} peers", LINES.get());
 }
 
 fn count_lines() {

@@ -99,6 +99,6 @@ fn a_policy_has_at_most_64_bytes() {
     assert_eq!(
         CreateStreamRef::decode(&encoded).map(|message| message.policy),
         Ok(&longest[..]),
-        "the policy was not truncated"
+        "the policy was not truncated to 64 bytes"
     );
 }

@@ -119,7 +119,7 @@ fn req_e10_port_8333_is_written_as_20_8d() {
     let mut payload = Vec::new();
     version.encode(&mut payload);
     let address = hex("210000000000000000000000000000000000ffff01020304208d");
-    assert_eq!(payload[20..46], address, "the address does not follow version, services and time");
+    assert_eq!(payload[20..46], address, "bytes 20 to 45 are not the receiver's encoded address");
     assert_eq!(Version::decode(&payload).map(|version| version.receiver.port), Ok(8_333));
 }
 

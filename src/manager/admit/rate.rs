@@ -1,10 +1,10 @@
 //! The rates at which hosts connect: one token bucket per host, with room for the tokens of two seconds.
 //!
 //! A bucket is one number: the moment at which it is full again. That moment is at most two seconds away, and a full
-//! bucket needs no entry. The entries are in two maps, which swap when a host connects at least two seconds after the
-//! last swap. When the older map is cleared, each host that is only in that map has a full bucket again. Buckets are
-//! dropped early only if more hosts connect within two seconds than fit in a map. Then the buckets of the least recent
-//! hosts are dropped.
+//! bucket needs no entry. The entries are in two maps. When a host connects at least two seconds after the last swap,
+//! the older map is cleared and the maps are swapped. By then, each host that is only in the older map has a full
+//! bucket again. Buckets are dropped early only if more hosts connect within two seconds than fit in a map. Then the
+//! buckets of the least recent hosts are dropped.
 
 use crate::address::Host;
 use crate::limits::MAX_ACCEPT_RATES;

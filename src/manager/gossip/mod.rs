@@ -8,12 +8,12 @@
 //! disk does not store the sources. The cost is 70 bytes for each address from gossip, at most 5 MB in all, and 50
 //! bytes for each connected peer with gossip in either direction.
 //!
-//! An inbound peer gets one reply: at most 1,000 addresses and at most 23 % of the book, drawn at random from those
-//! worth dialling. The drawn addresses serve all requesters of a network group for a day. A request has 24 bytes and
-//! its reply up to 30,027. A connection gets at most one reply, and none before its handshake, so a reply cannot be
-//! directed at a third party. The manager relays no announcements, and does not announce the loop's own address:
-//! dialled peers see the loop's port in the loop's `version`. In [`DialMode::Fixed`], or if `learn_addresses` is off,
-//! the manager neither requests nor accepts addresses, nor replies to requests.
+//! An inbound peer gets one reply: at most 1,000 addresses and at most 23 % of the book (rounded up), drawn at random
+//! from those worth dialling. The drawn addresses serve all requesters of a network group for a day. A request has 24
+//! bytes and its reply up to 30,027. A connection gets at most one reply, and none before its handshake, so a reply
+//! cannot be directed at a third party. The manager relays no announcements, and does not announce the loop's own
+//! address: dialled peers see the loop's port in the loop's `version`. In [`DialMode::Fixed`], or if
+//! `learn_addresses` is off, the manager neither requests nor accepts addresses, nor replies to requests.
 
 mod addr_replies;
 mod slots;

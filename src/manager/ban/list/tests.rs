@@ -66,7 +66,7 @@ fn fault_e07_a_wall_clock_set_back_does_not_extend_a_ban() {
 }
 
 #[test]
-fn fault_e07_a_ban_ends_early_and_is_removed_if_the_wall_clock_is_set_forward() {
+fn fault_e07_a_ban_ends_early_and_is_removed_if_the_wall_clock_is_set_to_its_end_or_later() {
     let mut list = one_day();
     let now = after(Duration::from_secs(1));
     assert!(list.is_banned(address(1), moment(now, wall(86_399))));
@@ -228,7 +228,7 @@ fn after_a_flood_of_hosts_the_latest_and_the_requested_bans_remain() {
 }
 
 #[test]
-fn a_list_full_of_requested_bans_accepts_only_a_requested_ban_that_ends_later() {
+fn a_list_full_of_requested_bans_accepts_only_a_requested_ban_that_outlasts_one_of_them() {
     let mut list = BanList::with_room_for(2, state());
     let mut ban = |bits, reason, length| list.ban(host(bits), reason, length, moment(Instant::ZERO, START));
     assert!(matches!(ban(1, BanReason::Manual, None), Outcome::Entered { .. }));
@@ -333,7 +333,7 @@ impl Model {
             let is_first = self.given.iter().chain([&new]).all(|given| !given.ranks_below(&removed));
             let is_over = removed.left(moment).is_zero();
             let any_over = self.given.iter().any(|given| given.left(moment).is_zero());
-            assert!(is_over || (is_first && !any_over), "{removed:?} was removed out of order");
+            assert!(is_over || (is_first && !any_over), "{removed:?} was displaced out of order");
         }
         self.given.push(new);
     }
@@ -366,7 +366,7 @@ enum Step {
     Pop,
 }
 
-/// Generates a number of seconds, positive or negative: up to 9 s, 1 or 10 years, or an extreme value of `i64`.
+/// Generates a number of seconds: -9 to 8, plus or minus 1 or 10 years, or the least or greatest `i64`.
 fn secs() -> impl Strategy<Value = i64> {
     let years = prop_oneof![Just(-10), Just(-1), Just(1), Just(10)].prop_map(|years| years * 365 * 86_400);
     prop_oneof![12 => -9..9_i64, 1 => years, 1 => Just(i64::MIN), 1 => Just(i64::MAX)]

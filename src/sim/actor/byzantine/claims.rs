@@ -28,7 +28,7 @@ pub const ATTACKS: &[Attack] = &[
         .closed_by(&["truncated_message"], Duration::ZERO),
     Attack::new("P33", "a protoconf without fields", |scene| protoconf(scene, &[0]))
         .closed_by(&["bad_value"], Duration::ZERO),
-    Attack::new("P33", "a protoconf below the minimum limit", |scene| protoconf(scene, b"\x01\xff\xff\x0f\0"))
+    Attack::new("P33", "a protoconf with a limit below the minimum", |scene| protoconf(scene, b"\x01\xff\xff\x0f\0"))
         .closed_by(&["bad_value"], Duration::ZERO),
     Attack::new("P33", "a protoconf without its second field", |scene| protoconf(scene, b"\x02\0\0\x20\0"))
         .closed_by(&["truncated_message"], Duration::ZERO),

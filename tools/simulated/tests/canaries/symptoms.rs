@@ -1,5 +1,5 @@
-//! One scenario for each planted bug. Each scenario returns whether the bug's symptom shows. Its other checks must pass
-//! even if the loop has the bug.
+//! One scenario for each planted bug. Each scenario returns whether the bug's symptom shows. The scenario's assertions
+//! must hold whether or not the loop has the bug.
 
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, Deadline};

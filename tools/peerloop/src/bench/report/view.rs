@@ -1,7 +1,7 @@
 //! Latencies, and the number of operations that never completed. Such an operation counts as slower than every
-//! latency.
+//! completed one.
 //!
-//! A view contains its whole histogram (in JSON as HdrHistogram V2, deflated, base64), so that several files can be
+//! A view contains its whole histogram (in JSON as a deflated HdrHistogram V2 in base64), so that several files can be
 //! merged exactly. `percentiles` cover all operations; a percentile is null if it falls among the failed operations
 //! or if there are no operations. `percentiles_of_answered`, `count`, `min`, `mean` and `max` cover only completed
 //! operations.
@@ -36,8 +36,8 @@ pub(super) struct Table(pub(super) Vec<(units::Percentile, Percentile)>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Percentile {
     Measured(Duration),
-    /// The percentile falls among the operations that never completed. It is longer than every latency, and than the
-    /// shortest wait if there is one.
+    /// The percentile falls among the operations that never completed. It exceeds every latency, and also the shortest
+    /// wait if there is one.
     Beyond(Option<Duration>),
     NoData,
 }
@@ -84,8 +84,8 @@ impl Serialize for View {
 }
 
 impl Table {
-    /// Computes the percentiles of all operations. `failed` operations without a latency count as slower than all
-    /// `latencies`.
+    /// Computes the percentiles of all operations. The `failed` operations have no latency, and count as slower than
+    /// the completed ones.
     pub(super) fn new(
         percentiles: &Percentiles,
         latencies: &LatencyHistogram,
@@ -120,7 +120,8 @@ impl Percentile {
         }
     }
 
-    /// Formats the percentile: `93 us`, `> 2.01 s`, `failed` without a wait, `-` without data.
+    /// Formats the percentile, for example as `93 us` or `> 2.01 s`. Returns `failed` if it falls among failed
+    /// operations without a wait, and `-` if there is no data.
     pub(super) fn shown(self) -> String {
         match self {
             Self::Measured(latency) => show_latency(latency),
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_among_the_unanswered_is_longer_than_their_shortest_wait() {
+    fn a_percentile_among_the_failed_operations_is_longer_than_their_shortest_wait() {
         let shown = |wait| {
             let view = view("50", one_to(560), 440, wait);
             [50.0, 56.0, 56.1, 99.0, 100.0].map(|percent| view.percentile(percent).shown())

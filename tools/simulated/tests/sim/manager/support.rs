@@ -29,7 +29,7 @@ pub(crate) enum Moment {
     Control,
 }
 
-/// A handler that records all control events, and may close peers in a callback.
+/// A handler that records all control events, and may close peers or perform another action in one callback.
 #[derive(Default)]
 pub(crate) struct Watcher {
     pub(crate) log: Rc<RefCell<Vec<(Instant, ControlEvent)>>>,
@@ -95,8 +95,8 @@ impl Handler for Watcher {
     }
 }
 
-/// Returns a manager's configuration for a regtest network, where addresses need not be routable. Its limits per host
-/// and for the rate of accepted connections are too high to be reached.
+/// Returns a manager's configuration for a regtest network, where addresses need not be routable. Its limits on
+/// connections per host and on each host's rate of connections are too high to be reached.
 pub(crate) fn manager() -> ManagerConfig {
     ManagerConfig::new(Network::Regtest).with_max_per_host(1_000).with_accepts_per_host_per_second(1_000_000)
 }
@@ -136,7 +136,7 @@ impl ManagedWorld {
         Self { world, node, address, targets: Vec::new() }
     }
 
-    /// Adds loops that accept every peer, and returns their addresses.
+    /// Adds `count` loops that accept every peer, and returns their addresses.
     pub(crate) fn add_targets(&mut self, count: usize) -> Vec<SocketAddr> {
         let config = || config().with_ping_interval(Duration::ZERO);
         let nodes = (0..count).map(|_| Node::new(&self.world, config(), Player::default()));
