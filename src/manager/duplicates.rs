@@ -42,7 +42,7 @@ impl Duplicates {
     /// This link claims that listening address unless another link keeps it.
     ///
     /// `is_long_ready` returns whether the link with the given ID has been ready for at least the handshake timeout.
-    /// Such a link is treated as not crossing this one.
+    /// Such a link is treated as older than this one, so this one is the duplicate.
     pub(super) fn identify(
         &mut self,
         live: &mut Live,

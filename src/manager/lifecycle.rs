@@ -43,7 +43,7 @@ impl Manager {
     /// This link claims that listening address unless another link keeps it.
     ///
     /// `is_long_ready` returns whether the link with the given ID has been ready for at least the handshake timeout.
-    /// Such a link is treated as not crossing this one.
+    /// Such a link is treated as older than this one, so this one is the duplicate.
     pub(crate) fn identify(
         &mut self,
         id: LinkId,
@@ -56,7 +56,8 @@ impl Manager {
     }
 
     /// Records that a handshake is complete. If the peer's listening address is known, stores the facts from the
-    /// peer's `version` in the book under that address. For an accepted peer, the limits on gossip apply.
+    /// peer's `version` in the book under that address. An accepted peer's address is added only within the limits on
+    /// gossip.
     pub(crate) fn handshake_completed(
         &mut self,
         id: LinkId,

@@ -1,8 +1,9 @@
 //! Name look-ups, each on a thread of its own because the operating system's resolver blocks.
 //!
 //! A name whose servers do not respond does not delay other names. A thread ends with its look-up, and nothing joins
-//! it. The thread keeps nothing of the loop alive except the look-up function. At most [`MAX_RESOLVES`] look-ups are
-//! running or have uncollected results. A look-up that hangs forever costs its thread and counts towards this limit.
+//! it. Of the loop, the thread keeps only the look-up function and the channel for results alive. At most
+//! [`MAX_RESOLVES`] look-ups are running or have uncollected results. A look-up that hangs forever occupies its thread
+//! and counts towards this limit.
 
 use crate::error::{ResolveCause, ResolveFailure};
 use crate::limits::{MAX_RESOLVED_ADDRESSES, MAX_RESOLVES};
@@ -132,7 +133,7 @@ mod tests {
     use std::sync::mpsc::SyncSender;
     use std::time::Duration;
 
-    /// Longer than any step of a test, so that a test fails instead of hanging.
+    /// Maximum time for one step of a test, so that a test fails instead of hanging.
     const PATIENCE: Duration = Duration::from_secs(60);
 
     /// A waker that a test can wait for.
@@ -140,7 +141,7 @@ mod tests {
 
     impl Wake for Bell {
         fn wake(&self) {
-            // The channel has room for a ring of each outstanding result.
+            // The channel has room for one ring per outstanding result.
             let _ = self.0.lock().unwrap().try_send(());
         }
     }
@@ -151,8 +152,8 @@ mod tests {
     }
 
     fn next(resolver: &mut Resolver, rung: &Receiver<()>) -> Resolved {
-        rung.recv_timeout(PATIENCE).expect("no result woke the loop");
-        resolver.take().expect("the waker was called before the result was available")
+        rung.recv_timeout(PATIENCE).expect("a result wakes the loop");
+        resolver.take().expect("the result is available before the waker is called")
     }
 
     fn address(port: u16) -> SocketAddr {
@@ -259,7 +260,10 @@ mod tests {
         let mut answered: Vec<u32> = (0..MAX_RESOLVES).map(|_| next(&mut resolver, &rung).query).collect();
         answered.sort_unstable();
         let expected = (0..MAX_RESOLVES as u32).filter(|&query| query != first).chain([999]);
-        assert!(answered.iter().copied().eq(expected), "{answered:?} were answered after {first}");
+        assert!(
+            answered.iter().copied().eq(expected),
+            "after {first}, the other queries were not each answered once: {answered:?}"
+        );
     }
 
     #[test]

@@ -9,8 +9,8 @@ use crate::net::Net;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 impl<N: Net + AsFd, H: Handler> AsFd for Reactor<N, H> {
-    /// Returns the poller's descriptor. Wait until it is readable, but no longer than [`Reactor::next_deadline`], and
-    /// then call [`Reactor::poll_once`].
+    /// Returns the poller's descriptor. Wait until it is readable or [`Reactor::next_deadline`] has passed, and then
+    /// call [`Reactor::poll_once`].
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.net.as_fd()
     }

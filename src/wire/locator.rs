@@ -2,8 +2,8 @@
 //!
 //! All three have the same payload: a protocol version, a locator, and the hash of the last block requested. A locator
 //! lists hashes of the requester's chain, from its tip to genesis in growing steps. The reply starts after the first
-//! listed block that the replying peer knows. [`locator_heights`] lists the heights of a locator; the caller looks up
-//! the hashes.
+//! listed block that is in the replying peer's chain. [`locator_heights`] lists the heights of a locator; the caller
+//! looks up the hashes.
 
 use super::codec::{Reader, put_items};
 use super::hash::Hash256;
@@ -52,7 +52,7 @@ pub struct Locator {
 }
 
 impl<'a> LocatorRef<'a> {
-    /// Reads the payload of `command`, one of the three messages, without reading the locator's hashes.
+    /// Reads the payload of `command`, one of the three messages, without copying the locator's hashes.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl<'a> LocatorRef<'a> {
 }
 
 impl Locator {
-    /// Returns a request for the blocks up to `stop` that follow the first of `hashes` known to the peer. `hashes`
+    /// Returns a request for the blocks up to `stop` that follow the first of `hashes` in the peer's chain. `hashes`
     /// starts with the newest block.
     pub fn from_hashes(protocol_version: i32, hashes: impl IntoIterator<Item = Hash256>, stop: Hash256) -> Self {
         let hashes: Vec<u8> = hashes.into_iter().flat_map(Hash256::to_bytes).collect();
@@ -104,7 +104,7 @@ impl Locator {
 }
 
 /// Returns the heights of a chain's locator, from `tip` to 0: eleven steps of one, then each step is twice the
-/// previous one (SV Node 1.2.2, chain.cpp CChain::GetLocator). At most 43 heights.
+/// previous one, but the last step ends at 0 (SV Node 1.2.2, chain.cpp CChain::GetLocator). At most 43 heights.
 pub fn locator_heights(tip: u32) -> impl Iterator<Item = u32> + Clone {
     const STEPS_OF_ONE: u32 = 11;
     let step_behind = |index: u32| 1 << (index + 1).saturating_sub(STEPS_OF_ONE).min(u32::BITS - 1);

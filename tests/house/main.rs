@@ -1,6 +1,6 @@
-//! The house rules, checked on every file of this repository.
+//! The house rules, checked on every text file of this repository.
 //!
-//! A breach fails a test, which reports `file:line:` and the remedy. No file can be exempted;
+//! A breach fails a test, which reports `file:line:` and the remedy. A file cannot exempt itself;
 //! a wrong rule is changed here, for all files.
 
 mod chains;
@@ -115,7 +115,7 @@ fn no_file_depends_on_one_machine() {
 }
 
 #[test]
-fn pages_name_files_that_exist() {
+fn the_files_that_markdown_pages_name_exist() {
     let mut paths = Vec::new();
     add_files(&root(), "", &mut paths);
     assert_none(sources().iter().flat_map(|source| rules::named_files_exist(source, &paths)).collect());

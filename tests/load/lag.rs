@@ -57,7 +57,7 @@ fn a_generator_that_always_wakes_late_is_not_trusted() {
 }
 
 #[test]
-fn a_node_that_falls_behind_is_the_limit_even_if_it_finally_answers_all() {
+fn a_node_that_falls_behind_is_the_limit_even_if_it_eventually_answers_every_ping() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(9));
     stage.stall_node(Duration::from_secs(3));

@@ -22,7 +22,7 @@ fn feed(node: &mut Node, peer: PeerId, payload: &Bytes, fed: usize) -> usize {
     let left = node.act(move |ctx| {
         ctx.feed_body(peer, &mut rest).expect("the body is being fed");
         let waiting = ctx.peer(peer).expect("the peer is connected").waiting_bytes();
-        assert!(waiting <= MAX_BODY_WAITING_BYTES + MAX_BEHIND_BYTES, "{waiting} bytes wait");
+        assert!(waiting <= MAX_BODY_WAITING_BYTES + MAX_BEHIND_BYTES, "{waiting} bytes wait, more than allowed");
         rest.len()
     });
     payload.len() - left
@@ -54,7 +54,7 @@ fn a_bare_socket_reads_a_block_that_was_fed_in_parts_and_then_the_later_messages
         assert_eq!(
             frames[1],
             (CommandName::PONG, 7_u64.to_le_bytes().to_vec()),
-            "the pong did not overtake the message that was sent earlier"
+            "the pong is wrong, or did not overtake the `inv` that was sent earlier"
         );
         assert_eq!(frames[2], (INV, vec![1; 36]));
         socket.write(&frame(&MessageRef::Pong { nonce }));
@@ -94,7 +94,7 @@ fn the_other_node_reads_an_extended_header_and_reports_the_cut() {
 }
 
 #[test]
-fn a_graceful_close_follows_the_fed_parts() {
+fn a_graceful_close_sends_the_fed_part_of_a_message_but_nothing_queued_behind_it() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let payload = Bytes::from(pattern(200_000));

@@ -28,7 +28,7 @@ fn an_incomplete_nonce_is_an_error_and_bytes_after_a_nonce_are_ignored() {
 }
 
 #[test]
-fn messages_without_fields_ignore_their_payload() {
+fn the_payload_of_a_message_without_fields_is_ignored() {
     for message in [MessageRef::Verack, MessageRef::SendHeaders, MessageRef::SendHdrsEn, MessageRef::GetAddr] {
         assert_eq!(MessageRef::decode(message.command(), &[0xff; 100]), Ok(message.clone()));
         assert_eq!(encode(&message), []);

@@ -2,8 +2,8 @@
 //!
 //! The model stores only plain facts about each address: it has no queue, ordering or index. After each step, the model
 //! and the dialler must agree on the live addresses and the number of used slots. The facts must allow each dial and
-//! each decision. At the end every address is made reachable, and then there must be as many peers as are wanted and
-//! possible.
+//! each decision. At the end all bans are lifted and each dial succeeds, and then there must be as many peers as are
+//! wanted and possible.
 
 use super::records::State;
 use super::tests::Book;
@@ -193,7 +193,10 @@ impl World {
             .dialler
             .next(self.now, &mut self.rng, &self.book, |address| banned.contains(&address).then_some(DialHold::Banned));
         let Some(peer) = next else { return false };
-        assert!(taken < self.wanted().min(self.config.max_peers), "one more peer than wanted is dialled");
+        assert!(
+            taken < self.wanted().min(self.config.max_peers),
+            "a dial exceeds the wanted or the maximum number of peers"
+        );
         assert!(!self.banned.contains(&peer), "{peer} is banned but is dialled");
         if !self.is_fixed() {
             assert!(self.book.standings[&peer].is_some(), "{peer} was given up but is dialled");
@@ -323,8 +326,8 @@ impl World {
         };
     }
 
-    /// Makes every address reachable. Asserts that the wanted peers are then connected within 25 hours. That is
-    /// enough for an address of our own, which is paused for a day.
+    /// Lifts all bans, and lets each dial succeed. Asserts that as many slots as are wanted and possible are then used
+    /// within 25 hours. An address of our own needs that long, because it is paused for a day.
     fn settle(&mut self) {
         self.banned.clear();
         self.dialler.book_changed();

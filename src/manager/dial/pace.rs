@@ -1,4 +1,5 @@
-//! The pace of dials while this machine lacks a resource. The lack counts against no address.
+//! The pace of automatic dials while this machine lacks a resource. The lack counts against no address, and a
+//! requested dial does not wait.
 //!
 //! If descriptors or memory run out, all dials pause. If one address family lacks a network, its dials pause; if it
 //! lacks local ports, its dials slow down. The other family continues: on a machine without IPv6, every dial of an IPv6
@@ -61,7 +62,7 @@ impl Family {
 }
 
 impl Pace {
-    /// Returns the moment from which an address of `family` may be dialled.
+    /// Returns the moment from which an address of `family` may be dialled without a request.
     pub(super) fn ready_at(&self, family: Family) -> Instant {
         let FamilyPace { no_network, next_dial, .. } = &self.families[family.index()];
         self.shortage.until.max(no_network.until).max(*next_dial)
@@ -119,7 +120,7 @@ impl FamilyPace {
 
 impl Pause {
     /// Starts a pause twice as long as the last one, but at least [`DIAL_PAUSE_FIRST`] and at most [`MAX_DIAL_PAUSE`].
-    /// A failure during a pause belongs to a dial that started before the pause, so it is ignored.
+    /// A failure during a pause is ignored: its dial started before the pause, or was requested.
     fn prolong(&mut self, now: Instant) {
         if now < self.until {
             return;

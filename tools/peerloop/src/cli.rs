@@ -37,7 +37,8 @@ Examples:
 
 Exit codes: 0 finished, 1 run failed, ended early or had too few peers, 2 wrong usage,
   3 machine limit exceeded, 4 bench --strict: results not trusted,
-  129/130/143 stopped by a signal, 131 stopped at once by a second signal";
+  129/130/143 stopped by a signal, 131 stopped at once by a second signal;
+  serve and run: 0 stopped by a signal, 129/130/143 stopped by a second signal";
 
 const EXIT_CODES_OF_RUN: &str = "\
 Exit codes: 0 stopped by a signal, 1 run failed, 2 invalid setting, 3 machine limit exceeded,
