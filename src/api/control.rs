@@ -58,9 +58,9 @@ pub enum ControlEvent {
         state: ConnectionState,
         /// The reason.
         reason: CloseReason,
-        /// The number of consecutive failed dials of the address. A failure that is followed by a restart, or was
-        /// caused by this machine or an incompatible peer, does not increase the number; if it is the first failure,
-        /// the number is 1. Always 1 without a peer manager.
+        /// The number of consecutive failures of the address, including the loss of a ready peer. A failure that is
+        /// followed by a restart, or was caused by this machine or an incompatible peer, does not increase the number;
+        /// if it is the first failure, the number is 1. Always 1 without a peer manager.
         failures: u32,
         /// The next dial of the address; [`NextDial::Never`] without a peer manager.
         next: NextDial,
@@ -136,8 +136,8 @@ pub enum ControlEvent {
         /// The connection's source address.
         address: SocketAddr,
     },
-    /// Not all wanted peers can be dialled. Each cause is reported once until the wanted peers are connected or the
-    /// configuration changes. A pause that ends by itself, such as a backoff, does not count as a cause.
+    /// Not all wanted peers can be dialled. Each cause is reported once, and again only after the wanted peers were
+    /// ready or the configuration changed. A pause that ends by itself, such as a backoff, does not count as a cause.
     DialsHeldBack {
         /// The cause.
         cause: DialHold,

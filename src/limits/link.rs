@@ -55,8 +55,8 @@ pub const MAX_LARGE_BUFFERS: usize = 16;
 /// do not stop the reading; otherwise two loops that send each other long queues would both stop reading.
 pub const UNREAD_REPLIES_PAUSE_BYTES: usize = 500_000;
 /// Length in bytes up to which a send queue accepts the embedder's messages. An empty queue accepts a message of any
-/// size. The engine's replies add at most [`UNREAD_REPLIES_PAUSE_BYTES`] and the replies to one read block. A queue of
-/// more than one message thus stays below 2.7 MB.
+/// size. The engine's replies add at most [`UNREAD_REPLIES_PAUSE_BYTES`] and the replies to one read block. A queue
+/// without a message above this limit thus stays below 2.7 MB.
 pub const MAX_SEND_QUEUE_BYTES: usize = 2 * 1024 * 1024;
 /// The handler is offered a peer's free room only while at most this many bytes of whole messages wait for the peer.
 /// The free room is then at least 1.8 MB.
@@ -87,8 +87,8 @@ pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// connection is closed, and its queue is dropped.
 pub const MIN_SEND_STALL_BYTES: usize = 60 * 1024;
 /// Maximum extension of any deadline above while the loop has not yet processed the peer's input, or the send space
-/// that the peer has freed. This happens after the process was suspended, or when many other peers are served first.
-/// A flooding peer gains no more than this.
+/// that the peer has freed. The loop is late after the process was suspended, or when it serves many other peers
+/// first. A flooding peer gains no more than this.
 pub const UNREAD_INPUT_GRACE: Duration = Duration::from_secs(30);
 /// Time for which a gracefully closed link discards the peer's input after our last byte, so that a reset does not
 /// discard our last bytes. Also the maximum time for which the peer of such a link may read nothing of the remaining

@@ -23,7 +23,7 @@ const MAX_INTERVALS: u32 = 86_400;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Interval {
-    /// The end, from the start of the counted part. Only the last interval may be shortened.
+    /// The end, from the start of the counted part. Only the last interval may be shorter than the others.
     pub end: Duration,
     /// Pings due in the interval.
     pub planned: u64,

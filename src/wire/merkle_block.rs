@@ -1,8 +1,9 @@
 //! `merkleblock`: a header and a partial Merkle tree, which proves that the matched transactions are in the block.
 //!
-//! The tree is encoded depth-first, the first child before the second: a set bit for a matched leaf or a node above
-//! one, and a clear bit for any other node, whose children are omitted. The cost of [`MerkleBlockRef::matches`] is
-//! proportional to the number of bits.
+//! The nodes are encoded depth-first, the first child before the second, with one bit each. The bit is set for a
+//! matched leaf or a node above one, and clear for any other node, whose children are omitted. Each leaf, and each
+//! node with a clear bit, also has a hash. The cost of [`MerkleBlockRef::matches`] is proportional to the number of
+//! bits.
 
 use super::codec::{Reader, put_items, put_var_bytes};
 use super::hash::Hash256;
@@ -117,7 +118,7 @@ impl<'a> MerkleBlockRef<'a> {
 }
 
 impl MerkleBlock {
-    /// Returns the message for a block in which the transactions at the positions selected by `is_match` match.
+    /// Returns the message for a block with these transactions. `is_match` selects the matches by their positions.
     /// Without transactions the tree is empty, and [`MerkleBlockRef::matches`] returns `None`.
     ///
     /// # Panics

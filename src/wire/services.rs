@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_are_shown_by_name() {
+    fn named_bits_are_shown_by_name_and_all_others_as_one_number() {
         for (services, text) in [
             (0, "none"),
             (0x21, "NETWORK|BITCOIN_CASH"),

@@ -21,7 +21,7 @@ enum Outcome {
 }
 
 /// Opens all connections at once, and keeps them open until every outcome is known. Returns the number of connections
-/// with each outcome, and the longest time that a thread needed to open its share.
+/// with each outcome, and the longest time that a thread needed to start opening its share.
 fn rush(node: &Node, connects: usize) -> ([usize; 3], Duration) {
     let (address, barrier) = (node.address, Barrier::new(THREADS));
     let run = || {

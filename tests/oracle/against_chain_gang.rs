@@ -1,7 +1,7 @@
 //! Messages compared with the crate `chain-gang`. Both codecs must encode the Bitcoin SV messages `protoconf`,
 //! `createstrm`, `streamack`, `authch` and `version` (which may have an association id) to the same bytes. When the
 //! crate reads one of the other, common messages and writes it again, the bytes must be the same. Bloom filters must
-//! have the same contents.
+//! have the same contents. The hashes of headers and transactions, and the matches of Merkle trees, must be the same.
 //!
 //! Both sides must read a damaged Bitcoin SV message as the same values, or both must refuse it, except for the
 //! differences in this table. [`Difference`] gives their reasons.
@@ -203,7 +203,8 @@ fn how_values_differ(ours: &MessageRef<'_>, theirs: &TheirMessage) -> Option<Dif
 /// Returns the listed reason why we refuse a payload that the crate read as `theirs`.
 fn why_we_refuse(theirs: &TheirMessage, payload: &[u8]) -> Option<Difference> {
     let is_no_uuid = |id: &[u8]| id.len() > 1 && (id.len() != 17 || id[0] != 0);
-    // Before the policy, the payload has the association id's size (one byte in the crate), the id and the stream type.
+    // Before the policy, the payload has the association id's size (the crate reads one byte), the id and the stream
+    // type.
     let policy_at = |id: &[u8]| 1 + id.len() + 1;
     match theirs {
         TheirMessage::Version(message) if is_no_uuid(&message.association_id) => Some(Difference::Association),

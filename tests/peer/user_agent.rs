@@ -79,7 +79,7 @@ fn req_e07_bitcoin_sv_is_matched_before_other_chains() {
 }
 
 #[test]
-fn req_e08_a_ban_precedes_every_other_list() {
+fn req_e08_a_banned_agent_of_bitcoin_sv_is_refused() {
     let rules = VersionRules::default().with_banned_agents(vec!["/Bitcoin SV:1.0.*/".to_owned()]);
     assert_eq!(judge(b"/Bitcoin SV:1.0.13/", &rules), Err(Incompatibility::BannedUserAgent));
     assert_eq!(judge(b"/bitcoin sv:1.0./", &rules), Err(Incompatibility::BannedUserAgent));

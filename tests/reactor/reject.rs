@@ -70,7 +70,7 @@ fn a_reject_that_is_the_last_message_is_the_close_reason() {
 }
 
 #[test]
-fn a_reject_that_other_messages_follow_is_not_the_close_reason() {
+fn a_reject_followed_by_other_messages_is_not_the_close_reason() {
     assert_eq!(reason_after(&[REJECT, PING]), CloseReason::ClosedByPeer);
     assert_eq!(reason_after(&[]), CloseReason::ClosedByPeer);
 }

@@ -71,7 +71,7 @@ fn a_killed_node_is_reported_as_a_closed_connection() {
 }
 
 #[test]
-fn a_reject_that_other_messages_follow_is_not_the_close_reason() {
+fn a_reject_followed_by_other_messages_is_not_the_close_reason() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config());
     let peer = observer.ready(node.address());

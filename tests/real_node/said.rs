@@ -42,7 +42,8 @@ impl Session {
         Chain::start_with(&options).map(|chain| Self { chain, said_bytes: BTreeMap::new() })
     }
 
-    /// Sends `message`, and waits until the node has processed it.
+    /// Sends `message`, and waits until the node has answered a later ping. Asserts that the node has sent no `reject`
+    /// and has not closed the connection.
     fn say(&mut self, message: Message) {
         let command = message.as_ref().command();
         *self.said_bytes.entry(command.to_string()).or_default() += HEADER_BYTES + payload(&message).len();

@@ -1,9 +1,9 @@
 //! Admission of connections: caps per host and per range of addresses, and the rate at which a host may connect.
 //!
-//! [`Admission`] counts the live connections of both directions and decides whether there is room for a new one. A
-//! refused connection is closed before it uses a row. These limits never refuse a trusted address, but its
-//! connections are counted. [`evict`] chooses the peer to close when all slots are in use. Nothing here closes a
-//! connection. Only hosts and ranges with live connections have a count.
+//! [`Admission`] counts the live connections of both directions and decides whether there is room for a new one. These
+//! limits never refuse a trusted address, but its connections are counted. [`evict`] chooses the peer to close when all
+//! slots are in use. Nothing here closes a connection: the caller closes a refused one, which never gets a row in the
+//! table of links. Only hosts and ranges with live connections have a count.
 
 pub(crate) mod evict;
 mod rate;
@@ -54,7 +54,7 @@ impl Admission {
     }
 
     /// Returns whether `address` belongs to a network that is exempt from the caps per host and range, from the rate
-    /// per host, from scores and from bans. Its connections count towards `max_peers`.
+    /// per host, and from scores, bans and evictions. Its connections count towards `max_peers`.
     pub(crate) fn is_trusted(&self, address: IpAddr) -> bool {
         self.trusted.contains(address)
     }

@@ -7,7 +7,7 @@ const STEPS: u32 = 20;
 /// This module's attacks.
 pub const ATTACKS: &[Attack] = &[
     Attack::new("P10", "a flood of inventories", |scene| flood(scene, "inv", 1_000, 36)),
-    Attack::new("P11", "a flood of requests for transactions", |scene| flood(scene, "getdata", 1_000, 36)),
+    Attack::new("P11", "a flood of requests for random items", |scene| flood(scene, "getdata", 1_000, 36)),
     Attack::new("P11", "a flood of requests for headers, blocks, addresses and the mempool", requests),
     Attack::new("P12", "a flood of addresses", |scene| flood(scene, "addr", 1_000, 30)),
     Attack::new("P13", "a flood of pings", pings),

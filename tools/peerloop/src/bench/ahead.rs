@@ -1,4 +1,4 @@
-//! Connects to each node once, one node after the other, before the bench opens any other connection.
+//! Connects to each node once, one after another, before the bench opens any other connection.
 //!
 //! An SV Node bans a host for a day after a message with another network's magic (measured with 1.0.13). So one
 //! connection first has to show that a node is present and on this network. That connection also selects one of the
@@ -94,7 +94,7 @@ fn failed(setup: &Setup, index: usize, unreached: &[(SocketAddr, CloseReason)], 
     text + &explain(failure, &[])
 }
 
-/// A handler that connects to one node after the other.
+/// A handler that connects to one node after another.
 #[derive(Debug)]
 struct Ahead {
     /// The addresses of each node.
@@ -102,7 +102,7 @@ struct Ahead {
     source: Option<IpAddr>,
     /// The address of each node that became ready, in the order of the nodes.
     ready: Vec<SocketAddr>,
-    /// The addresses of the current node to which no TCP connection could be opened.
+    /// The addresses of the current node, except its last one, to which no TCP connection could be opened.
     unreached: Vec<(SocketAddr, CloseReason)>,
     /// The connection that is being tried.
     current: Option<PeerId>,

@@ -162,7 +162,10 @@ fn messages_for_the_engine_itself_are_buffered_up_to_their_own_limits() {
                 stage.settle();
             }
             let held_bytes = stage.node.reactor.inspect().links[1].gathering_bytes;
-            assert!(held_bytes <= MAX_POOLED_BUFFER_BYTES, "{held_bytes} bytes are held for a {command}");
+            assert!(
+                held_bytes <= MAX_POOLED_BUFFER_BYTES,
+                "{held_bytes} bytes, more than a pooled buffer, are held for a {command}"
+            );
             for part in end.chunks(32 * 1_024) {
                 peer.send(part);
                 stage.settle();
