@@ -1,6 +1,6 @@
-//! Charges peers for misbehavior in messages that are meant for the handler. Only misbehavior that can be detected
-//! without block data is charged. This module never decodes more of a payload than the entry count at its start. SV
-//! Node 1.0.13 replies and charges the same way.
+//! Charges peers for misbehavior in messages that are meant for the handler, and for too many messages with wrong
+//! checksums. Only misbehavior that can be detected without block data is charged. This module never decodes more of a
+//! payload than the entry count at its start. SV Node 1.0.13 sends the same rejects and charges the same misbehavior.
 
 use crate::api::Frame;
 use crate::error::{Misbehavior, WireError};

@@ -66,7 +66,7 @@ impl fmt::Display for Disconnect {
         f.write_str(match self {
             Self::Done => "as requested",
             Self::RetryLater => "to be tried again later",
-            Self::Unsuitable => "it is unsuitable",
+            Self::Unsuitable => "the peer is unsuitable",
         })
     }
 }

@@ -43,9 +43,10 @@ impl Threads {
         Ok(())
     }
 
-    /// Waits until all batches are durable or a last attempt to write them has failed, and closes the store. Waits at
-    /// most [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END) for each result. Returns the id of the last batch that was
-    /// not known to be durable before the wait, if any. Dropping the value does the same, but only logs an error.
+    /// Waits until all batches are durable or a last attempt to write them has failed, and the store is closed. If a
+    /// result does not arrive within [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END), returns
+    /// [`StoreError::NoAnswer`], and the store stays open. On success, returns the id of the last batch, if any, that
+    /// was not known to be durable before the wait. Dropping the value waits in the same way, but only logs an error.
     pub(crate) fn finish_book(&mut self) -> Result<Option<u64>, StoreError> {
         let Some(book) = self.book.take() else { return Ok(None) };
         let last = book.last_unanswered();

@@ -16,7 +16,7 @@ impl CloseCounts {
         CloseReason::LABELS.iter().copied().zip(self.counts)
     }
 
-    /// Returns the number of connections that were closed for a reason with the label of `reason`.
+    /// Returns the number of connections that were closed for a reason with the same label as `reason`.
     pub const fn count(&self, reason: &CloseReason) -> u64 {
         self.counts[reason.index()]
     }

@@ -117,7 +117,11 @@ fn req_e15_exactly_the_listed_transitions_are_legal() {
                     Err(error) => {
                         assert!(!is_legal, "{cell:?}");
                         assert_eq!(error, TransitionError::Illegal { from, to, connection_type });
-                        assert_eq!((conn.state(), conn.since()), (state, since), "{cell:?} changed something");
+                        assert_eq!(
+                            (conn.state(), conn.since()),
+                            (state, since),
+                            "{cell:?} was refused, but changed the state or its time"
+                        );
                     }
                 }
                 cells += 1;
@@ -261,7 +265,7 @@ fn req_e11_sendheaders_is_remembered() {
 }
 
 #[test]
-fn transition_errors_state_why_the_transition_was_refused() {
+fn the_errors_of_illegal_and_early_transitions_state_the_reason() {
     let illegal = new(Inbound).transition_to_connecting(at(1)).unwrap_err();
     assert_eq!(illegal.to_string(), "a connection of type Inbound that is Disconnected cannot become Connecting");
     assert_eq!(TransitionError::HandshakeIncomplete.to_string(), "the handshake is not complete");

@@ -91,7 +91,7 @@ fn a_stopped_node_closes_its_connections_and_its_listener() {
     while two.turn() {
         one.turn();
     }
-    until([&mut one], "the other node has noticed", |[one]| one.end_of(there).is_some());
+    until([&mut one], "the other node has closed the connection", |[one]| one.end_of(there).is_some());
     assert_eq!(two.end_of(here).map(|(reason, _)| reason), Some(CloseReason::Local(LocalCause::Shutdown)));
     assert_eq!(one.end_of(there).map(|(reason, _)| reason), Some(CloseReason::ClosedByPeer));
     assert_eq!(two.reactor.listening_on().count(), 0);

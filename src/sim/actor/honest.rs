@@ -1,10 +1,16 @@
 //! The reference peer, which acts like SV Node and checks the loop's behaviour.
 //!
-//! It completes the handshake from either side, answers pings, and sends pings of its own if its profile says so. It
-//! also checks everything that it receives: whole frames in order, checksums, the version first and the verack next,
-//! no repetition of messages that may be sent only once, and pongs for its own pings only. It reports faults to its
-//! [`Journal`](super::Journal). The peer never misbehaves, so a loop that closes its connection must have another
-//! reason.
+//! It completes the handshake from either side, answers pings, and sends pings of its own if its profile says so. The
+//! peer never misbehaves, so a loop that closes its connection must have another reason.
+//!
+//! The peer reports faults to its [`Journal`](super::Journal). It checks that:
+//!
+//! - all frames are whole and have correct checksums;
+//! - apart from rejects, the version is the first message and the verack the second;
+//! - the version, the verack and the protoconf are not repeated;
+//! - the payloads of these messages and of pings are valid;
+//! - each pong answers the ping in flight;
+//! - the handshake and the pongs are in time.
 
 use super::journal::{Tally, Wrong};
 use super::line::Line;

@@ -17,11 +17,11 @@ use crate::protocol::CommandName;
 use std::borrow::Cow;
 
 messages! {
-    /// `version`: describes the peer.
+    /// `version`: describes the sender.
     VERSION Version(Cow<Version>);
     /// `verack`: accepts the `version`.
     VERACK Verack;
-    /// `protoconf`: states the largest payload that the peer accepts, and its stream policies.
+    /// `protoconf`: states the largest payload that the sender accepts, and its stream policies.
     PROTOCONF Protoconf(ProtoconfRef => Protoconf);
     /// `authch`: asks a miner to prove its identity.
     AUTHCH AuthCh(AuthChallenge);
@@ -37,7 +37,7 @@ messages! {
     /// that has sent `sendheaders` (observed with 1.0.13). A loop sends `sendheaders` to every peer that understands
     /// it.
     SENDHDRSEN SendHdrsEn;
-    /// `sendcmpct`: states that the peer understands compact blocks.
+    /// `sendcmpct`: states that the sender understands compact blocks.
     SENDCMPCT SendCmpct(SendCmpct);
     /// `feefilter`: states the lowest fee rate at which a transaction should be announced.
     FEEFILTER FeeFilter(FeeFilter);
@@ -55,11 +55,11 @@ messages! {
     GETADDR GetAddr;
     /// `addr`: lists addresses of other nodes.
     ADDR Addr(AddressesRef => Addresses);
-    /// `inv`: lists the items that the peer has.
+    /// `inv`: lists the items that the sender has.
     INV Inv(InventoryRef[..] => Inventory);
-    /// `getdata`: lists the items that the peer requests.
+    /// `getdata`: lists the items that the sender requests.
     GETDATA GetData(InventoryRef[..] => Inventory);
-    /// `notfound`: lists the requested items that the peer does not have.
+    /// `notfound`: lists the requested items that the sender does not have.
     NOTFOUND NotFound(InventoryRef[..] => Inventory);
     /// `getblocks`: requests an `inv` of the blocks after a locator.
     GETBLOCKS GetBlocks(LocatorRef[..] => Locator);
@@ -89,9 +89,9 @@ messages! {
     FILTERLOAD FilterLoad(FilterLoadRef => BloomFilter);
     /// `filteradd`: adds an element to the filter.
     FILTERADD FilterAdd(FilterAddRef => FilterAdd);
-    /// `filterclear`: requests all transactions again.
+    /// `filterclear`: removes the filter, and requests all transactions again.
     FILTERCLEAR FilterClear;
-    /// `reject`: reports that the peer rejected a message.
+    /// `reject`: reports that the sender rejected a message.
     REJECT Reject(RejectRef => Reject);
     /// `dsdetected`: reports chain branches that spend the same output.
     DSDETECTED DsDetected(DoubleSpendRef => DoubleSpend);

@@ -13,7 +13,8 @@ pub(crate) struct Known {
     pub(crate) bans: Vec<Ban>,
 }
 
-/// Reads an existing book and reports invalid records on stderr. Read permission for the file is enough.
+/// Reads an existing book and reports the number of invalid records on stderr, if it is not 0. Read permission for the
+/// file is enough.
 pub(crate) fn read(path: &Path) -> Result<Known, Failure> {
     let contents = RedbStore::read_contents(path)?;
     if contents.skipped > 0 {
@@ -23,7 +24,8 @@ pub(crate) fn read(path: &Path) -> Result<Known, Failure> {
     Ok(Known { peers: contents.peers, bans: contents.bans })
 }
 
-/// Opens or creates the book. Reports on stderr an existing book that could not be used, and dropped records.
+/// Opens or creates the book. Reports on stderr why an existing book could not be used, and how many invalid records
+/// were dropped.
 pub(crate) fn open(path: &Path) -> Result<RedbStore, Failure> {
     let (store, opened) = RedbStore::open(path)?;
     if let Some(set_aside) = &opened.set_aside {

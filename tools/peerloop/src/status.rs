@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn two_lines_at_the_same_uptime_show_zero_rates() {
+    fn a_line_at_the_same_uptime_as_the_previous_line_shows_zero_rates() {
         assert_eq!(rates(&stats(3, 9, 9), &stats(3, 0, 0), &SHOWN), "  frames 0/s  in 0 B/s  out 0 B/s");
     }
 }

@@ -153,7 +153,7 @@ fn twenty_peers_are_all_spared_and_one_of_twenty_one_is_closed() {
 }
 
 #[test]
-fn dialled_trusted_and_over_capacity_peers_are_never_closed() {
+fn dialled_trusted_and_over_capacity_peers_are_never_chosen() {
     let ours = |slot| Candidate { connection_type: ConnectionType::Outbound, ..idler(slot, 1) };
     let trusted = |slot| Candidate { is_trusted: true, ..idler(slot, 1) };
     let beyond = |slot| Candidate { connection_type: ConnectionType::OverCapacity, ..idler(slot, 1) };

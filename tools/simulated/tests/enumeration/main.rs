@@ -100,7 +100,7 @@ fn live(life: Life, fault: Option<Fault>, sound: Option<&Lived>) -> Result<Lived
     Ok(lived)
 }
 
-/// Runs a life, then connects late peers except in the shortest life, and then stops the loop. Returns the failed
+/// Runs a life, then connects late peers except in [`Life::Short`], and then stops the loop. Returns the failed
 /// check, if any.
 fn run_life(
     stage: &mut Stage,
@@ -243,7 +243,7 @@ fn after_any_failed_call_the_loop_continues_or_ends_cleanly() {
     assert_eq!(account.unreached(), [format!("{:?} 3 to {MAX_CALLS}", Site::Listen)]);
 }
 
-/// Checks that the enumeration finds a bug that shows only after a particular call has failed.
+/// Checks that [`live`] finds a bug that shows only after a particular call has failed.
 #[test]
 fn a_bug_that_needs_a_failed_call_is_found() {
     use peerloop::internals::errno::EMFILE;

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 #[test]
-fn a_refused_dial_is_reported_closed_but_never_opened() {
+fn a_refused_dial_is_reported_as_closed_but_never_as_opened() {
     let world = World::new(1, Instant::ZERO);
     let nobody = SocketAddr::from(([10, 9, 9, 9], 18_444));
     let mut node = Node::new(&world, config(), Player::dialling(nobody));
@@ -173,7 +173,7 @@ fn req_e11_sendheaders_is_sent_with_the_first_bytes_after_the_peers_verack() {
     stage.settle();
     assert_eq!(commands(&peer.receive()), ["version", "verack", "protoconf"]);
     stage.run_for(secs(1));
-    assert_eq!(peer.receive(), [], "a message was sent before the peer's verack arrived");
+    assert_eq!(peer.receive(), [], "a fourth message was sent before the peer's verack arrived");
     peer.send(&[verack(), ping()].concat());
     stage.settle();
     assert_eq!(peer.receive(), [sendheaders, pong()].concat());

@@ -55,7 +55,8 @@ pub(super) struct TroopState {
     /// The random source for actions inside callbacks for the troop's peers.
     pub(super) chance_inside: Chance,
     pub(super) timekeeper: Timekeeper,
-    /// Whether the troop's peers are dialled again after a close.
+    /// Whether the troop's peers are honest. Only honest peers are dialled again after a close, and only honest troops
+    /// use timers.
     pub(super) is_honest: bool,
     /// Whether the loop's reaction to the troop's peers is judged. If it is, the handler sends them nothing before the
     /// final checks.
@@ -106,7 +107,7 @@ pub(super) struct Known {
 /// A user's request to the handler.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wish {
-    /// Stops disruptive actions, resumes paused peers, and dials the honest peers that are missing.
+    /// Stops random actions on peers, resumes paused peers, and dials the honest peers that are missing.
     Calm,
     /// Sends a message to every peer that is not judged.
     Greet,
@@ -338,7 +339,7 @@ impl ScriptedHandler {
         known.next_number = number.wrapping_add(1);
         let troop = known.troop;
         if number != awaited && !(may_miss && number > awaited) {
-            self.wrong(16, ctx.now(), format!("{peer:?} sent number {number} instead of {awaited}"));
+            self.wrong(16, ctx.now(), format!("number {number} of {peer:?} was delivered instead of {awaited}"));
         }
         let Some(acquaintance) = self.troops.get(troop) else { return };
         let (habit, chance) = (acquaintance.habit, acquaintance.chance.clone());
@@ -391,7 +392,7 @@ impl Handler for ScriptedHandler {
                     known.is_well = true;
                 }
                 if nonce == LIE {
-                    self.wrong(23, ctx.now(), format!("{peer:?} has answered a ping that was never sent"));
+                    self.wrong(23, ctx.now(), format!("a pong of {peer:?} to a ping that was never sent was reported"));
                 }
             }
             Event::Closed { reason, .. } => self.closed(ctx, peer, reason),

@@ -362,7 +362,7 @@ impl Stage {
     /// `deadline`.
     pub fn assert_closed_at(&mut self, moment: Duration, deadline: Deadline) {
         self.run_to(moment - Duration::from_nanos(1));
-        assert_eq!(self.node.seen().closed, [], "closed too early");
+        assert_eq!(self.node.seen().closed, [], "a peer was closed too early");
         self.run_to(moment);
         let closed = self.closed();
         assert_eq!((closed.at, closed.reason), (Instant::ZERO.plus(moment), CloseReason::TimedOut(deadline)));
