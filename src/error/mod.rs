@@ -1,10 +1,16 @@
 //! Errors, and the reasons for closed connections, typed by cause.
 //!
-//! A [`CloseReason`] is `Copy` and usually holds a cause: [`WireError`] if the peer's bytes are invalid,
-//! [`Misbehavior`] if the peer was penalised, [`Incompatibility`] if the peer is honest but useless to us,
-//! [`Deadline`] if it was too slow, [`NetworkFailure`] if the operating system reported a failure, [`LocalCause`] if
-//! the loop chose to close the connection, [`Disconnect`] if the embedder did. A
-//! [`ConfigError`](crate::config::ConfigError) describes an invalid configuration, and a [`RequestError`] describes a
+//! A [`CloseReason`] is `Copy` and usually holds a cause:
+//!
+//! - [`WireError`]: the peer's bytes are invalid.
+//! - [`Misbehavior`]: the peer was penalised.
+//! - [`Incompatibility`]: the peer is honest but useless to us.
+//! - [`Deadline`]: the peer was too slow.
+//! - [`NetworkFailure`]: the operating system reported a failure.
+//! - [`LocalCause`]: the loop closed the connection.
+//! - [`Disconnect`]: the embedder closed the connection.
+//!
+//! A [`ConfigError`](crate::config::ConfigError) describes an invalid configuration, and a [`RequestError`] describes a
 //! request that could not be carried out. Every error text names the cause and, where there is one, the remedy.
 //!
 //! ```
@@ -174,12 +180,12 @@ pub enum WireError {
         /// The command.
         command: CommandName,
     },
-    /// A count or length is larger than the protocol or the payload allows.
+    /// A count, length or position is larger than the protocol allows.
     TooLong {
         /// The command.
         command: CommandName,
     },
-    /// A field has a value that the protocol does not define.
+    /// A field has a value that the protocol does not allow.
     BadValue {
         /// The command.
         command: CommandName,
@@ -238,9 +244,9 @@ pub enum Deadline {
     Pong,
     /// A header that has begun is complete.
     Header,
-    /// A payload that has begun makes progress.
+    /// A payload that has begun makes enough progress.
     Body,
-    /// The peer reads our data.
+    /// The peer reads enough of our queued data.
     Send,
 }
 
@@ -258,9 +264,9 @@ pub enum LocalCause {
     Evicted,
     /// We are already connected to this peer.
     Duplicate,
-    /// The loop is connected to itself. Either the peer's `version` has one of our nonces, or, in the state
-    /// [`Connecting`](crate::peer::ConnectionState::Connecting), the dialled port has no listener and the kernel
-    /// chose that same port as the source.
+    /// The loop seems to be connected to itself. Usually, the peer's `version` has one of our nonces. If the link is
+    /// still [`Connecting`](crate::peer::ConnectionState::Connecting), the dialled port may instead have no listener,
+    /// and the kernel chose that same port as the source.
     SelfConnection,
 }
 
@@ -304,7 +310,7 @@ pub enum RequestError {
     /// The maximum number of bans, [`MAX_BANS`](crate::limits::MAX_BANS), is reached. All of them are requested bans,
     /// and none ends sooner than the refused ban would.
     BansFull,
-    /// The maximum number of timers, [`MAX_TIMERS`](crate::limits::MAX_TIMERS), is set.
+    /// The maximum number of timers, [`MAX_TIMERS`](crate::limits::MAX_TIMERS), is reached.
     TooManyTimers,
     /// The loop has stopped.
     Stopped,
@@ -348,8 +354,8 @@ impl fmt::Display for WireError {
             Self::Truncated { command } => write!(f, "{command} ends inside a field"),
             Self::NonCanonicalSize { command } => write!(f, "{command} has a size that is not in its shortest form"),
             Self::OverlongSize { command } => write!(f, "{command} has a count or length above 2^32 - 1"),
-            Self::TooLong { command } => write!(f, "{command} has a count or length above its limit"),
-            Self::BadValue { command } => write!(f, "{command} has a field with an unknown value"),
+            Self::TooLong { command } => write!(f, "{command} has a count, length or position above its limit"),
+            Self::BadValue { command } => write!(f, "{command} has a field with an invalid value"),
             Self::BadChecksum { command } => write!(f, "{command} has a wrong checksum"),
         }
     }
@@ -373,8 +379,8 @@ impl fmt::Display for Deadline {
             Self::Handshake => "the handshake was not completed",
             Self::Pong => "a ping was not answered",
             Self::Header => "a message header was not completed",
-            Self::Body => "a message made no progress",
-            Self::Send => "the peer read too little of its queue",
+            Self::Body => "a message made too little progress",
+            Self::Send => "the peer read too little of our queued data",
         })
     }
 }
@@ -439,7 +445,7 @@ impl fmt::Display for RequestError {
             Self::NoManager => "the loop has no peer manager; set Config::manager",
             Self::BansFull => "the maximum number of bans is reached; lift some that are not needed",
             Self::TooManyMarks => "the peer has the maximum number of marked messages; try again when some are written",
-            Self::TooManyTimers => "the maximum number of timers is set; cancel some that are not needed",
+            Self::TooManyTimers => "the maximum number of timers is reached; cancel some that are not needed",
             Self::Stopped => "the loop has stopped",
         })
     }

@@ -13,8 +13,8 @@ use peerloop_testkit::bytes::hex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Feeds `pieces` to a parser. Returns the events up to the first error, and the error or whether the block is
-/// complete.
+/// Feeds `pieces` to a parser. Returns the events up to the first error, and either that error or whether the block
+/// is complete.
 fn stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<BlockStreamEvent>, Result<bool, WireError>) {
     let mut parser = BlockStreamParser::new();
     let mut events = Vec::new();
@@ -30,7 +30,7 @@ fn stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<BlockStreamEve
                 }
             }
         }
-        assert!(piece.is_empty(), "a piece was not consumed whole");
+        assert!(piece.is_empty(), "a piece was not fully consumed");
     }
     (events, Ok(parser.is_complete()))
 }

@@ -169,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_datareftx_that_decodes_encodes_to_the_bytes_read(
+    fn a_damaged_datareftx_is_refused_or_encodes_to_the_bytes_read(
         proven_tx in any_proven_tx(),
         damage in any::<[(proptest::sample::Index, u8); 2]>(),
     ) {

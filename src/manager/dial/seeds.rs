@@ -37,7 +37,8 @@ struct Seed {
 pub(crate) struct SeedAnswer {
     /// The addresses that peers may have, without repetitions; at most [`MAX_SEED_ANSWERS`].
     pub(crate) addresses: Vec<SocketAddr>,
-    /// The number of dropped addresses: above the maximum, impossible for a peer, repeated, or our own.
+    /// The number of addresses dropped because they exceed the maximum, cannot belong to a peer, are repeated, or are
+    /// our own.
     pub(crate) dropped: usize,
 }
 
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e41_a_failed_seed_is_queried_after_a_minute_only_without_addresses_to_dial() {
+    fn req_e41_a_failed_seed_is_queried_again_after_a_minute_only_without_accessible_addresses() {
         let mut seeds = Seeds::new(&config(&["a.example"]), Network::Mainnet);
         let query = seeds.next(START, true).unwrap().query;
         assert_eq!(seeds.next(START, true), None);
@@ -199,7 +200,11 @@ mod tests {
         let answer = addresses(&["8.8.8.8:8333"]);
         assert_eq!(seeds.resolved(late, &answer, |_| false), SeedAnswer::default());
         assert_eq!(seeds.resolved(query, &answer, |_| false).addresses.len(), 1);
-        assert_eq!(seeds.resolved(query, &answer, |_| false), SeedAnswer::default(), "a query was answered twice");
+        assert_eq!(
+            seeds.resolved(query, &answer, |_| false),
+            SeedAnswer::default(),
+            "a second reply to a query was used"
+        );
     }
 
     #[test]
@@ -219,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e41_a_fixed_list_queries_no_seed() {
+    fn req_e41_no_seed_is_queried_while_the_peers_are_fixed() {
         let mut fixed = config(&["a.example"]);
         fixed.mode = DialMode::Fixed(addresses(&["8.8.8.8:8333"]));
         let mut seeds = Seeds::new(&fixed, Network::Mainnet);

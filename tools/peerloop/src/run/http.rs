@@ -242,7 +242,7 @@ const METHOD_NOT_ALLOWED: &str = "405 Method Not Allowed";
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     format: Format,
-    /// Whether the reply has a body: true for `GET`, false for `HEAD`.
+    /// Whether a 200 reply has a body: true for `GET`, false for `HEAD`. Replies with other statuses always have one.
     has_body: bool,
 }
 
@@ -286,8 +286,8 @@ fn path_of(target: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or_default()
 }
 
-/// Returns OpenMetrics if it is named and preferred at least as much as plain text, else plain text, which every
-/// collector reads.
+/// Returns OpenMetrics if the client accepts it by name and prefers it at least as much as plain text. Otherwise
+/// returns plain text, which every collector reads.
 fn preferred<'a>(accepted: impl Iterator<Item = &'a str>) -> Format {
     let (mut plain, mut open_metrics) = (0.0_f32, 0.0_f32);
     for range in accepted.flat_map(|value| value.split(',')) {

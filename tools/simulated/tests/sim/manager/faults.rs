@@ -10,7 +10,7 @@ use peerloop_testkit::simulated::secs;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Builds a managed world with eight targets, and runs it for `time` while every dial fails with this error.
+/// Builds a managed world with eight targets, and runs it for `time` while every dial fails with `errno`.
 fn starved(errno: i32, time: Duration) -> (ManagedWorld, Vec<SocketAddr>) {
     let mut managed = ManagedWorld::new(manager());
     let addresses = managed.add_targets(8);
