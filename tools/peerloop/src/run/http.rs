@@ -216,13 +216,14 @@ fn drain(socket: &mut TcpStream) -> io::Result<bool> {
 
 /// Builds the whole reply to a request.
 fn answer(head: &[u8], path: &str, text: &mut impl FnMut(Format) -> Option<Arc<str>>) -> Vec<u8> {
-    let request = match Request::parse(head, path) {
-        Ok(request) => request,
-        Err(status) => return response(status, "text/plain; charset=utf-8", &format!("{status}\n"), true),
+    let has_body = !head.starts_with(b"HEAD ");
+    let format = match format_of(head, path) {
+        Ok(format) => format,
+        Err(status) => return response(status, "text/plain; charset=utf-8", &format!("{status}\n"), has_body),
     };
-    match text(request.format) {
-        Some(text) => response("200 OK", request.format.content_type(), &text, request.has_body),
-        None => response("503 Service Unavailable", "text/plain; charset=utf-8", "the node is stopping\n", true),
+    match text(format) {
+        Some(text) => response("200 OK", format.content_type(), &text, has_body),
+        None => response("503 Service Unavailable", "text/plain; charset=utf-8", "the node is stopping\n", has_body),
     }
 }
 
@@ -238,44 +239,32 @@ fn response(status: &str, content_type: &str, body: &str, has_body: bool) -> Vec
 
 const METHOD_NOT_ALLOWED: &str = "405 Method Not Allowed";
 
-/// A parsed request.
-#[derive(Debug, PartialEq, Eq)]
-struct Request {
-    format: Format,
-    /// Whether a 200 reply has a body: true for `GET`, false for `HEAD`. Replies with other statuses always have one.
-    has_body: bool,
-}
-
-impl Request {
-    /// Reads a request for `path`.
-    ///
-    /// # Errors
-    ///
-    /// For any other request, returns the status of the reply.
-    fn parse(head: &[u8], path: &str) -> Result<Self, &'static str> {
-        const BAD_REQUEST: &str = "400 Bad Request";
-        if !is_whole(head) && head.len() >= MAX_HEAD_BYTES {
-            return Err("431 Request Header Fields Too Large");
-        }
-        let head = std::str::from_utf8(head).map_err(|_| BAD_REQUEST)?;
-        let mut lines = head.lines();
-        let words: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
-        let [method, target, version] = words[..] else { return Err(BAD_REQUEST) };
-        if !version.starts_with("HTTP/1.") {
-            return Err(BAD_REQUEST);
-        }
-        if path_of(target) != path {
-            return Err("404 Not Found");
-        }
-        let has_body = match method {
-            "GET" => true,
-            "HEAD" => false,
-            _ => return Err(METHOD_NOT_ALLOWED),
-        };
-        let headers = lines.take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
-        let accepted = headers.filter(|(name, _)| name.eq_ignore_ascii_case("accept")).map(|(_, value)| value);
-        Ok(Self { format: preferred(accepted), has_body })
+/// Returns the format of the reply to a request for `path`.
+///
+/// # Errors
+///
+/// For any other request, returns the status of the reply.
+fn format_of(head: &[u8], path: &str) -> Result<Format, &'static str> {
+    const BAD_REQUEST: &str = "400 Bad Request";
+    if !is_whole(head) && head.len() >= MAX_HEAD_BYTES {
+        return Err("431 Request Header Fields Too Large");
     }
+    let head = std::str::from_utf8(head).map_err(|_| BAD_REQUEST)?;
+    let mut lines = head.lines();
+    let words: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
+    let [method, target, version] = words[..] else { return Err(BAD_REQUEST) };
+    if !version.starts_with("HTTP/1.") {
+        return Err(BAD_REQUEST);
+    }
+    if path_of(target) != path {
+        return Err("404 Not Found");
+    }
+    if !["GET", "HEAD"].contains(&method) {
+        return Err(METHOD_NOT_ALLOWED);
+    }
+    let headers = lines.take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
+    let accepted = headers.filter(|(name, _)| name.eq_ignore_ascii_case("accept")).map(|(_, value)| value);
+    Ok(preferred(accepted))
 }
 
 /// Returns the path of a request's target. The target may have the absolute form that proxies send:
@@ -341,6 +330,15 @@ mod tests {
         let (address, _) = server(Some("x"));
         assert_eq!(ask(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), format!("{PLAIN}Plain x"));
         assert_eq!(ask(address, b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), PLAIN);
+    }
+
+    #[test]
+    fn no_reply_to_head_has_a_body() {
+        for (text, path) in [(Some("x"), "/"), (None, "/metrics")] {
+            let (address, _) = server(text);
+            let reply = ask(address, format!("HEAD {path} HTTP/1.1\r\n\r\n").as_bytes());
+            assert!(reply.ends_with("\r\n\r\n") && !reply.contains("200 OK"), "{reply}");
+        }
     }
 
     #[test]
