@@ -19,14 +19,14 @@ pub use planting::{Planted, Shrunk, plant, shrink};
 #[cfg(feature = "sim-bugs")]
 pub(crate) use planting::{is_planted, shrunk};
 
-/// Returns whether a test has planted this [`Bug`]: the constant `false` in shipped builds.
+/// Returns whether a test has planted this [`Bug`]. In shipped builds, this is the constant `false`.
 macro_rules! canary {
     ($bug:ident) => {
         $crate::bugs::is_planted($crate::bugs::Bug::$bug)
     };
 }
 
-/// Returns the size of this [`Budget`] as shrunk by a test: `$full` in shipped builds.
+/// Returns this [`Budget`]'s size: `$full`, or less if a test has shrunk it. In shipped builds, it is always `$full`.
 macro_rules! budget {
     ($budget:ident, $full:expr) => {
         $crate::bugs::shrunk($crate::bugs::Budget::$budget, $full)
@@ -46,7 +46,7 @@ pub enum Bug {
     LostEdge,
     /// A slot can be used again while its link's close is still being reported.
     NoDeferredFree,
-    /// An accept that fails because a resource ran out arms no timer, so the listener never accepts again.
+    /// A failed accept arms no timer, so the listener never accepts again. Failures of a single connection are exempt.
     NoAcceptRetry,
     /// A slot that is freed once is counted as freed twice.
     SlotReleasedTwice,
@@ -85,7 +85,7 @@ pub enum Budget {
     SegmentBytes,
     /// Maximum slices per vectored write.
     WriteSlices,
-    /// The timer wheel's number of slots, a power of two; read when a loop is created.
+    /// Number of slots of each timer wheel, a power of two; read when the wheel is created.
     WheelSlots,
     /// Maximum readiness events read from the kernel per turn.
     Events,
@@ -95,7 +95,8 @@ pub enum Budget {
     Accepts,
     /// Maximum dials per turn.
     Dials,
-    /// Maximum timers fired per turn.
+    /// Maximum link timers fired per turn. The same maximum applies to the handler's timers, and to the rows that are
+    /// examined for rearming after a change of the configuration.
     Expiries,
     /// Maximum closing links processed per turn, each by one step.
     Closes,

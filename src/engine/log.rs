@@ -3,11 +3,13 @@
 //! Each control event is one line of `key=value` pairs. All events share these keys, in this order: `event`,
 //! `peer_id`, `peer_address` or `listen_address`, `connection_type`, `state`, `error`, `detail`, `next_dial`,
 //! `network`. A key without a value is omitted, and so is `detail` if the line has both an error and an address.
-//! Values are escaped to printable ASCII. Each kind of line has its own token bucket, refilled as the loop's clock
-//! advances. Lines without a token are suppressed, and the next logged line of their kind reports their number as
-//! `suppressed`.
-//! When the loop ends, suppressed lines that are still unreported are reported in one last line per kind. Without a
-//! logger nothing is ever formatted.
+//! Values are escaped to printable ASCII. A listener that pauses accepting is also logged, although no control event
+//! reports the pause.
+//!
+//! Each kind of line has its own token bucket, refilled as the loop's clock advances. Lines without a token are
+//! suppressed, and the next logged line of their kind reports their number as `suppressed`. When the loop ends,
+//! suppressed lines that are still unreported are reported in one last line per kind. Without a logger nothing is ever
+//! formatted.
 
 use crate::api::{ControlEvent, NextDial};
 use crate::limits::{LOG_BURST_LINES, LOG_REFILL, MAX_LOG_TEXT_CHARS};

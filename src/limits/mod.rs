@@ -1,9 +1,9 @@
 //! The bounds of the loop, the protocol and the peer manager, in one place.
 //!
-//! Each constant states its unit and, where they matter, its reason and its maximum memory cost. Bounds that an
-//! embedder may change are the defaults of [`Config`](crate::Config); the others are properties of the protocol or of
-//! the loop. Nothing here depends on the rest of the crate. Only the bounds that an embedder may encounter are public.
-//! The assertions at the end check bounds that depend on each other.
+//! Each constant states its unit and, where they matter, its reason and its maximum memory cost. If an embedder may
+//! change a bound, the constant is its default in [`Config`](crate::Config). All other bounds are fixed properties of
+//! the protocol, the loop or the peer manager. Nothing here depends on the rest of the crate. Only the bounds that an
+//! embedder may encounter are public. The assertions at the end check bounds that depend on each other.
 
 pub(crate) mod link;
 pub(crate) mod manager;

@@ -1,5 +1,6 @@
-//! Checks the table of requirements against the tests: every required row exists, every row of a fault and every `E`
-//! row in [`SHOWN`] has a test, and every numbered test has a row.
+//! Checks the table of requirements against the tests. Every required row exists exactly once. Every row of a fault
+//! and every `E` row in [`SHOWN`] has a test, and every numbered test has a row. The answer to every issue names only
+//! existing `E` rows, at least one.
 //!
 //! A test has the number of its row in its name: `req_e07_...` for row E7 of the table, `fault_e07_...` for row
 //! `fault 7`. A row names the files or folders of its tests. This check cannot judge whether a test demonstrates

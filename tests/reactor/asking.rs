@@ -22,7 +22,7 @@ fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
 }
 
 #[test]
-fn req_e30_a_peer_is_listed_with_its_claims_state_and_round_trip_times() {
+fn req_e30_a_peer_is_listed_with_its_state_its_claims_and_its_round_trip_times() {
     let (mut one, mut two) = (Node::with(regtest().with_user_agent("/a\n\"b\u{1b}/".into())), Node::new());
     let (address, here) = (two.address, one.dial(two.address));
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
@@ -85,7 +85,7 @@ fn req_e47_a_loop_reports_its_counters() {
     let (mut nodes, [there, _]) = Node::pair();
     nodes[0].act(move |ctx| ctx.close(there, Disconnect::Done));
     let [one, two] = &mut nodes;
-    until([one, two], "both connections are closed", |nodes| nodes.iter().all(|node| node.reactor.stats().links == 0));
+    until([one, two], "both links are closed", |nodes| nodes.iter().all(|node| node.reactor.stats().links == 0));
     for (node, dialled) in nodes.iter_mut().zip([1, 0]) {
         let handle = node.reactor.handle();
         let stats = answer(node, handle.stats().expect("the queue has room"));

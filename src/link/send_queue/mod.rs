@@ -1,8 +1,9 @@
 //! One link's queue of outgoing bytes, including frames that are sent ahead.
 //!
-//! Frames are sent in the order in which they were queued. Frames queued *ahead* are sent in their own order: right
-//! after the frame that the kernel has begun to accept, and before all others. A frame is never inserted into
-//! another. A frame sent in parts is one frame from its first byte to its last, however late the last byte is queued.
+//! Frames are sent in the order in which they were queued, except for frames queued *ahead*. These are sent in their
+//! own order, right after the frame that the kernel has begun to accept and before all others. A frame is never
+//! inserted into another. A frame sent in parts is one frame from its first byte to its last, however late the last
+//! byte is queued.
 //!
 //! The queue searches only its first segment for frame boundaries, and only when a frame is queued ahead.
 

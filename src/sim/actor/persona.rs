@@ -25,7 +25,7 @@ pub trait Persona {
         let _ = line;
     }
 
-    /// Handles the connection's end, unless this persona closed or reset the connection itself.
+    /// Handles the connection's end. This is not called if the persona itself closed or reset the connection.
     fn ended(&mut self, how: End, at: Instant) {
         let _ = (how, at);
     }

@@ -2,8 +2,8 @@
 //!
 //! [`Scenario::draw`] draws a world as plain data. [`run`] builds the world around a real loop and checks each of the
 //! loop's calls against the [`INVARIANTS`](peerloop::sim::invariant::INVARIANTS). The same tape gives the same run,
-//! call by call. A run's [`Marks`] record the situations that occurred in the run, so that a test can check that all
-//! of them occurred in a swarm of runs.
+//! call by call. A run's [`Marks`] record which situations occurred in the run, so that a test can check whether a
+//! swarm of runs covers every situation.
 //!
 //! The crate is the project's own harness: it is not published, and the program uses it only with the feature `sim`.
 

@@ -1,8 +1,8 @@
 //! An honest peer that exchanges numbered messages with the loop.
 //!
-//! It extends the reference peer [`Honest`]. It follows the loop's stream message by message, so it notices a
-//! missing, repeated or reordered message. It also hashes each message's command, length and number, except for pings
-//! and pongs, so that two runs can be compared.
+//! It extends the reference peer [`Honest`]. It follows the loop's stream message by message, so it notices a missing,
+//! repeated or reordered numbered message. It also hashes the command, the length and any number of each message except
+//! pings and pongs, so that two runs can be compared.
 
 use super::scripted_handler::{TALK, talk};
 use peerloop::internals::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};

@@ -88,7 +88,7 @@ fn every_duration_may_be_its_maximum_from_the_start_or_while_the_loop_runs() {
 }
 
 #[test]
-fn every_duration_may_be_its_minimum() {
+fn every_duration_may_be_its_minimum_and_zero_is_refused_if_out_of_range() {
     for (field, set, may_be_zero) in DURATIONS {
         let mut zero = managed();
         set(&mut zero, Duration::ZERO);

@@ -60,9 +60,10 @@ fn sent(log: &[Entry], host: usize) -> Vec<u8> {
     writes.flat_map(|entry| entry.bytes.iter().copied()).collect()
 }
 
-/// Asserts the order of the handshake. The `version` is first. Nothing follows it until the peer's `version` is read,
-/// and no `sendheaders` follows until the peer's `verack` is read. The acceptor's first write offers its `version`,
-/// `verack` and `protoconf` together.
+/// Asserts the order of the handshake. Each side sends `version`, `verack`, `protoconf` and `sendheaders`, in this
+/// order. Until it has read the peer's `version`, the acceptor sends nothing, and the dialler only its `version`.
+/// Neither side sends its `sendheaders` until it has read the peer's `verack`. The acceptor's first write offers its
+/// first three messages together.
 fn assert_order_of_the_handshake(log: &[Entry]) {
     let version_len = |host| {
         let stream = sent(log, host);
@@ -79,16 +80,16 @@ fn assert_order_of_the_handshake(log: &[Entry]) {
                 Call::Read { .. } => received += entry.bytes.len(),
                 Call::Write { offered_bytes, .. } => {
                     if received < version_len(peer) {
-                        assert_eq!(host, DIALLER, "the acceptor sends before it has read the dialler's version");
+                        assert_eq!(host, DIALLER, "the acceptor wrote before it had read the dialler's version");
                         assert!(
                             written + offered_bytes <= version_len(host),
-                            "more than the version is sent before the peer's version is read"
+                            "more than the version was offered before the peer's version was read"
                         );
                     }
                     if received < version_len(peer) + 24 {
                         assert!(
                             written + offered_bytes <= before_verack_len,
-                            "more than the first three messages is sent before the peer's verack is read"
+                            "a fourth message was offered before the peer's verack was read"
                         );
                     }
                     written += entry.bytes.len();

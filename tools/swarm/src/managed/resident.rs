@@ -50,6 +50,7 @@ pub(super) struct Resident {
 }
 
 impl Nature {
+    /// The natures drawn for hosts: all except [`Nature::Gossip`], which is drawn separately.
     pub(super) const ALL: [Self; 11] = [
         Self::Dropper,
         Self::Leaver,

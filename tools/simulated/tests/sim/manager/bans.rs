@@ -148,7 +148,7 @@ fn req_e38_a_ban_for_a_wrong_user_agent_begins_before_the_connection_is_closed()
 }
 
 #[test]
-fn req_e38_a_dialled_peer_that_earns_a_ban_is_not_dialled_until_the_ban_ends_and_the_book_holds_the_reason() {
+fn req_e38_the_book_holds_an_earned_bans_reason_and_the_host_is_dialled_again_only_after_the_ban_ends() {
     let mut managed = ManagedWorld::new(manager().with_ban_duration(secs(3_600)));
     let mut stranger = Stranger::new(&managed.world);
     let theirs = stranger.listen();
