@@ -307,7 +307,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     }
 
     /// Runs turns until [`Handle::stop`] or [`Ctx::stop`](crate::Ctx::stop) is called and the loop has then closed all
-    /// peers and written its address book, or [`SHUTDOWN_GRACE`](crate::limits::SHUTDOWN_GRACE) has passed.
+    /// peers and written its address book, or [`SHUTDOWN_GRACE`] has passed.
     ///
     /// # Errors
     ///

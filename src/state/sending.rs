@@ -11,7 +11,7 @@
 //!
 //! The end of each ping is stored as a position in the link's outgoing bytes, so that the write of its last byte can
 //! record the ping's send time. The position changes only when a collected ping moves ahead of other collected frames.
-//! No call here reaches a socket or a clock.
+//! No function here uses a socket or reads the system's clocks.
 
 use super::{LoopState, Mark};
 use crate::bugs::canary;

@@ -29,7 +29,7 @@ fn known_messages_decode_and_encode_exactly() {
 }
 
 #[test]
-fn truncated_known_payloads_are_errors_except_an_empty_mempool_and_extra_bytes_are_ignored() {
+fn extra_bytes_are_ignored_and_truncated_payloads_are_errors_except_an_empty_mempool() {
     for command in [CommandName::SENDCMPCT, CommandName::FEEFILTER, MEMPOOL] {
         let whole = known_payload(&command.to_string());
         // An empty `mempool` is valid: it requests the whole pool.

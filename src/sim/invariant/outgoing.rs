@@ -15,12 +15,12 @@ pub(super) struct Outgoing {
     promised: Promised,
     said_version: bool,
     said_verack: bool,
-    /// The written part of a ping's payload; `None` unless a ping lacks only payload bytes.
+    /// The written part of a ping's payload, from the end of the ping's header until its payload is complete.
     ping: Option<Vec<u8>>,
     /// The nonces of the pings that were written whole, until they are collected.
     pub(super) pings: Vec<u64>,
-    /// The written part of a marked message's mark, and the number of missing payload bytes; `None` unless a marked
-    /// message lacks only payload bytes.
+    /// The written part of a marked message's mark, and the number of payload bytes still to be written, from the end
+    /// of the message's header until its payload is complete.
     marking: Option<(Vec<u8>, u64)>,
     /// The marks of the messages that were written whole, until they are collected.
     pub(super) marked: Vec<u64>,

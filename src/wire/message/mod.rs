@@ -89,7 +89,7 @@ messages! {
     FILTERLOAD FilterLoad(FilterLoadRef => BloomFilter);
     /// `filteradd`: adds an element to the filter.
     FILTERADD FilterAdd(FilterAddRef => FilterAdd);
-    /// `filterclear`: removes the filter, and requests all transactions again.
+    /// `filterclear`: removes the filter, so that all later transactions are announced.
     FILTERCLEAR FilterClear;
     /// `reject`: reports that the sender rejected a message.
     REJECT Reject(RejectRef => Reject);

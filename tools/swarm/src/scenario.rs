@@ -156,7 +156,7 @@ pub(super) struct Habit {
     pub(super) is_moody: bool,
     /// Whether the handler dials again in the callback for a close.
     pub(super) redials_at_once: bool,
-    /// Whether the handler sends more than any peer can receive.
+    /// Whether the handler sends more than a peer that does not read can receive.
     pub(super) overwhelms: bool,
     /// Limit for the size, in bytes, of the whole messages that the handler's `act_inside` sends from inside
     /// callbacks. If it is 0, `act_inside` and `fill` send nothing.
@@ -502,7 +502,7 @@ fn draw_habit(chance: &Chance, kind: Kind) -> Habit {
 
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "begins at {:?} and lasts {:?}", self.start, self.length)?;
+        writeln!(f, "begins at {:?}; its first phase lasts at most {:?}", self.start, self.length)?;
         writeln!(f, "{:?}; pollers {:?} and {:?}", self.conditions, self.poller, self.crowd_poller)?;
         writeln!(f, "pings after {:?}, pongs within {:?}", self.ping_interval, self.pong_timeout)?;
         if let Some(plan) = &self.managed {

@@ -366,7 +366,7 @@ enum Step {
     Pop,
 }
 
-/// Generates a number of seconds: -9 to 8, plus or minus 1 or 10 years, or the least or greatest `i64`.
+/// Generates a number of seconds: -9 to 8; plus or minus 1 or 10 years; or the least or greatest `i64`.
 fn secs() -> impl Strategy<Value = i64> {
     let years = prop_oneof![Just(-10), Just(-1), Just(1), Just(10)].prop_map(|years| years * 365 * 86_400);
     prop_oneof![12 => -9..9_i64, 1 => years, 1 => Just(i64::MIN), 1 => Just(i64::MAX)]

@@ -22,7 +22,7 @@ fn req_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_th
     scene.pass(secs(7));
     let mut again = scene.next_all();
     again.sort();
-    assert_eq!(again[0], peers[3], "the lowest address dialled after the pause is not the one that failed first");
+    assert_eq!(again[0], peers[3], "the lowest address dialled after the backoff is not the one that failed first");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn req_e38_an_incompatible_peer_is_dialled_again_once_the_ban_of_its_host_is_lif
     }
     assert_eq!(scene.next(), None, "an address was dialled again at once");
     scene.dialler.ban_lifted(Host::of(peers[0].ip()));
-    assert_eq!(scene.next_all(), peers[..1], "other addresses than the host's incompatible one were dialled, or none");
+    assert_eq!(scene.next_all(), peers[..1], "the dials were not exactly one, to the host's incompatible address");
     assert!(matches!(scene.end(peers[0], Ended::Incompatible), Decision::WaitUntil(_)));
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
     let _ = scene.end(peers[0], Ended::ClosedByUs);
@@ -183,7 +183,7 @@ fn an_address_in_backoff_or_queued_is_dialled_early_on_request() {
 }
 
 #[test]
-fn a_requested_dial_that_fails_for_a_local_reason_keeps_the_pause() {
+fn a_requested_dial_that_fails_for_a_local_reason_keeps_the_backoff() {
     let peers = private(1);
     for ended in [
         Ended::Short(Shortage::Descriptors),
@@ -213,7 +213,7 @@ fn a_requested_dial_that_fails_for_a_local_reason_keeps_the_pause() {
 }
 
 #[test]
-fn a_requested_dial_that_gets_a_response_ends_the_pause() {
+fn a_requested_dial_that_gets_a_response_ends_the_backoff() {
     let peers = private(1);
     for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
         assert_eq!(scene.next(), Some(peers[0]));
@@ -325,7 +325,7 @@ fn the_mode_can_change_between_fixed_and_normal() {
     assert_eq!(
         scene.next_all(),
         [peers[3]],
-        "other addresses than the one with a free range and no backoff were dialled, or none"
+        "the dials were not exactly one, to the address with a free range and no backoff"
     );
     let decision = scene.end(peers[3], Ended::Lost);
     assert_eq!(decision, Decision::Restart);

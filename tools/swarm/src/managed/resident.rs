@@ -76,7 +76,7 @@ fn greeting(agent: &[u8]) -> Vec<u8> {
     [frame("version", &version(70_016, agent)), frame("verack", &[])].concat()
 }
 
-/// Builds an `addr`; most of its addresses could belong to peers.
+/// Builds an `addr` with random addresses. A few have port 0 or an IP address that no peer can have.
 fn build_addr(chance: &Chance) -> Vec<u8> {
     let count = *chance.pick(&[1, 3, 10, 30, 1_000, 1_001]);
     let entries = (0..count).map(|_| {

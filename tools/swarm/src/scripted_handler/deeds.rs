@@ -11,8 +11,8 @@ use peerloop::protocol::CommandName;
 use peerloop::sim::invariant::MARKED;
 use peerloop::wire::{Header, MessageRef, put_frame};
 
-/// Maximum number of payload bytes in all copies of one frame for a troop's peers. If each of hundreds of peers caused
-/// such a frame at the same moment, longer frames would amount to gigabytes.
+/// Maximum number of payload bytes in all copies of one frame for a troop's peers. Without this limit, hundreds of
+/// peers whose callbacks each cause a broadcast at the same moment could queue gigabytes.
 const MAX_ANNOUNCED_BYTES: usize = 100_000;
 
 impl ScriptedHandler {

@@ -217,7 +217,7 @@ mod tests {
             let p99 = Duration::from_nanos(nanos);
             for doubt in [Doubt::SendLag { p99 }, Doubt::LoopLag { p99 }] {
                 let text = doubt.to_string();
-                assert!(text.contains(&format!("up to {} la", show_latency(p99))), "{text}");
+                assert!(text.contains(&format!(" {} late", show_latency(p99))), "{text}");
             }
         }
     }

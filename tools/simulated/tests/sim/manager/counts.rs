@@ -113,7 +113,7 @@ fn req_e47_a_stored_ban_counts_as_a_banned_host_and_not_as_a_new_ban() {
     let remembered = vec![until(-1), until(100)];
     managed.node.remember(Vec::new(), remembered);
     managed.settle();
-    assert_eq!(bans(&managed), (0, 1), "not exactly one host is banned, or a stored ban was counted as new");
+    assert_eq!(bans(&managed), (0, 1), "the number of banned hosts is not 1, or a stored ban was counted as new");
     managed.run(secs(101));
     assert_eq!(bans(&managed), (0, 0));
 }
@@ -136,7 +136,7 @@ fn req_e47_the_books_addresses_are_counted_by_status_through_all_changes() {
     assert_eq!(
         (book(&managed), managed.ready()),
         ([0, 2, 2, 0], 2),
-        "the book's addresses are not two valid and two inaccessible ones, or not two peers are ready"
+        "the book does not hold exactly two valid and two inaccessible addresses, or the number of ready peers is not 2"
     );
 
     let unix = managed.world.unix_time();
