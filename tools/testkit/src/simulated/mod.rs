@@ -276,15 +276,7 @@ impl Stage {
 
     /// Returns all bytes that arrive at `peer` at this moment, including those sent while the peer reads.
     pub fn receive_all(&mut self, peer: &mut RawPeer) -> Vec<u8> {
-        let mut received = Vec::new();
-        loop {
-            self.settle();
-            let more = peer.receive();
-            if more.is_empty() {
-                return received;
-            }
-            received.extend(more);
-        }
+        peer.receive_all(|| self.settle())
     }
 
     /// Returns a raw peer that has completed the handshake and read all input.
@@ -413,6 +405,20 @@ impl RawPeer {
     /// Sends all of `bytes`; the connection must have room for them.
     pub fn send(&mut self, bytes: &[u8]) {
         assert_eq!(self.net.write(raw_link(), bytes).unwrap(), bytes.len());
+    }
+
+    /// Returns all bytes that arrive at this moment, including those sent while the peer reads. `settle` runs the loops
+    /// before each read.
+    pub fn receive_all(&mut self, mut settle: impl FnMut()) -> Vec<u8> {
+        let mut received = Vec::new();
+        loop {
+            settle();
+            let more = self.receive();
+            if more.is_empty() {
+                return received;
+            }
+            received.extend(more);
+        }
     }
 
     /// Reads everything that has arrived, and records whether the connection was then closed or reset.

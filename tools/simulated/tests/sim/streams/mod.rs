@@ -276,15 +276,7 @@ impl Room {
 
     /// Runs all loops and reads the peer's bytes until no more arrive at this moment. Returns the bytes.
     fn drain(&mut self, peer: &mut RawPeer) -> Vec<u8> {
-        let mut received = Vec::new();
-        loop {
-            self.settle();
-            let more = peer.receive();
-            if more.is_empty() {
-                return received;
-            }
-            received.extend(more);
-        }
+        peer.receive_all(|| self.settle())
     }
 
     fn seen(&self, node: usize) -> &[Seen] {
