@@ -72,6 +72,10 @@ pub enum Bug {
     CancelledTimerFires,
     /// When a ping or pong overtakes a marked message, the mark's recorded position is not updated.
     MarkLeftBehind,
+    /// The end of a further stream does not end its peer.
+    StreamOutlivesPeer,
+    /// A connection that becomes a stream still counts as an accepted peer.
+    StreamKeepsSlot,
 }
 
 /// A budget of the loop that can be shrunk, but never enlarged.
@@ -141,7 +145,7 @@ mod planting {
 
     impl Bug {
         /// All bugs.
-        pub const ALL: [Self; 17] = [
+        pub const ALL: [Self; 19] = [
             Self::NoGenerationCheck,
             Self::EarlyTimer,
             Self::LostEdge,
@@ -159,6 +163,8 @@ mod planting {
             Self::PullForgotten,
             Self::CancelledTimerFires,
             Self::MarkLeftBehind,
+            Self::StreamOutlivesPeer,
+            Self::StreamKeepsSlot,
         ];
     }
 

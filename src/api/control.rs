@@ -10,10 +10,11 @@ use crate::error::{CloseReason, DialHold, Misbehavior, NetworkFailure, Refusal, 
 use crate::id::PeerId;
 use crate::manager::ban::BanReason;
 use crate::manager::store::StoreError;
-use crate::peer::{ConnectionState, ConnectionType};
+use crate::peer::{ConnectionState, ConnectionType, StreamPolicy};
 use crate::subscribe::Queued;
 use crate::text::Counted;
 use crate::time::{Instant, UnixTime};
+use crate::wire::StreamType;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,6 +48,26 @@ pub enum ControlEvent {
         connection_type: ConnectionType,
         /// The time since the connection was established.
         handshake: Duration,
+    },
+    /// A further TCP stream of a peer is open.
+    StreamOpened {
+        /// The peer.
+        peer: PeerId,
+        /// The address of the stream's connection.
+        address: SocketAddr,
+        /// The stream.
+        stream_type: StreamType,
+        /// The policy that now assigns outgoing messages to the peer's streams.
+        policy: StreamPolicy,
+    },
+    /// We could not open a further TCP stream of a peer. It is not tried again, and the peer stays connected.
+    StreamFailed {
+        /// The peer.
+        peer: PeerId,
+        /// The address that was dialled.
+        address: SocketAddr,
+        /// The reason.
+        reason: CloseReason,
     },
     /// A dialled connection failed or closed before its handshake was complete.
     ConnectionFailed {
@@ -216,6 +237,8 @@ impl ControlEvent {
         match self {
             Self::ConnectionEstablished { .. } => "connection_established",
             Self::HandshakeComplete { .. } => "handshake_complete",
+            Self::StreamOpened { .. } => "stream_opened",
+            Self::StreamFailed { .. } => "stream_failed",
             Self::ConnectionFailed { .. } => "connection_failed",
             // The handshake was not complete, so the connection did not count as a peer.
             Self::ConnectionLost { state, .. } if !matches!(state, ConnectionState::Connected) => "connection_failed",
@@ -244,6 +267,8 @@ impl ControlEvent {
         match self {
             Self::ConnectionEstablished { peer, .. }
             | Self::HandshakeComplete { peer, .. }
+            | Self::StreamOpened { peer, .. }
+            | Self::StreamFailed { peer, .. }
             | Self::ConnectionFailed { peer, .. }
             | Self::ConnectionLost { peer, .. }
             | Self::RejectedOverCapacity { peer, .. }
@@ -276,6 +301,12 @@ impl fmt::Display for ControlEvent {
             }
             Self::HandshakeComplete { address, handshake, .. } => {
                 write!(f, "completed the handshake with {address} in {} us", handshake.as_micros())
+            }
+            Self::StreamOpened { address, stream_type, policy, .. } => {
+                write!(f, "opened the stream {stream_type} of {address} with the policy {}", policy.name())
+            }
+            Self::StreamFailed { address, reason, .. } => {
+                write!(f, "{address} has no further stream: {reason}")
             }
             Self::ConnectionFailed { address, reason, failures, next, .. } => {
                 let failures = Counted(*failures, "consecutive failure");

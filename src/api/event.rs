@@ -1,9 +1,9 @@
 //! The events of a peer that the handler receives.
 
 use crate::error::CloseReason;
-use crate::peer::ConnectionState;
+use crate::peer::{ConnectionState, StreamPolicy};
 use crate::time::Instant;
-use crate::wire::{Header, RejectRef};
+use crate::wire::{Header, RejectRef, StreamType};
 use std::time::Duration;
 
 /// An event of one peer.
@@ -52,6 +52,14 @@ pub enum Event<'a> {
         /// The names of the peer's stream policies, separated by commas; `None` if the message has no such field.
         stream_policies: Option<&'a [u8]>,
     },
+    /// A further TCP stream of the peer is open; see [`Config::multistreams`](crate::Config::multistreams). The event
+    /// may precede `Ready`.
+    StreamOpened {
+        /// The stream.
+        stream_type: StreamType,
+        /// The policy that now assigns outgoing messages to the peer's streams.
+        policy: StreamPolicy,
+    },
     /// The peer wants new blocks announced by `headers`.
     SendHeaders,
     /// The peer's `reject` has arrived. The peer often closes the connection next.
@@ -60,6 +68,8 @@ pub enum Event<'a> {
     BodyCut {
         /// The header of the message.
         header: Header,
+        /// The stream on which it arrived.
+        stream_type: StreamType,
         /// The number of payload bytes that were delivered.
         received: u64,
         /// The reason for the close.

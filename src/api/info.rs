@@ -1,7 +1,7 @@
 //! A peer's description that other threads can keep.
 
 use crate::id::PeerId;
-use crate::peer::{ConnectionState, ConnectionType};
+use crate::peer::{ConnectionState, ConnectionType, StreamPolicy};
 use crate::stats::PeerCost;
 use crate::time::Instant;
 use std::net::SocketAddr;
@@ -35,6 +35,10 @@ pub struct PeerInfo {
     pub last_rtt: Option<Duration>,
     /// The shortest round-trip time; `None` before the first pong.
     pub least_rtt: Option<Duration>,
+    /// The number of the peer's open TCP streams, at least 1.
+    pub streams: usize,
+    /// The policy that assigns messages to these streams; `None` unless both sides have named the same association id.
+    pub stream_policy: Option<StreamPolicy>,
     /// The number of bytes sent to the peer.
     pub sent_bytes: u64,
     /// The number of bytes that wait to be sent to the peer.

@@ -92,7 +92,7 @@ impl std::error::Error for UpdateError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DialMode, ManagerConfig};
+    use crate::config::{DialMode, ManagerConfig, Multistreams};
     use crate::protocol::{CommandName, Network};
     use std::collections::BTreeSet;
     use std::time::Duration;
@@ -100,7 +100,8 @@ mod tests {
     /// A field, the effect of changing it, and a function that changes only this field.
     type Case = (Field, Effect, fn(&mut Config));
 
-    const CASES: [Case; 23] = [
+    const CASES: [Case; 24] = [
+        (Field::Multistreams, Effect::NextHandshakes, |config| config.multistreams = Multistreams::Open),
         (Field::ProtocolVersion, Effect::NextHandshakes, |config| config.protocol_version = 70_015),
         (Field::Services, Effect::NextHandshakes, |config| config.services = 1),
         (Field::UserAgent, Effect::NextHandshakes, |config| config.user_agent = "/else:1/".to_owned()),

@@ -9,6 +9,7 @@ mod dial_mode;
 mod effect;
 mod error;
 mod manager;
+mod multistreams;
 mod table;
 mod value;
 
@@ -16,6 +17,7 @@ pub use change::{ConfigChange, UpdateError};
 pub use dial_mode::DialMode;
 pub use effect::Effect;
 pub use error::ConfigError;
+pub use multistreams::Multistreams;
 pub use table::{Config, Field, ManagerConfig, VersionRules};
 
 use crate::protocol::Network;

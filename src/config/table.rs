@@ -4,7 +4,7 @@
 //! of two configurations. The `validate` methods check the rules that compare several fields.
 
 use super::value::Value;
-use super::{DialMode, Effect};
+use super::{DialMode, Effect, Multistreams};
 use crate::limits;
 use crate::protocol::{CommandName, MIN_PROTOCOL_VERSION, Network, PROTOCOL_VERSION};
 use std::fmt;
@@ -212,6 +212,9 @@ settings! {
         /// and are closed. Once 64 of these are open, others are closed at once. Default: no limit except
         /// [`Config::max_links`].
         MaxInbound max_inbound with_max_inbound: usize = usize::MAX, NewConnections;
+        /// Whether a peer may have several TCP streams. Default [`Multistreams::Accept`]. With
+        /// [`Multistreams::Open`], a peer that we dial uses up to two descriptors and two rows.
+        Multistreams multistreams with_multistreams: Multistreams = Multistreams::default(), NextHandshakes;
         /// Maximum time to establish a TCP connection. Above zero; default 5 s.
         ConnectTimeout connect_timeout with_connect_timeout: Duration = limits::CONNECT_TIMEOUT, Now, LONGER_THAN_ZERO;
         /// Maximum time for a handshake. Above zero; default 10 s.

@@ -2,7 +2,7 @@
 //!
 //! The text is for people: a long list is truncated, and no value is parsed from its text.
 
-use super::DialMode;
+use super::{DialMode, Multistreams};
 use std::fmt;
 use std::time::Duration;
 
@@ -48,6 +48,12 @@ impl Value for DialMode {
             Self::Normal => "normal".to_owned(),
             Self::Fixed(peers) => format!("fixed {}", list_text(peers)),
         }
+    }
+}
+
+impl Value for Multistreams {
+    fn text(&self) -> String {
+        self.to_string()
     }
 }
 

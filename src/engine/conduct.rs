@@ -17,9 +17,7 @@ pub(super) fn is_judged(state: &LoopState, header: &Header) -> bool {
     let max_bytes = match header.command {
         CommandName::HEADERS => MAX_JUDGED_GATHERED_BYTES,
         CommandName::FILTERLOAD | CommandName::FILTERADD if !offers_bloom(state) => MAX_JUDGED_GATHERED_BYTES,
-        CommandName::SENDHDRSEN | CommandName::CREATESTRM | CommandName::STREAMACK | CommandName::MEMPOOL => {
-            MAX_EMPTY_GATHERED_BYTES
-        }
+        CommandName::SENDHDRSEN | CommandName::MEMPOOL => MAX_EMPTY_GATHERED_BYTES,
         _ => return false,
     };
     header.payload_len <= max_bytes
@@ -38,7 +36,6 @@ pub(super) fn judge(id: LinkId, frame: &Frame<'_>, is_declined: bool, state: &mu
             state.charge(id, Misbehavior::UnwantedBloomFilter);
         }
         CommandName::MEMPOOL if is_declined => state.charge(id, Misbehavior::UnwantedMempoolRequest),
-        command @ (CommandName::CREATESTRM | CommandName::STREAMACK) => refuse_stream(id, command, state),
         _ => {}
     }
 }
@@ -67,18 +64,6 @@ pub(super) fn charge_overlong_size(id: LinkId, message: &[u8], error: WireError,
         state.send_reject(id, message, RejectCode::MALFORMED, b"error parsing message");
         state.charge(id, Misbehavior::OverlongSize);
     }
-}
-
-/// Rejects a `createstrm` or `streamack` that follows a `version`, and closes the connection, even if the host is
-/// trusted.
-pub(super) fn refuse_stream(id: LinkId, command: CommandName, state: &mut LoopState) {
-    let (message, reason): (&[u8], &[u8]) = match command {
-        CommandName::CREATESTRM => (b"createstrm", b"Invalid createstream scenario"),
-        _ => (b"streamack", b"Invalid streamack"),
-    };
-    state.send_last_reject(id, message, RejectCode::NONSTANDARD, reason);
-    state.charge(id, Misbehavior::LateStreamSetup);
-    state.links.close(id, Misbehavior::LateStreamSetup.into(), state.clocks.now());
 }
 
 /// Counts a message with a wrong checksum, and charges the peer if it has sent too many such messages in quick

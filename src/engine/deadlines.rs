@@ -41,8 +41,9 @@ impl Deadlines<'_> {
             {
                 self.state.links.finish(id)
             }
+            Some(Phase::AwaitingStreams(since)) if now >= since.plus(SEND_STALL_TIMEOUT) => self.state.links.finish(id),
             Some(Phase::Lingering(since)) if now >= since.plus(CLOSE_GRACE) => self.state.links.finish(id),
-            Some(Phase::Draining(_) | Phase::Lingering(_) | Phase::Ended) => {}
+            Some(Phase::Draining(_) | Phase::AwaitingStreams(_) | Phase::Lingering(_) | Phase::Ended) => {}
         }
         self.state.links.rearm(id, now);
     }
@@ -74,6 +75,7 @@ impl Deadlines<'_> {
     fn overdue(&mut self, id: LinkId, now: Instant) -> Option<Deadline> {
         let now = if canary!(EarlyTimer) { now.plus(TICK) } else { now };
         let config = &self.state.config;
+        let timeout = self.state.links.timeouts.handshake_of(self.state.links.table.get(id)?);
         let link = self.state.links.table.get_mut(id)?;
         link.peer.ping_pong_mut().set_timeout(config.pong_timeout);
         match link.peer.state() {
@@ -81,7 +83,7 @@ impl Deadlines<'_> {
                 return Some(Deadline::Connect);
             }
             ConnectionState::AwaitingHandshake
-                if !link.hold.is_held() && link.peer.handshake().is_timed_out(now, config.handshake_timeout) =>
+                if !link.hold.is_held() && link.peer.handshake().is_timed_out(now, timeout) =>
             {
                 return Some(Deadline::Handshake);
             }
@@ -99,10 +101,31 @@ impl Deadlines<'_> {
             return None;
         }
         let may_be_behind = link.framer.is_within_large_payload();
-        if !may_be_behind && link.peer.ping_pong().next_deadline().is_some_and(|deadline| now >= deadline) {
+        let is_late = !may_be_behind && link.peer.ping_pong().next_deadline().is_some_and(|deadline| now >= deadline);
+        let overdue = link.framer.overdue(now, self.rules);
+        if is_late && !self.is_behind_other_stream(id) {
             return Some(Deadline::Pong);
         }
-        link.framer.overdue(now, self.rules)
+        overdue
+    }
+
+    /// Returns whether a large payload is arriving on another of the peer's streams, which may hold up the pongs. The
+    /// timeouts of the link's pings then restart.
+    fn is_behind_other_stream(&mut self, id: LinkId) -> bool {
+        let links = &mut self.state.links;
+        let is_busy = |member| links.table.get(member).is_some_and(|link| link.framer.is_within_large_payload());
+        let is_behind = links.members(id).any(is_busy);
+        if let Some(link) = links.table.get_mut(id).filter(|_| is_behind) {
+            link.peer.ping_pong_mut().resume_reading(self.state.clocks.now());
+        }
+        is_behind
+    }
+
+    /// Returns the number of pings in flight on all of a peer's links.
+    fn pings_in_flight(&self, id: LinkId) -> usize {
+        let links = &self.state.links;
+        let on_link = |member| links.table.get(member).map_or(0, |link| link.peer.ping_pong().pending_count());
+        links.members(id).map(on_link).sum()
     }
 
     /// Pings a peer whose ping is due, to check that the peer is alive. Sends no ping while another one is in flight.
@@ -114,7 +137,7 @@ impl Deadlines<'_> {
             return;
         };
         link.pinged_at = now;
-        if link.peer.ping_pong().pending_count() == 0 {
+        if self.pings_in_flight(id) == 0 {
             // No handler planned this ping, so its latency is measured from the moment it is sent. The timer's lag is
             // recorded separately. If the queue is full, the error is ignored, because the send deadline closes a
             // peer that does not read.

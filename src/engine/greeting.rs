@@ -1,10 +1,12 @@
 //! The handshake's frames that are the same for every peer, encoded once for each configuration.
 
-use crate::config::Config;
+use crate::config::{Config, Multistreams};
 use crate::wire::{MessageRef, ProtoconfRef};
 
-/// The stream policies that an SV node lists; peers without a common policy use a single stream.
+/// The stream policies that an SV Node lists. A node that we dial may disconnect if the list lacks `Default`.
 const STREAM_POLICIES: &[u8] = b"BlockPriority,Default";
+/// The list of a node whose peers have one stream each.
+const SINGLE_STREAM_POLICIES: &[u8] = b"Default";
 
 /// The encoded frames, which depend only on the configuration.
 #[derive(Debug)]
@@ -27,7 +29,10 @@ impl HandshakeFrames {
             verack: frame(MessageRef::Verack),
             protoconf: frame(MessageRef::Protoconf(ProtoconfRef {
                 max_recv_payload_bytes,
-                stream_policies: Some(STREAM_POLICIES),
+                stream_policies: Some(match config.multistreams {
+                    Multistreams::Off => SINGLE_STREAM_POLICIES,
+                    Multistreams::Accept | Multistreams::Open => STREAM_POLICIES,
+                }),
             })),
             sendheaders: frame(MessageRef::SendHeaders),
         }

@@ -12,6 +12,7 @@ use super::greeting::HandshakeFrames;
 use super::managing::Managing;
 use super::nonces::Nonces;
 use super::report::emit;
+use super::streams;
 use crate::api::{ControlEvent, Event};
 use crate::bugs::canary;
 use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehavior};
@@ -21,7 +22,7 @@ use crate::link::row::Link;
 use crate::peer::{ConnectionState, ConnectionType, validate_version};
 use crate::protocol::{CommandName, SENDHEADERS_VERSION};
 use crate::state::LoopState;
-use crate::wire::{AssociationId, NetAddress, ProtoconfRef, RejectCode, RejectRef, Sender, Version};
+use crate::wire::{NetAddress, ProtoconfRef, RejectCode, RejectRef, Sender, Version};
 use rand::Rng;
 use std::num::NonZeroU8;
 use std::time::Duration;
@@ -38,6 +39,9 @@ impl Handshake<'_> {
     /// Begins the handshake of a link whose TCP connection is established.
     pub(crate) fn tcp_connected<H: Handler>(&mut self, handler: &mut H) {
         let Some(link) = self.state.links.table.get(self.id) else { return };
+        if !link.is_peer() {
+            return streams::connected(self.id, self.state);
+        }
         let was_dialled = link.peer.state() == ConnectionState::Connecting;
         let connect = was_dialled.then(|| self.state.clocks.now().since(link.peer.since()));
         self.connection_opened(connect, handler);
@@ -72,12 +76,14 @@ impl Handshake<'_> {
         // The nonce is odd on dialled links and even on accepted ones. Two loops with the same seed draw the same
         // numbers, and neither may mistake the other for itself.
         let nonce = state.rng.next_u64() & !1 | u64::from(!link.peer.is_inbound());
+        let address = link.peer.address();
         if !link.peer.is_inbound() {
             self.nonces.insert(nonce, id);
             if let Some(manager) = &mut state.manager {
                 manager.dialler.tcp_connected(link.peer.address());
             }
         }
+        let association_id = Some(streams::association_id_to_send(id, state));
         let config = &state.config;
         // The peer learns our listening port from `sender`, and our address from the connection itself.
         let port = state.manager.as_ref().map_or(0, |manager| manager.listening_port());
@@ -85,7 +91,7 @@ impl Handshake<'_> {
             protocol_version: i32::try_from(config.protocol_version).unwrap_or(i32::MAX),
             services: config.services,
             time: state.clocks.unix(),
-            receiver: NetAddress::from_socket(0, link.peer.address()),
+            receiver: NetAddress::from_socket(0, address),
             sender: Some(Sender {
                 address: NetAddress { services: config.services, port, ..NetAddress::UNSPECIFIED },
                 nonce,
@@ -93,7 +99,7 @@ impl Handshake<'_> {
             user_agent: Some(config.user_agent.as_bytes().into()),
             start_height: Some(config.start_height),
             relay: Some(config.relay),
-            association_id: Some(AssociationId::Empty),
+            association_id,
         };
         let mut payload = state.links.pool.take();
         version.encode(&mut payload);
@@ -133,6 +139,8 @@ impl Handshake<'_> {
         // The framer has checked the magic, so the peer is on our network. A custom magic identifies no network.
         let network = config.magic.is_none().then_some(config.network);
         let compatibility = validate_version(&version, network, config.network, &config.version_rules);
+        let id_check = streams::check_id(id, &version, state);
+        let Some(link) = state.links.table.get_mut(id) else { return };
         link.negotiated_version = negotiated;
         link.peer.handshake_mut().mark_version_received(version);
         if self.close_if_own() {
@@ -140,6 +148,11 @@ impl Handshake<'_> {
         }
         if let Err(cause) = compatibility {
             return self.refuse(cause);
+        }
+        if let Err(error) = id_check {
+            let reason = b"Badly formatted association ID: Mismatched association IDs";
+            self.state.send_last_reject(id, b"version", RejectCode::STREAM_SETUP, reason);
+            return self.state.links.close(id, error.into(), self.state.clocks.now());
         }
         if Managing::of(self.state).is_some_and(|mut managing| !managing.identify(id)) {
             return;
@@ -235,6 +248,7 @@ impl Handshake<'_> {
         }
         state.links.rearm(id, now);
         emit(id, Event::Ready { handshake }, state, handler);
+        streams::begin_reading(id, state);
     }
 
     /// Closes an incompatible peer. If SV Node sends a `reject` in the same case, a `reject` is sent first.
@@ -276,6 +290,7 @@ impl Handshake<'_> {
         if !link.peer.apply_protoconf(max_recv_payload_bytes) {
             return links.abort(self.id, Misbehavior::SecondProtoconf.into());
         }
+        streams::open_if_agreed(self.id, stream_policies, self.state);
         emit(self.id, Event::LimitsAnnounced { max_recv_payload_bytes, stream_policies }, self.state, handler);
     }
 

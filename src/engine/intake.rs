@@ -3,10 +3,10 @@
 //!
 //! The replies to one read are collected in the loop's write block and written with one call.
 
-use super::conduct::{judge, note_bad_checksum, refuse_stream};
+use super::conduct::{judge, note_bad_checksum};
 use super::gossip::observe_gossip;
 use super::report::emit;
-use super::{Engine, conduct};
+use super::{Engine, conduct, streams};
 use crate::api::{Chunk, Event, Frame, MessageEvent};
 use crate::bugs::canary;
 use crate::error::{CloseReason, IoStep, Misbehavior, WireError};
@@ -19,12 +19,13 @@ use crate::limits::{
 use crate::link::blocks::{WriteBlock, worth_sharing};
 use crate::link::framer::{ChecksumVerdict, Delivery, DropCause, Framed, Input, Payload};
 use crate::manager::Manager;
-use crate::peer::{ConnectionState, create_pong_nonce};
+use crate::peer::{ConnectionState, LinkRole, create_pong_nonce};
 use crate::protocol::CommandName;
 use crate::state::{Links, LoopState};
 use crate::time::Instant;
-use crate::wire::{Header, put_frame, put_pong};
+use crate::wire::{Header, RejectRef, put_frame, put_pong};
 use bytes::Bytes;
+use std::num::NonZeroU8;
 use std::{io, mem};
 
 impl Engine {
@@ -63,7 +64,20 @@ impl Engine {
 
     /// Returns whether a link that is listed as ready may be read.
     pub(crate) fn may_read(&self, id: LinkId) -> bool {
-        self.state.links.table.get(id).is_some_and(|link| !link.hold.is_held() && !link.has_ended())
+        let Some(link) = self.state.links.table.get(id) else { return false };
+        let is_early = link.peer.role() == LinkRole::Stream && streams::awaits_handshake(id, &self.state);
+        !link.hold.is_held() && !link.has_ended() && !is_early
+    }
+
+    /// Returns whether a link is a stream whose peer's handshake is not complete, so that it must not be read yet.
+    #[cfg(feature = "sim")]
+    pub(crate) fn awaits_handshake(&self, id: LinkId) -> bool {
+        streams::awaits_handshake(id, &self.state)
+    }
+
+    /// Returns whether the input of a peer's stream DATA1 is to be read before this link's input.
+    pub(crate) fn is_behind_stream(&self, id: LinkId) -> bool {
+        self.state.links.has_input_before(id)
     }
 
     /// Returns the room in a link's own buffer into which its next bytes must be read; `None` if they must be read into
@@ -195,7 +209,7 @@ impl<'a, H: Handler> Intake<'a, H> {
                 Ok(Some(_)) => break,
                 Err(error) => {
                     state.links.abort(id, error.into());
-                    state.ban_if_earned(id);
+                    state.ban_if_earned(state.links.peer_of(id));
                 }
             }
         }
@@ -236,10 +250,12 @@ impl<'a, H: Handler> Intake<'a, H> {
                 if last.is_some() {
                     self.count_frame(&header);
                 }
+                let state = &mut self.engine.state;
+                let peer = state.links.peer_of(self.id);
                 let chunk = Chunk::new(header, offset, bytes, last, Some(block));
-                self.handler.on_chunk(&mut Ctx::new(&mut self.engine.state), PeerId::of(self.id), chunk);
+                self.handler.on_chunk(&mut Ctx::new(state), PeerId::of(peer), chunk);
                 if last == Some(ChecksumVerdict::Wrong) {
-                    note_bad_checksum(self.id, &mut self.engine.state);
+                    note_bad_checksum(peer, &mut self.engine.state);
                 }
             }
             Framed::Dropped { header, cause } => {
@@ -248,7 +264,7 @@ impl<'a, H: Handler> Intake<'a, H> {
                 end_declined(self.id, &mut state.links);
                 let counters = &mut state.telemetry.counters;
                 let counter = match cause {
-                    DropCause::BadChecksum => return note_bad_checksum(self.id, state),
+                    DropCause::BadChecksum => return note_bad_checksum(state.links.peer_of(self.id), state),
                     // The engine buffers the messages that it handles itself, except those that exceed `own_limit`.
                     DropCause::Discarded if own_limit(header.command).is_some() => &mut counters.over_buffer_limit,
                     DropCause::MalformedCommand => &mut counters.malformed_commands,
@@ -269,6 +285,11 @@ impl<'a, H: Handler> Intake<'a, H> {
         let Some(link) = state.links.table.get_mut(self.id) else { return };
         // Only the peer's last message can explain its close.
         link.reject_code = None;
+        if link.peer.role() == LinkRole::Stream {
+            let peer = state.links.peer_of(self.id);
+            state.links.table.get_mut(peer).into_iter().for_each(|link| link.reject_code = None);
+        }
+        let Some(link) = state.links.table.get_mut(self.id) else { return };
         let is_awaited = link.peer.state() == ConnectionState::AwaitingHandshake;
         if is_awaited && !link.peer.handshake_mut().count_message() {
             state.links.abort(self.id, Misbehavior::TooManyHandshakeMessages.into());
@@ -281,25 +302,59 @@ impl<'a, H: Handler> Intake<'a, H> {
         if !link.is_open() {
             return;
         }
-        let is_connected = link.peer.state() == ConnectionState::Connected;
-        let (is_declined, has_pongs) = (link.declined, link.has_pongs());
+        let (is_declined, role) = (link.declined, link.peer.role());
+        let (peer, link) = match role {
+            LinkRole::Single | LinkRole::General => (id, link),
+            LinkRole::Stream => {
+                let peer = engine.state.links.peer_of(id);
+                let Some(link) = engine.state.links.table.get(peer) else { return };
+                (peer, link)
+            }
+            LinkRole::Opening => return self.dispatch_opening(&frame),
+        };
+        let (is_connected, has_pongs) = (link.peer.state() == ConnectionState::Connected, link.has_pongs());
+        let (is_inbound, has_version) = (link.peer.is_inbound(), link.peer.handshake().version_received());
         match frame.command() {
-            CommandName::PING if is_connected => self.on_ping(&frame, has_pongs),
-            CommandName::PONG if is_connected => self.on_pong(frame.payload()),
-            CommandName::VERSION => engine.handshake(id).on_version(frame.payload(), handler),
-            CommandName::VERACK => engine.handshake(id).on_verack(handler),
-            CommandName::REJECT => engine.handshake(id).on_reject(frame.payload(), handler),
-            CommandName::PROTOCONF if is_connected => engine.handshake(id).on_protoconf(frame.payload(), handler),
-            CommandName::SENDHEADERS if is_connected => engine.handshake(id).on_sendheaders(handler),
-            _ if is_connected => self.deliver(frame, is_declined),
-            command => self.spoke_too_early(command),
+            CommandName::PING if is_connected => {
+                let link = if role == LinkRole::Single { id } else { engine.state.links.pong_route(peer) };
+                self.on_ping(&frame, link, has_pongs);
+            }
+            CommandName::PONG if is_connected => self.on_pong(peer, frame.payload()),
+            CommandName::VERSION => engine.handshake(peer).on_version(frame.payload(), handler),
+            CommandName::VERACK => engine.handshake(peer).on_verack(handler),
+            CommandName::REJECT => engine.handshake(peer).on_reject(frame.payload(), handler),
+            CommandName::PROTOCONF if is_connected => engine.handshake(peer).on_protoconf(frame.payload(), handler),
+            CommandName::SENDHEADERS if is_connected => engine.handshake(peer).on_sendheaders(handler),
+            command @ (CommandName::CREATESTRM | CommandName::STREAMACK) if has_version => {
+                streams::refuse_late(peer, command, &mut engine.state);
+            }
+            CommandName::CREATESTRM if is_inbound => {
+                streams::on_createstrm(id, frame.payload(), &mut engine.state, handler);
+            }
+            _ if is_connected => self.deliver(frame, peer, is_declined),
+            _ => self.spoke_too_early(peer),
+        }
+    }
+
+    /// Handles a message on a connection that this side sets up as a peer's further stream.
+    fn dispatch_opening(&mut self, frame: &Frame<'_>) {
+        let (engine, handler, id) = (&mut *self.engine, &mut *self.handler, self.id);
+        match frame.command() {
+            CommandName::STREAMACK => streams::on_streamack(id, frame.payload(), &mut engine.state, handler),
+            CommandName::REJECT => {
+                let code = RejectRef::decode(frame.payload()).map_or(0, |reject| reject.code.0);
+                if let Some(link) = engine.state.links.table.get_mut(id) {
+                    link.reject_code = NonZeroU8::new(code);
+                }
+            }
+            _ => engine.state.telemetry.counters.before_handshake += 1,
         }
     }
 
     /// Passes a message to the subscribers that want it, to the handler unless the handler declined it, and to the peer
     /// manager, if any.
-    fn deliver(&mut self, frame: Frame<'_>, is_declined: bool) {
-        let (engine, peer) = (&mut *self.engine, PeerId::of(self.id));
+    fn deliver(&mut self, frame: Frame<'_>, link: LinkId, is_declined: bool) {
+        let (engine, peer) = (&mut *self.engine, PeerId::of(link));
         if engine.state.outbox.wants(frame.command()) {
             let (header, received) = (*frame.header(), engine.now());
             let message = MessageEvent { peer, header, payload: frame.to_bytes(), received };
@@ -314,29 +369,27 @@ impl<'a, H: Handler> Intake<'a, H> {
             }
         }
         if engine.state.manager.is_some() {
-            observe_gossip(self.id, &frame, &mut engine.state);
-            if engine.state.links.is_open(self.id) {
-                judge(self.id, &frame, is_declined, &mut engine.state);
+            observe_gossip(link, &frame, &mut engine.state);
+            if engine.state.links.is_open(link) {
+                judge(link, &frame, is_declined, &mut engine.state);
             }
         }
     }
 
-    /// Counts a message that may be sent only after the handshake, and charges the peer for it. If the loop has a
-    /// manager, a stream setup after `version` is also rejected, and the connection is closed.
-    fn spoke_too_early(&mut self, command: CommandName) {
+    /// Counts a message that may be sent only after the handshake, and charges the peer for it.
+    fn spoke_too_early(&mut self, peer: LinkId) {
         let state = &mut self.engine.state;
         state.telemetry.counters.before_handshake += 1;
-        let has_version = state.links.table.get(self.id).is_some_and(|link| link.peer.handshake().version_received());
-        match command {
-            CommandName::CREATESTRM | CommandName::STREAMACK if has_version && state.manager.is_some() => {
-                refuse_stream(self.id, command, state);
-            }
-            _ if has_version => state.charge(self.id, Misbehavior::MessageBeforeVerack),
-            _ => state.charge(self.id, Misbehavior::MessageBeforeVersion),
-        }
+        let has_version = state.links.table.get(peer).is_some_and(|link| link.peer.handshake().version_received());
+        let misbehavior = match has_version {
+            true => Misbehavior::MessageBeforeVerack,
+            false => Misbehavior::MessageBeforeVersion,
+        };
+        state.charge(peer, misbehavior);
     }
 
-    fn on_ping(&mut self, frame: &Frame<'_>, has_pongs: bool) {
+    /// Answers a ping on `link`.
+    fn on_ping(&mut self, frame: &Frame<'_>, link: LinkId, has_pongs: bool) {
         let state = &mut self.engine.state;
         let Some(nonce) = frame.payload().first_chunk::<8>() else {
             state.telemetry.counters.undecodable += 1;
@@ -347,7 +400,7 @@ impl<'a, H: Handler> Intake<'a, H> {
         }
         let magic = state.magic;
         let checksum = frame.header().checksum.filter(|_| frame.payload().len() == nonce.len());
-        state.append(self.id, HEADER_LEN_BYTES + nonce.len(), |out| match checksum {
+        state.append(link, HEADER_LEN_BYTES + nonce.len(), |out| match checksum {
             Some(checksum) => put_pong(magic, nonce, checksum, out),
             None => {
                 let nonce = create_pong_nonce(u64::from_le_bytes(*nonce));
@@ -358,19 +411,18 @@ impl<'a, H: Handler> Intake<'a, H> {
         state.telemetry.sent.add(CommandName::PONG, nonce.len() as u64);
     }
 
-    fn on_pong(&mut self, payload: &[u8]) {
+    fn on_pong(&mut self, peer: LinkId, payload: &[u8]) {
         let state = &mut self.engine.state;
         let now = state.clocks.now();
-        let Some(link) = state.links.table.get_mut(self.id) else { return };
         let nonce = payload.first_chunk::<8>().map_or(0, |nonce| u64::from_le_bytes(*nonce));
-        let Ok(answered) = link.peer.ping_pong_mut().settle(nonce, now) else {
+        let Some(answered) = state.links.settle_pong(peer, nonce, now) else {
             state.telemetry.counters.pongs_unmatched += 1;
             return;
         };
         state.telemetry.counters.pongs_received += 1;
         state.telemetry.ping_rtt.record(answered.latency());
         let event = Event::Pong { nonce, planned: answered.planned, sent: answered.sent, received: now };
-        emit(self.id, event, state, self.handler);
+        emit(peer, event, state, self.handler);
     }
 }
 
@@ -390,7 +442,7 @@ fn admit<H: Handler>(
     handler: &mut H,
 ) -> Result<Delivery, WireError> {
     let Header { command, payload_len: len_bytes, .. } = *header;
-    let is_connected = state.links.table.get(id).is_some_and(|link| link.peer.state() == ConnectionState::Connected);
+    let (peer, is_connected) = state.links.receiver_of(id);
     if !is_connected && len_bytes > MAX_HANDSHAKE_PAYLOAD_BYTES {
         let error = WireError::OverLimit { command, len_bytes };
         // The smaller limit that applies during a handshake is not part of the protocol, so a peer that exceeds it is
@@ -402,7 +454,7 @@ fn admit<H: Handler>(
     Ok(match own_limit(command) {
         Some(max_bytes) if len_bytes > max_bytes => Delivery::Discard,
         None if is_connected => {
-            let delivery = handler.on_header(&mut Ctx::new(state), PeerId::of(id), header);
+            let delivery = handler.on_header(&mut Ctx::new(state), PeerId::of(peer), header);
             let is_wanted = delivery == Delivery::Discard && is_for_others(state, header);
             // A message is not delivered if the handler closed its peer at the header.
             match state.links.table.get_mut(id).filter(|link| link.is_open()) {
@@ -433,7 +485,9 @@ fn own_limit(command: CommandName) -> Option<u64> {
         CommandName::PING => Some(MAX_PING_GATHERED_BYTES),
         CommandName::PONG => Some(MAX_PONG_GATHERED_BYTES),
         CommandName::VERSION => Some(MAX_HANDSHAKE_PAYLOAD_BYTES),
-        CommandName::VERACK | CommandName::SENDHEADERS => Some(MAX_EMPTY_GATHERED_BYTES),
+        CommandName::VERACK | CommandName::SENDHEADERS | CommandName::CREATESTRM | CommandName::STREAMACK => {
+            Some(MAX_EMPTY_GATHERED_BYTES)
+        }
         CommandName::REJECT => Some(MAX_REJECT_GATHERED_BYTES),
         CommandName::PROTOCONF => Some(MAX_LEGACY_PAYLOAD_BYTES),
         _ => None,

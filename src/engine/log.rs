@@ -117,6 +117,8 @@ fn level_of(event: &ControlEvent) -> Level {
         | ControlEvent::InboundRejected { .. }
         | ControlEvent::RejectedOverCapacity { .. } => Level::Debug,
         ControlEvent::HandshakeComplete { .. }
+        | ControlEvent::StreamOpened { .. }
+        | ControlEvent::StreamFailed { .. }
         | ControlEvent::ConnectionRestarting { .. }
         | ControlEvent::PeerUnbanned { .. }
         | ControlEvent::PeerEvicted { .. }
@@ -240,6 +242,8 @@ impl<'a> Fields<'a> {
                 state: Some(ConnectionState::Connected),
                 ..of_address(address)
             },
+            ControlEvent::StreamOpened { address, .. } => of_address(address),
+            ControlEvent::StreamFailed { address, reason, .. } => Self { error: Some(reason), ..of_address(address) },
             ControlEvent::ConnectionFailed { address, state, reason, next, .. } => Self {
                 connection_type: Some(ConnectionType::Outbound),
                 state: Some(*state),

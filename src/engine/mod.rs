@@ -5,6 +5,7 @@
 //! queues for the [`Reactor`](crate::Reactor). The same seed and input give byte-identical output. Input from a
 //! peer never makes a call panic. A call's cost is bounded by its input or a limit, but a shutdown visits every link.
 
+mod admission;
 mod closing;
 mod conduct;
 mod deadlines;
@@ -17,6 +18,7 @@ pub(crate) mod managing;
 mod nonces;
 mod rearming;
 mod report;
+mod streams;
 mod update;
 
 use crate::api::{ControlEvent, PeerInfo, Request};
@@ -28,13 +30,12 @@ use crate::error::{
 };
 use crate::handler::{Ctx, Handler, PeerView};
 use crate::id::{LinkId, PeerId};
-use crate::limits::{EXPIRIES_PER_TURN, MAX_OVER_CAPACITY, MEMORY_RETRY, PEERS_PER_REPLY, TICK};
+use crate::limits::{EXPIRIES_PER_TURN, MEMORY_RETRY, PEERS_PER_REPLY, TICK};
 use crate::link::framer::{FrameLimits, FramerMemory, FramerRules};
 use crate::link::send_queue::SendQueue;
 use crate::link::table::Dial;
 use crate::manager::Manager;
 use crate::offload::Completion;
-use crate::peer::{ConnectionType, PeerConnection};
 use crate::state::{self, AddedConnection, AfterWrite, Links, LoopState, Telemetry, TimerKey};
 use crate::stats::Stats;
 use crate::time::{Instant, UnixTime, Wait};
@@ -68,13 +69,6 @@ pub(crate) struct Engine {
     nonces: Nonces,
     logbook: LogBook,
     rearming: Rearming,
-}
-
-/// The role of an accepted connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Admission {
-    Peer,
-    OverCapacity,
 }
 
 impl Engine {
@@ -125,10 +119,9 @@ impl Engine {
 
     fn peers(&self, after: Option<PeerId>) -> Vec<PeerInfo> {
         let slot = after.map_or(0, |peer| peer.slot() + 1);
-        let peers = self.state.links.table.iter_from(slot).take(PEERS_PER_REPLY);
-        peers
-            .map(|(id, link)| PeerView::new(id, link, self.state.telemetry.cost_of(id, self.state.clocks.now())).info())
-            .collect()
+        let links = self.state.links.table.iter_from(slot);
+        let peers = links.filter_map(|(id, _)| PeerView::of(PeerId::of(id), &self.state));
+        peers.take(PEERS_PER_REPLY).map(|view| view.info()).collect()
     }
 
     // --- The parts that the turn uses -------------------------------------------------------------------------------
@@ -302,51 +295,7 @@ impl Engine {
 
     /// Allocates a row for an accepted connection.
     pub(crate) fn accept(&mut self, address: SocketAddr) -> Result<LinkId, Refusal> {
-        let timeout = self.state.config.pong_timeout;
-        let peer = match self.admit_connection(address) {
-            Ok(Admission::Peer) => PeerConnection::new_inbound(address, timeout),
-            Ok(Admission::OverCapacity) => PeerConnection::new_over_capacity(address, timeout),
-            Err(refusal) => {
-                self.state.telemetry.counters.refused += 1;
-                self.state.outbox.emit(ControlEvent::InboundRejected { address, refusal });
-                return Err(refusal);
-            }
-        };
-        self.state.telemetry.census.add(peer.connection_type(), peer.state());
-        self.state.telemetry.counters.accepted += 1;
-        let id = self.state.links.table.insert(peer);
-        if let Some(manager) = &mut self.state.manager {
-            manager.link_added(id, address);
-        }
-        Ok(id)
-    }
-
-    fn admit_connection(&mut self, address: SocketAddr) -> Result<Admission, Refusal> {
-        if self.state.stopping {
-            return Err(Refusal::Stopping);
-        }
-        let LoopState { manager, clocks, links, config, .. } = &mut self.state;
-        if let Some(manager) = manager {
-            manager.admit_host(address.ip(), clocks.moment())?;
-        }
-        let links = links.table.len();
-        if links >= config.max_links {
-            Err(Refusal::TableFull { links })
-        } else if self.take_inbound_slot() {
-            Ok(Admission::Peer)
-        } else if self.state.telemetry.census.of_type(ConnectionType::OverCapacity) < MAX_OVER_CAPACITY {
-            Ok(Admission::OverCapacity)
-        } else {
-            Err(Refusal::TableFull { links })
-        }
-    }
-
-    /// Reserves a slot for an accepted peer, if necessary by an eviction. Returns `false` if that is impossible.
-    fn take_inbound_slot(&mut self) -> bool {
-        if let Some(mut managing) = self.managing() {
-            return managing.take_inbound_slot();
-        }
-        self.state.telemetry.census.of_type(ConnectionType::Inbound) < self.state.config.max_inbound
+        admission::accept(address, &mut self.state)
     }
 
     /// Returns the next connection to open.
@@ -434,7 +383,7 @@ impl Engine {
     /// Records that the kernel has started to connect a dialled link.
     pub(crate) fn connect_started(&mut self, id: LinkId) {
         let LoopState { manager, links, .. } = &mut self.state;
-        if let (Some(manager), Some(link)) = (manager, links.table.get(id)) {
+        if let (Some(manager), Some(link)) = (manager, links.peer(id)) {
             manager.dialler.connect_started(link.peer.address());
         }
     }
@@ -443,8 +392,7 @@ impl Engine {
 
     /// Aborts a link after the operating system has reported a failure.
     pub(crate) fn failed(&mut self, id: LinkId, step: IoStep, error: &io::Error) {
-        let reject_code = self.state.links.table.get(id).and_then(|link| link.reject_code).map(NonZeroU8::get);
-        let reason = match reject_code {
+        let reason = match self.reject_code(id) {
             // A peer that closes right after its `reject` may reset the connection.
             Some(code) if !matches!(step, IoStep::Connect | IoStep::BindSource) => CloseReason::RejectedByPeer(code),
             Some(_) | None => CloseReason::Network(NetworkFailure::new(step, error)),
@@ -476,8 +424,15 @@ impl Engine {
 
     /// Aborts a link whose peer has closed its side.
     pub(crate) fn ended_by_peer(&mut self, id: LinkId) {
-        let reject_code = self.state.links.table.get(id).and_then(|link| link.reject_code).map(NonZeroU8::get);
-        self.state.links.abort(id, reject_code.map_or(CloseReason::ClosedByPeer, CloseReason::RejectedByPeer));
+        let reason = self.reject_code(id).map_or(CloseReason::ClosedByPeer, CloseReason::RejectedByPeer);
+        self.state.links.abort(id, reason);
+    }
+
+    /// Returns the code of the `reject` that was the last message of a link's peer.
+    fn reject_code(&self, id: LinkId) -> Option<u8> {
+        let links = &self.state.links;
+        let from = if links.is_opening(id) { id } else { links.peer_of(id) };
+        links.table.get(from).and_then(|link| link.reject_code).map(NonZeroU8::get)
     }
 
     /// Starts to close all links gracefully.
@@ -506,10 +461,10 @@ impl Engine {
 
     /// Reports a peer's free queue room to the handler, if the handler requested an offer and enough is free.
     pub(crate) fn offer_room<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
-        if let Some((lane, free_bytes)) = self.state.links.table.take_pull(id) {
+        if let Some((lane, free_bytes)) = self.state.links.take_pull(id) {
             handler.on_pull(&mut Ctx::aimed_at(lane, &mut self.state), PeerId::of(id), free_bytes);
             // Another lane may also have requested an offer of this peer's room.
-            self.state.links.table.mark_pull(id);
+            self.state.links.mark_pull(id);
         }
     }
 
@@ -535,7 +490,12 @@ impl Engine {
     /// Acts on the result of a write of queued bytes or replies. Only this function calls `on_writable`.
     fn after_write<H: Handler>(&mut self, id: LinkId, next: AfterWrite, handler: &mut H) {
         match next {
-            AfterWrite::CallHandler => handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id)),
+            AfterWrite::CallHandler => {
+                let peer = self.state.links.peer_of(id);
+                if peer == id || self.state.links.is_ready(peer) {
+                    handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(peer));
+                }
+            }
             AfterWrite::ContinueClosing => self.state.links.table.mark_closing(id),
             AfterWrite::Nothing => {}
         }

@@ -19,10 +19,11 @@ pub(super) fn report_written<H: Handler>(id: LinkId, at: Instant, state: &mut Lo
         return false;
     }
     let written = state.links.table.get(id).map_or(0, |link| link.bytes_written);
+    let peer = PeerId::of(state.links.peer_of(id));
     let mut has_reported = false;
     while let Some(Mark { number, lane, .. }) = state.marks.take_due(id, written) {
         let event = Event::Written { mark: number, at };
-        handler.on_event(&mut Ctx::aimed_at(lane, state), PeerId::of(id), event);
+        handler.on_event(&mut Ctx::aimed_at(lane, state), peer, event);
         has_reported = true;
     }
     has_reported

@@ -100,10 +100,11 @@ impl CloseReason {
             Self::Requested(Disconnect::Unsuitable) => (Ended::Incompatible, Disconnected, Info),
             Self::Local(LocalCause::SelfConnection) => (Ended::SelfConnection, Disconnected, Info),
             Self::Local(LocalCause::Banned | LocalCause::Duplicate) => (Ended::NotAllowed, Disconnected, Info),
-            Self::Local(LocalCause::OverCapacity) => (Ended::ClosedByUs, Rejected, Info),
+            Self::Local(LocalCause::OverCapacity | LocalCause::StreamRefused) => (Ended::ClosedByUs, Rejected, Info),
             Self::Requested(Disconnect::Done) | Self::Local(LocalCause::Shutdown | LocalCause::Evicted) => {
                 (Ended::ClosedByUs, Disconnected, Info)
             }
+            Self::Local(LocalCause::BecameStream) => (Ended::ClosedByUs, Disconnected, Level::Debug),
         };
         let ban = match self {
             // SV Node 1.2.2, net_processing.cpp ProcessMessages and net.cpp ReceiveMsgBytes: a ban without points
@@ -209,6 +210,8 @@ mod tests {
         evicted                ClosedByUs            -                    Disconnected INFO
         duplicate              NotAllowed            -                    Disconnected INFO
         self_connection        SelfConnection        -                    Disconnected INFO
+        became_stream          ClosedByUs            -                    Disconnected DEBUG
+        stream_refused         ClosedByUs            -                    Rejected     INFO
     ";
 
     #[test]

@@ -66,6 +66,8 @@ labels! {
     Evicted "evicted"
     Duplicate "duplicate"
     SelfConnection "self_connection"
+    BecameStream "became_stream"
+    StreamRefused "stream_refused"
 }
 
 impl Label {
@@ -134,6 +136,8 @@ pub(super) mod tests {
             LocalCause::Evicted,
             LocalCause::Duplicate,
             LocalCause::SelfConnection,
+            LocalCause::BecameStream,
+            LocalCause::StreamRefused,
         ];
         let failure = |code| NetworkFailure::new(IoStep::Connect, &io::Error::from_raw_os_error(code));
         let mut reasons: Vec<CloseReason> = wire.map(CloseReason::Wire).to_vec();

@@ -63,6 +63,8 @@ pub enum Misbehavior {
     InvalidTransaction,
     /// It sends a block that violates the consensus rules.
     InvalidBlock,
+    /// It names another host's association in a `createstrm`.
+    StreamFromOtherHost,
     /// It sends an `inv` with an entry of an unknown kind.
     UnknownInventoryKind,
     /// It sends `mempool`, although we do not offer our mempool to it.
@@ -96,7 +98,7 @@ pub enum Penalty {
 impl Misbehavior {
     /// All kinds except [`Misbehavior::Other`]: first those with points, in increasing order, then those that only
     /// close the connection.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::SecondVersion,
         Self::MessageBeforeVersion,
         Self::MessageBeforeVerack,
@@ -120,6 +122,7 @@ impl Misbehavior {
         Self::BadCompactBlock,
         Self::InvalidTransaction,
         Self::InvalidBlock,
+        Self::StreamFromOtherHost,
         Self::UnknownInventoryKind,
         Self::UnwantedMempoolRequest,
         Self::LateStreamSetup,
@@ -174,6 +177,9 @@ impl Misbehavior {
     /// Points as in SV Node 1.2.2, validation.cpp CheckBlock.
     pub const INVALID_BLOCK_POINTS: u32 = 100;
 
+    /// Points that stand for the ban of SV Node 1.2.2, net_processing.cpp ProcessCreateStreamMessage.
+    pub const STREAM_FROM_OTHER_HOST_POINTS: u32 = 100;
+
     /// Returns the penalty.
     pub const fn penalty(self) -> Penalty {
         match self {
@@ -201,6 +207,7 @@ impl Misbehavior {
             Self::BadCompactBlock => Penalty::Points(Self::BAD_COMPACT_BLOCK_POINTS),
             Self::InvalidTransaction => Penalty::Points(Self::INVALID_TRANSACTION_POINTS),
             Self::InvalidBlock => Penalty::Points(Self::INVALID_BLOCK_POINTS),
+            Self::StreamFromOtherHost => Penalty::Points(Self::STREAM_FROM_OTHER_HOST_POINTS),
             // SV Node 1.2.2, net_processing.cpp ProcessInvMessage, ProcessMempoolMessage, ProcessCreateStreamMessage,
             // ProcessProtoconfMessage. The node does not limit the number of handshake messages.
             Self::UnknownInventoryKind
@@ -248,6 +255,7 @@ impl Misbehavior {
             Self::BadCompactBlock => "bad_compact_block",
             Self::InvalidTransaction => "invalid_transaction",
             Self::InvalidBlock => "invalid_block",
+            Self::StreamFromOtherHost => "stream_from_other_host",
             Self::UnknownInventoryKind => "unknown_inventory_kind",
             Self::UnwantedMempoolRequest => "unwanted_mempool_request",
             Self::LateStreamSetup => "late_stream_setup",
@@ -284,6 +292,7 @@ impl fmt::Display for Misbehavior {
             Self::BadCompactBlock => "an invalid compact block",
             Self::InvalidTransaction => "an invalid transaction",
             Self::InvalidBlock => "an invalid block",
+            Self::StreamFromOtherHost => "a stream setup with the association id of another host",
             Self::UnknownInventoryKind => "an inventory entry of an unknown kind",
             Self::UnwantedMempoolRequest => "a request for the mempool, which is not offered",
             Self::LateStreamSetup => "a stream setup on a connection that is already in use",
@@ -310,8 +319,8 @@ mod tests {
         costs(6, 11, Penalty::Points(10));
         costs(11, 15, Penalty::Points(20));
         costs(15, 16, Penalty::Points(50));
-        costs(16, 23, Penalty::Points(100));
-        costs(23, 28, Penalty::Disconnect);
+        costs(16, 24, Penalty::Points(100));
+        costs(24, 29, Penalty::Disconnect);
     }
 
     #[test]

@@ -143,6 +143,8 @@ impl CloseReason {
             Self::Local(LocalCause::Evicted) => Label::Evicted,
             Self::Local(LocalCause::Duplicate) => Label::Duplicate,
             Self::Local(LocalCause::SelfConnection) => Label::SelfConnection,
+            Self::Local(LocalCause::BecameStream) => Label::BecameStream,
+            Self::Local(LocalCause::StreamRefused) => Label::StreamRefused,
         }
     }
 }
@@ -268,6 +270,10 @@ pub enum LocalCause {
     /// still [`Connecting`](crate::peer::ConnectionState::Connecting), the dialled port may instead have no listener,
     /// and the kernel chose that same port as the source.
     SelfConnection,
+    /// The connection is now a further stream of another peer, and no longer a peer of its own.
+    BecameStream,
+    /// The connection was to become a further stream of a peer, and we refused it with a `reject`.
+    StreamRefused,
 }
 
 /// A request that could not be carried out.
@@ -394,6 +400,8 @@ impl fmt::Display for LocalCause {
             Self::Evicted => "evicted for another peer",
             Self::Duplicate => "already connected to this peer",
             Self::SelfConnection => "connected to itself",
+            Self::BecameStream => "became a stream of another peer",
+            Self::StreamRefused => "stream setup refused",
         })
     }
 }

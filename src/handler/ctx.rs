@@ -2,7 +2,6 @@
 
 use super::broadcast::Broadcast;
 use super::peer_view::PeerView;
-use crate::api::Delivery;
 use crate::config::Config;
 use crate::error::{Disconnect, Misbehavior, RequestError};
 use crate::id::{Lane, LinkId, PeerId};
@@ -11,7 +10,7 @@ use crate::state::{self, LoopState, TimerKey};
 use crate::stats::histogram::Counters;
 use crate::stats::{MessageCounts, Stats};
 use crate::time::{Instant, UnixTime};
-use crate::wire::{Header, MessageRef};
+use crate::wire::{Header, MessageRef, StreamType};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use std::net::{IpAddr, SocketAddr};
@@ -37,11 +36,11 @@ use std::time::Duration;
 /// ```
 #[derive(Debug)]
 pub struct Ctx<'a> {
-    state: &'a mut LoopState,
+    pub(super) state: &'a mut LoopState,
     /// The lane of the handler that is called.
-    lane: Lane,
+    pub(super) lane: Lane,
     /// The lane of the only handler that receives the call; the root if all receive it.
-    target: Lane,
+    pub(super) target: Lane,
 }
 
 impl<'a> Ctx<'a> {
@@ -54,45 +53,16 @@ impl<'a> Ctx<'a> {
         Self { state, lane: Lane::ROOT, target }
     }
 
-    /// Returns the view of a pair's first handler. A call that is requested through this view, for example with
-    /// [`Ctx::wake_at`], is made to the first handler alone. Call this in [`Reactor::act`](crate::Reactor::act).
-    /// Elsewhere the pair creates the view.
+    /// Returns the peer's TCP stream whose input is being handled. In
+    /// [`Handler::on_header`](super::Handler::on_header), [`on_message`](super::Handler::on_message) and
+    /// [`on_chunk`](super::Handler::on_chunk), this is the stream of the message. Returns
+    /// [`StreamType::General`] for a peer with one stream, and while no input is being handled.
     ///
-    /// # Panics
-    ///
-    /// If pairs are nested deeper than [`MAX_HANDLER_DEPTH`](crate::limits::MAX_HANDLER_DEPTH).
-    pub fn first(&mut self) -> Ctx<'_> {
-        self.for_part(false)
-    }
-
-    /// Returns the view of a pair's second handler, like [`Ctx::first`] for the first one.
-    ///
-    /// # Panics
-    ///
-    /// As [`Ctx::first`].
-    pub fn second(&mut self) -> Ctx<'_> {
-        self.for_part(true)
-    }
-
-    fn for_part(&mut self, is_second: bool) -> Ctx<'_> {
-        Ctx { state: &mut *self.state, lane: self.lane.part(is_second), target: self.target }
-    }
-
-    /// Returns whether the call is for the first part of a pair, and whether it is for the second part.
-    pub(super) fn is_for_part(&self) -> [bool; 2] {
-        [false, true].map(|is_second| self.lane.part(is_second).leads_to(self.target))
-    }
-
-    /// Stores the deliveries that the parts of a pair want for the arriving message of `peer`.
-    pub(super) fn note_wishes(&mut self, peer: PeerId, wishes: [Delivery; 2]) {
-        for (is_second, wish) in [false, true].into_iter().zip(wishes) {
-            self.state.wishes.set(peer.link(), self.lane.part(is_second), wish);
-        }
-    }
-
-    /// Returns the deliveries that the parts of a pair want for the arriving message of `peer`.
-    pub(super) fn wishes(&self, peer: PeerId) -> [Delivery; 2] {
-        [false, true].map(|is_second| self.state.wishes.get(peer.link(), self.lane.part(is_second)))
+    /// Each stream can have one message in chunks at a time, so chunks of several messages of one peer may alternate.
+    /// A handler that keeps the state of such a message must keep it for each stream.
+    pub fn receiving_stream(&self) -> StreamType {
+        let links = &self.state.links;
+        links.receiving().map_or(StreamType::General, |link| links.stream_type(link))
     }
 
     /// Returns the loop's current moment, which stays the same during the call.
@@ -183,17 +153,12 @@ impl<'a> Ctx<'a> {
 
     /// Returns a peer's view; `None` once the peer is closed.
     pub fn peer(&self, peer: PeerId) -> Option<PeerView<'_>> {
-        let link = self.state.links.table.get(peer.link())?;
-        Some(PeerView::new(peer.link(), link, self.state.telemetry.cost_of(peer.link(), self.now())))
+        PeerView::of(peer, self.state)
     }
 
     /// Returns the views of all peers, ready or not.
     pub fn peers(&self) -> impl Iterator<Item = PeerView<'_>> {
-        self.state
-            .links
-            .table
-            .iter()
-            .map(|(id, link)| PeerView::new(id, link, self.state.telemetry.cost_of(id, self.now())))
+        self.state.links.table.iter().filter_map(|(id, _)| PeerView::of(PeerId::of(id), self.state))
     }
 
     /// Returns the number of peers whose handshake is complete.
@@ -225,12 +190,16 @@ impl<'a> Ctx<'a> {
     /// messages that wait after it are not sent. `disconnect` is reported in [`Event::Closed`](crate::Event::Closed)
     /// and decides whether and when a peer manager dials the address again. It never causes a ban.
     pub fn close(&mut self, peer: PeerId, disconnect: Disconnect) {
-        self.state.links.close(peer.link(), disconnect.into(), self.state.clocks.now());
+        if let Some(link) = self.link_of(peer) {
+            self.state.links.close(link, disconnect.into(), self.state.clocks.now());
+        }
     }
 
     /// Closes a peer at the end of this turn and drops its queue. `disconnect` is as for [`Ctx::close`].
     pub fn abort(&mut self, peer: PeerId, disconnect: Disconnect) {
-        self.state.links.abort(peer.link(), disconnect.into());
+        if let Some(link) = self.link_of(peer) {
+            self.state.links.abort(link, disconnect.into());
+        }
     }
 
     /// Charges a peer `points` for a `reason` of your choice; [`ControlEvent::PeerMisbehaved`] and the log report both.
@@ -266,7 +235,9 @@ impl<'a> Ctx<'a> {
     /// detect, such as an invalid block. The [manual](crate::manual::peer_manager) lists these kinds. The engine
     /// charges the other kinds itself, so a charge for one of them counts twice.
     pub fn penalize_for(&mut self, peer: PeerId, misbehavior: Misbehavior) {
-        self.state.charge(peer.link(), misbehavior);
+        if let Some(link) = self.link_of(peer) {
+            self.state.charge(link, misbehavior);
+        }
     }
 
     /// Bans the host of `address` for `duration`, or permanently if `duration` is `None`. Starts to close the host's
@@ -309,6 +280,8 @@ impl<'a> Ctx<'a> {
 
     /// Sends a message. An `inv` or `getdata` with more items than the peer accepts is sent as several messages.
     /// Messages are written in the order in which they were sent, except that pings and pongs overtake other messages.
+    /// If the peer has several streams, its policy chooses the stream by the command. Each stream then has its own
+    /// order and its own queue, so messages on different streams may overtake each other.
     ///
     /// # Errors
     ///
@@ -334,17 +307,17 @@ impl<'a> Ctx<'a> {
     /// As [`Ctx::send`].
     pub fn send_shared(&mut self, peer: PeerId, frame: &Bytes) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
-        self.state.send_shared(link, frame).map(|_| ())
+        self.state.send_shared(link, frame)
     }
 
     /// Sends an encoded frame like [`Ctx::send_shared`]. When the kernel has accepted the frame's last byte,
     /// [`Event::Written`](crate::Event::Written) reports `mark` and the moment of the write.
     ///
     /// The event is emitted right after the write, but never during another callback. It is also emitted while the
-    /// peer is being closed. Events arrive in the order in which the messages were sent. If the peer's `Closed` event
-    /// arrives first, the message was not written whole. A written message may not have reached the peer, because the
-    /// kernel may send it later. A frame without bytes is never reported. The caller chooses `mark`, which need not
-    /// be unique.
+    /// peer is being closed. Events arrive in the order in which the messages were sent on the same stream. If the
+    /// peer's `Closed` event arrives first, the message was not written whole. A written message may not have reached
+    /// the peer, because the kernel may send it later. A frame without bytes is never reported. The caller chooses
+    /// `mark`, which need not be unique.
     ///
     /// A mark costs 24 bytes until its event; messages without marks cost nothing.
     ///
@@ -498,12 +471,16 @@ impl<'a> Ctx<'a> {
     /// [`READ_BLOCK_BYTES`](crate::limits::READ_BLOCK_BYTES), is still delivered: a handler that pauses a peer while
     /// handling a message may receive further messages from the same read.
     pub fn pause(&mut self, peer: PeerId) {
-        self.state.links.hold(peer.link(), self.state.clocks.now(), |hold| hold.paused = true);
+        if let Some(link) = self.link_of(peer) {
+            self.state.links.hold(link, self.state.clocks.now(), |hold| hold.paused = true);
+        }
     }
 
     /// Resumes reading from a paused peer.
     pub fn resume(&mut self, peer: PeerId) {
-        self.state.links.release(peer.link(), self.state.clocks.now(), |hold| hold.paused = false);
+        if let Some(link) = self.link_of(peer) {
+            self.state.links.release(link, self.state.clocks.now(), |hold| hold.paused = false);
+        }
     }
 
     /// Requests one call of [`Handler::on_wake`](super::Handler::on_wake) at `moment`. The call is exact if the
@@ -580,8 +557,13 @@ impl<'a> Ctx<'a> {
         self.state.stopping = true;
     }
 
+    /// Returns the first link of a peer; `None` for the id of a peer that has become another peer's stream.
+    fn link_of(&self, peer: PeerId) -> Option<LinkId> {
+        self.state.links.peer(peer.link()).map(|_| peer.link())
+    }
+
     fn sendable(&self, peer: PeerId) -> Result<LinkId, RequestError> {
-        let link = self.state.links.table.get(peer.link()).ok_or(RequestError::NoSuchPeer)?;
+        let link = self.state.links.peer(peer.link()).ok_or(RequestError::NoSuchPeer)?;
         if link.peer.state() != ConnectionState::Connected || !link.is_open() {
             return Err(RequestError::NotReady);
         }

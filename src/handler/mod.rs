@@ -65,6 +65,7 @@
 
 mod broadcast;
 mod ctx;
+mod lanes;
 mod pair;
 mod peer_map;
 mod peer_view;

@@ -109,13 +109,22 @@ impl<A: Handler, B: Handler> Handler for (A, B) {
     type Request = PairRequest<A::Request, B::Request>;
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
-        let is_cut = matches!(event, Event::BodyCut { .. });
-        // Only a handler that chose chunks is notified of the cut.
-        let mut is_for = ctx.wishes(peer).map(|wish| !is_cut || wish == Delivery::Chunks);
-        if matches!(event, Event::Written { .. }) {
-            is_for = ctx.is_for_part();
-        }
-        let [first, second] = is_for;
+        let [first, second] = match event {
+            // Only a handler that chose chunks is notified of the cut.
+            Event::BodyCut { stream_type, .. } => {
+                ctx.wishes_on_stream(peer, stream_type).map(|wish| wish == Delivery::Chunks)
+            }
+            Event::Written { .. } => ctx.is_for_part(),
+            Event::Opened { .. }
+            | Event::VersionReceived
+            | Event::Ready { .. }
+            | Event::Pong { .. }
+            | Event::LimitsAnnounced { .. }
+            | Event::StreamOpened { .. }
+            | Event::SendHeaders
+            | Event::Rejected(_)
+            | Event::Closed { .. } => [true; 2],
+        };
         if first {
             self.0.on_event(&mut ctx.first(), peer, event);
         }

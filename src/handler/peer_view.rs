@@ -3,11 +3,14 @@
 //! The view reads the peer's row and changes nothing.
 
 use crate::api::PeerInfo;
-use crate::id::{LinkId, PeerId};
+use crate::id::PeerId;
+use crate::link::association::Association;
 use crate::link::row::Link;
-use crate::peer::{ConnectionState, PeerConnection};
+use crate::peer::{ConnectionState, PeerConnection, PingInFlight, StreamPolicy};
+use crate::state::{Links, LoopState};
 use crate::stats::PeerCost;
-use crate::wire::Version;
+use crate::wire::{StreamType, Version};
+use std::iter;
 use std::net::SocketAddr;
 
 /// A view of a peer's current state.
@@ -15,12 +18,19 @@ use std::net::SocketAddr;
 pub struct PeerView<'a> {
     id: PeerId,
     link: &'a Link,
+    links: &'a Links,
     cost: Option<PeerCost>,
 }
 
 impl<'a> PeerView<'a> {
-    pub(crate) fn new(id: LinkId, link: &'a Link, cost: Option<PeerCost>) -> Self {
-        Self { id: PeerId::of(id), link, cost }
+    /// Returns the view of a peer; `None` if it has no row, or if the row is another peer's stream.
+    pub(crate) fn of(id: PeerId, state: &'a LoopState) -> Option<Self> {
+        let (links, now) = (&state.links, state.clocks.now());
+        let link = links.peer(id.link())?;
+        let cost_of = |link| state.telemetry.cost_of(link, now);
+        let cost = cost_of(id.link())
+            .map(|cost| links.members(id.link()).skip(1).filter_map(cost_of).fold(cost, PeerCost::plus));
+        Some(Self { id, link, links, cost })
     }
 
     /// Returns a snapshot of the peer's state.
@@ -38,7 +48,9 @@ impl<'a> PeerView<'a> {
             height: version.and_then(|version| version.start_height),
             last_rtt: self.link.peer.ping_pong().last_rtt(),
             least_rtt: self.link.peer.ping_pong().least_rtt(),
-            sent_bytes: self.link.bytes_written,
+            streams: self.streams().count(),
+            stream_policy: self.stream_policy(),
+            sent_bytes: self.links().map(|link| link.bytes_written).sum(),
             waiting_bytes: self.waiting_bytes(),
             cost: self.cost,
         }
@@ -76,21 +88,47 @@ impl<'a> PeerView<'a> {
 
     /// Returns the number of payload bytes that are still to be fed to the peer; `None` if no message is being fed.
     pub fn body_left_bytes(&self) -> Option<u64> {
-        self.link.stream.as_ref().map(|stream| stream.left)
+        self.links().find_map(|link| link.body.as_ref()).map(|body| body.left)
     }
 
     /// Returns the size, in bytes, of the largest frame that [`Ctx::send_shared`](super::Ctx::send_shared) accepts
     /// for the peer now. This is [`MAX_SEND_QUEUE_BYTES`](crate::limits::MAX_SEND_QUEUE_BYTES) minus the waiting
     /// bytes. An empty queue accepts one frame of any size that the peer accepts, so the result is then
     /// [`usize::MAX`]. A message that is being fed, and the bytes that wait before it, use no room.
+    ///
+    /// A peer with several streams has a queue for each. The result is that of the fullest queue.
     pub fn free_bytes(&self) -> usize {
-        self.link.free_bytes()
+        self.links.free_bytes(self.id.link())
+    }
+
+    /// Returns the pings in flight on all of the peer's streams, including queued ones, in no particular order.
+    pub fn pings_in_flight(&self) -> impl Iterator<Item = PingInFlight> + use<'a> {
+        self.links().flat_map(|link| link.peer.ping_pong().in_flight())
+    }
+
+    /// Returns the peer's open TCP streams, the first connection first. Most peers have only that one.
+    pub fn streams(&self) -> impl Iterator<Item = StreamType> + use<'a> {
+        let further = self.links.association(self.id.link()).into_iter().flat_map(Association::streams);
+        iter::once(StreamType::General).chain(further.map(|(stream_type, _)| stream_type))
+    }
+
+    /// Returns the policy that assigns messages to the peer's streams; `None` unless both sides have named the same
+    /// association id.
+    pub fn stream_policy(&self) -> Option<StreamPolicy> {
+        let association = self.links.association(self.id.link())?;
+        association.is_agreed.then_some(association.policy)
     }
 
     /// Returns the number of bytes that wait to be sent to the peer, including those that wait after a message that is
     /// being fed.
     pub fn waiting_bytes(&self) -> usize {
-        let behind_bytes = self.link.stream.as_ref().map_or(0, |stream| stream.behind.waiting_bytes());
-        self.link.queue.waiting_bytes() + behind_bytes
+        let behind_bytes = |link: &Link| link.body.as_ref().map_or(0, |body| body.behind.waiting_bytes());
+        self.links().map(|link| link.queue.waiting_bytes() + behind_bytes(link)).sum()
+    }
+
+    /// Returns the rows of the peer's streams.
+    fn links(&self) -> impl Iterator<Item = &'a Link> + use<'a> {
+        let links = self.links;
+        links.members(self.id.link()).filter_map(|member| links.table.get(member))
     }
 }

@@ -70,6 +70,9 @@ pub const BODY_REFILL_BYTES: usize = 256 * 1024;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Default maximum time for the handshake, from entering the state `AwaitingHandshake`. No traffic extends it.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time for the `streamack` of a further stream that we open, as in SV Node 1.2.2. The stream is not tried
+/// again.
+pub const STREAM_ACK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Default pause between two pings to a peer.
 pub const PING_INTERVAL: Duration = Duration::from_secs(120);
 /// Default maximum time for a pong.

@@ -11,7 +11,7 @@ use crate::id::{Lane, LinkId};
 use crate::limits::{
     MAX_ROW_BYTES, MAX_SEND_QUEUE_BYTES, MIN_SEND_STALL_BYTES, PULL_WAITING_BYTES, REJECT_READ_TIME, SEND_STALL_TIMEOUT,
 };
-use crate::peer::{ConnectionState, PeerConnection};
+use crate::peer::{ConnectionState, LinkRole, PeerConnection};
 use crate::protocol::PONG_ABOVE_VERSION;
 use crate::time::Instant;
 use std::mem::offset_of;
@@ -44,7 +44,7 @@ pub(crate) struct Link {
     pub(crate) negotiated_version: u32,
     pub(crate) queue: SendQueue,
     /// The message being sent in parts, if any.
-    pub(crate) stream: Option<Box<OutgoingBody>>,
+    pub(crate) body: Option<Box<OutgoingBody>>,
     /// Bytes that the kernel has accepted since the link was opened.
     pub(crate) bytes_written: u64,
     /// The peer's connection state.
@@ -136,8 +136,8 @@ impl Link {
     /// Returns the number of waiting bytes of whole messages. It excludes a message sent in parts and the bytes
     /// before it, which have their own bound.
     pub(crate) fn messages_waiting_bytes(&self) -> usize {
-        match &self.stream {
-            Some(stream) => stream.behind.waiting_bytes(),
+        match &self.body {
+            Some(body) => body.behind.waiting_bytes(),
             None => {
                 let fed_bytes = self.body_end.saturating_sub(self.bytes_written);
                 self.queue.waiting_bytes() - fed_bytes as usize
@@ -181,12 +181,25 @@ impl Link {
     /// Returns the number of waiting bytes that were queued ahead: pings, pongs and messages of the handshake. Reading
     /// from the peer pauses if there are too many.
     pub(crate) fn unread_replies_bytes(&self) -> usize {
-        self.queue.ahead_bytes() + self.stream.as_ref().map_or(0, |stream| stream.behind.ahead_bytes())
+        self.queue.ahead_bytes() + self.body.as_ref().map_or(0, |body| body.behind.ahead_bytes())
     }
 
     /// Returns whether the link is listed for reading or writing.
     pub(crate) fn is_listed(&self) -> bool {
         self.listed.on(Listed::READY | Listed::DIRTY)
+    }
+
+    /// Returns whether the link is listed for reading.
+    pub(crate) fn is_listed_ready(&self) -> bool {
+        self.listed.on(Listed::READY)
+    }
+
+    /// Returns whether this is a peer's first link. A further stream, or a link that is being set up as one, is none.
+    pub(crate) fn is_peer(&self) -> bool {
+        match self.peer.role() {
+            LinkRole::Single | LinkRole::General => true,
+            LinkRole::Stream | LinkRole::Opening => false,
+        }
     }
 
     /// Returns whether the link is listed for the next step of its closing.
@@ -228,11 +241,15 @@ pub(crate) struct Ending {
     pub(crate) phase: Phase,
 }
 
-/// The phase of a link's closing. The first two phases store when they began.
+/// The phase of a link's closing. The first two store the moment at which the draining began, and the third that of the
+/// lingering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Queued bytes are sent, and a `reject` gets time to be read, before writing is shut down.
     Draining(Instant),
+    /// All queued bytes are sent, but not those of the peer's other streams. A peer that sees the end of one stream
+    /// drops the unread messages of all.
+    AwaitingStreams(Instant),
     /// Writing is shut down, and input is dropped until the peer closes or the grace period ends.
     Lingering(Instant),
     /// The next closing step frees the link.
@@ -272,6 +289,8 @@ impl Listed {
     pub(super) const DIRTY: u8 = 2;
     pub(super) const CLOSING: u8 = 4;
     pub(super) const PULL: u8 = 8;
+    /// Not a list: the link was removed from the list for reading and listed again without being read.
+    pub(super) const PUT_BACK: u8 = 16;
 
     pub(super) fn on(self, list: u8) -> bool {
         self.0 & list != 0

@@ -66,7 +66,7 @@ impl Table {
             peer,
             framer: MessageFramer::default(),
             queue: SendQueue::default(),
-            stream: None,
+            body: None,
             body_end: 0,
             bytes_written: 0,
             pinged_at: Instant::ZERO,
@@ -208,6 +208,20 @@ impl Table {
             link.listed.take(Listed::READY);
         }
         Some(id)
+    }
+
+    /// Lists a link again that was just removed from the list, so that it is read after another stream of its peer.
+    /// Returns `false` if the link was put back the last time, too: it must be read now, however much the other stream
+    /// receives.
+    pub(crate) fn put_back_ready(&mut self, id: LinkId) -> bool {
+        let Some(link) = self.get_mut(id) else { return false };
+        if link.listed.on(Listed::PUT_BACK) {
+            link.listed.take(Listed::PUT_BACK);
+            return false;
+        }
+        link.listed.put(Listed::PUT_BACK);
+        self.mark_ready(id);
+        true
     }
 
     pub(crate) fn pop_dirty(&mut self) -> Option<LinkId> {

@@ -71,6 +71,8 @@ impl Accounts {
                 peers,
                 work: WorkCounts::default(),
                 targets: Vec::new(),
+                streams_opened: 0,
+                stream_failures: 0,
                 traffic: Traffic::default(),
                 connect_planned: LatencyHistogram::new(),
                 connect_dialled: LatencyHistogram::new(),
@@ -153,6 +155,8 @@ impl Accounts {
 
     pub(super) fn end_run(&mut self, ctx: &Ctx<'_>) {
         self.backlog.1 = self.report.work.outstanding();
+        self.report.streams_opened = ctx.counters().streams_opened;
+        self.report.stream_failures = ctx.counters().stream_failures;
         let Some(begin) = self.run else { return };
         let end = Run::here(ctx);
         self.report.run_time = end.began.since(begin.began);
@@ -227,7 +231,7 @@ impl Accounts {
     /// Records how long a peer's unanswered pings of the counted part have waited for their pongs.
     pub(super) fn note_unanswered(&mut self, ctx: &Ctx<'_>, peer: PeerId, connection: usize) {
         let Some(view) = ctx.peer(peer) else { return };
-        for ping in view.connection().ping_pong().in_flight() {
+        for ping in view.pings_in_flight() {
             if self.is_counted(ping.planned) {
                 self.report.unanswered_waits.note(ping, ctx.now());
                 self.targets.of(connection).unanswered_waits.note(ping, ctx.now());

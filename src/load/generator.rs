@@ -392,6 +392,7 @@ impl Handler for Generator {
             Event::VersionReceived
             | Event::Written { .. }
             | Event::LimitsAnnounced { .. }
+            | Event::StreamOpened { .. }
             | Event::SendHeaders
             | Event::Rejected(_)
             | Event::BodyCut { .. } => {}

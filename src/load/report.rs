@@ -89,6 +89,10 @@ pub struct Report {
     pub work: WorkCounts,
     /// The connections and the pings of each target, in the order of the plan.
     pub targets: Vec<TargetReport>,
+    /// Further streams of peers that were opened since the loop began.
+    pub streams_opened: u64,
+    /// Further streams of peers that could not be opened.
+    pub stream_failures: u64,
     /// The bytes sent and received.
     pub traffic: Traffic,
     /// Time from the planned moment of a dial to the established TCP connection.

@@ -4,6 +4,7 @@
 //! does not handle.
 
 use crate::api::{Event, Reply};
+use crate::error::{CloseReason, LocalCause};
 use crate::handler::{Ctx, Handler};
 use crate::id::PeerId;
 use crate::peer::ConnectionState;
@@ -55,6 +56,8 @@ impl Handler for Responder {
     fn on_event(&mut self, ctx: &mut Ctx<'_>, _peer: PeerId, event: Event<'_>) {
         match event {
             Event::Ready { .. } => self.peak = self.peak.max(ctx.ready_count()),
+            // Nothing is lost: the connection serves another peer from now on.
+            Event::Closed { reason: CloseReason::Local(LocalCause::BecameStream), .. } => {}
             Event::Closed { state: ConnectionState::Connected, .. } => self.lost += 1,
             Event::Closed { .. } => self.failed += 1,
             Event::Opened { .. }
@@ -62,6 +65,7 @@ impl Handler for Responder {
             | Event::Written { .. }
             | Event::Pong { .. }
             | Event::LimitsAnnounced { .. }
+            | Event::StreamOpened { .. }
             | Event::SendHeaders
             | Event::Rejected(_)
             | Event::BodyCut { .. } => {}

@@ -40,6 +40,19 @@ pub enum ConnectionType {
     OverCapacity,
 }
 
+/// The part of a connection in an association, which is a peer's set of TCP streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkRole {
+    /// The peer's only connection, without an association.
+    Single,
+    /// The peer's first connection, with an association.
+    General,
+    /// A further stream of a peer.
+    Stream,
+    /// A connection that this side sets up as a further stream of a peer.
+    Opening,
+}
+
 /// A rejected transition. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -72,6 +85,7 @@ pub struct PeerConnection {
     was_opened: bool,
     send_headers_mode: bool,
     protoconf_received: bool,
+    role: LinkRole,
     ping_pong: PingPongState,
     handshake: HandshakeState,
     since: Instant,
@@ -171,6 +185,11 @@ impl PeerConnection {
         Self::new(peer, ConnectionType::OverCapacity, None, ping_timeout)
     }
 
+    /// Creates a connection that this side will open as a further stream of a peer. It is never restarted.
+    pub(crate) const fn new_stream(peer: SocketAddr, ping_timeout: Duration) -> Self {
+        Self::new(peer, ConnectionType::Outbound, None, ping_timeout)
+    }
+
     /// Records that this side began to open the connection. Resets the handshake, the pings and the negotiated values
     /// of an earlier attempt.
     ///
@@ -214,6 +233,13 @@ impl PeerConnection {
             return Err(TransitionError::HandshakeIncomplete);
         }
         self.transition(ConnectionState::Connected, now)
+    }
+
+    /// Records that the connection is a further stream of a peer. Its own handshake never begins.
+    pub(crate) fn become_stream(&mut self, now: Instant) {
+        self.role = LinkRole::Stream;
+        self.state = ConnectionState::Connected;
+        self.since = now;
     }
 
     /// Records that one side rejected the other, because the peer is over capacity or incompatible, or because a
@@ -268,6 +294,15 @@ impl PeerConnection {
     /// Returns whether the peer dialled.
     pub const fn is_inbound(&self) -> bool {
         self.connection_type.is_inbound()
+    }
+
+    /// Returns the connection's part in an association.
+    pub(crate) const fn role(&self) -> LinkRole {
+        self.role
+    }
+
+    pub(crate) const fn set_role(&mut self, role: LinkRole) {
+        self.role = role;
     }
 
     /// Returns the peer's address. An accepted connection's port is not the port on which the peer listens.
@@ -358,6 +393,7 @@ impl PeerConnection {
             was_opened: false,
             send_headers_mode: false,
             protoconf_received: false,
+            role: LinkRole::Single,
         }
     }
 

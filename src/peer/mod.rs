@@ -149,9 +149,12 @@ mod connection;
 mod handshake;
 mod ping_pong;
 mod restart;
+mod stream_policy;
 mod user_agent;
 
+pub(crate) use connection::LinkRole;
 pub use connection::{ConnectionState, ConnectionType, PeerConnection, TransitionError};
 pub use handshake::{HandshakeState, validate_version};
 pub use ping_pong::{Answered, PingInFlight, PingPongState, PongError, create_pong_nonce};
 pub use restart::RestartTracking;
+pub use stream_policy::StreamPolicy;

@@ -191,9 +191,14 @@ impl PingPongState {
         let planned = if ping.planned == Instant::MAX { at } else { ping.planned };
         let answered = Answered { planned, sent: at, answered: now };
         self.retain(|ping| ping.nonce.get() != nonce);
-        self.last_rtt = RoundTrip::of(at, now);
-        self.least_rtt = self.least_rtt.min(self.last_rtt);
+        self.note_round_trip(&answered);
         Ok(answered)
+    }
+
+    /// Records the round trip of an answered ping, which another stream of the peer may have carried.
+    pub(crate) fn note_round_trip(&mut self, answered: &Answered) {
+        self.last_rtt = RoundTrip::of(answered.sent, answered.answered);
+        self.least_rtt = self.least_rtt.min(self.last_rtt);
     }
 
     /// Accepts a pong like [`PingPongState::settle`] and returns the time since its ping was sent.

@@ -14,12 +14,12 @@ use crate::link::row::{Link, Phase};
 pub use crate::manager::inspect::{Draw, ManagerReport, ManagerSummary};
 use crate::net::Net;
 use crate::offload::Offload;
-use crate::peer::{ConnectionState, ConnectionType};
+use crate::peer::{ConnectionState, ConnectionType, LinkRole};
 use crate::stats::Census;
 use crate::stats::histogram::Counters;
 use crate::time::{Instant, Wait};
 use crate::wheel::tick_of;
-use crate::wire::Version;
+use crate::wire::{StreamType, Version};
 use std::net::SocketAddr;
 
 /// The loop's own counts.
@@ -31,6 +31,8 @@ pub struct Summary {
     pub wait: Wait,
     /// The number of links by the table's own count.
     pub links: usize,
+    /// The number of links that are further streams of peers, or are being set up as such.
+    pub streams: usize,
     /// The links by state and by type.
     pub connections: Census,
     /// The number of accepted links, without those over capacity.
@@ -120,6 +122,14 @@ pub struct Inspection {
 pub struct LinkReport {
     /// Its slot and generation.
     pub id: LinkId,
+    /// The first link of its peer.
+    pub peer: LinkId,
+    /// Whether it is its peer's first link, and not a further stream or a link that is being set up as one.
+    pub is_peer: bool,
+    /// Whether it is being set up as a further stream.
+    pub is_opening: bool,
+    /// The stream that it is or will be.
+    pub stream_type: StreamType,
     /// Its address: the dialled one, or the source of an accepted connection.
     pub address: SocketAddr,
     /// The numbers of links that the manager counts for this link's host and for the host's range of addresses; 0 and
@@ -180,6 +190,8 @@ pub enum EndingStep {
     Open,
     /// The queue is being sent.
     Draining,
+    /// The queue is sent, but not those of the peer's other streams.
+    AwaitingStreams,
     /// Writing is shut down, and input is dropped.
     Lingering,
     /// The link is about to be freed.
@@ -215,6 +227,27 @@ pub struct Agreed {
     pub protoconf_received: bool,
 }
 
+/// A link that is a further stream of a peer, or is being set up as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamReport {
+    /// Its slot and generation.
+    pub link: LinkId,
+    /// The first link of its peer.
+    pub peer: LinkId,
+    /// Whether it is being set up.
+    pub is_opening: bool,
+    /// Whether it is not closing.
+    pub is_open: bool,
+    /// Whether it is listed for reading.
+    pub is_listed: bool,
+    /// Whether the peer's first link is listed for reading.
+    pub is_peer_listed: bool,
+    /// Whether a message is being fed on it.
+    pub has_body: bool,
+    /// Whether it or the peer's first link waits, in a graceful close, until the peer's other queues are sent.
+    pub awaits_streams: bool,
+}
+
 /// One listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerReport {
@@ -234,6 +267,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             now: state.clocks.now(),
             wait: self.next_deadline(),
             links: state.links.table.len(),
+            streams: state.links.streams_len(),
             connections: state.telemetry.census,
             inbound: state.telemetry.census.of_type(ConnectionType::Inbound),
             over_capacity: state.telemetry.census.of_type(ConnectionType::OverCapacity),
@@ -272,8 +306,48 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.engine.links().table.get(link)?.peer.ping_pong().sent_at(nonce)
     }
 
+    /// Returns the first link of a link's peer.
+    pub(crate) fn peer_of(&self, link: LinkId) -> LinkId {
+        self.engine.links().peer_of(link)
+    }
+
+    /// Returns whether a link is in the table and not closing.
+    pub(crate) fn is_open(&self, link: LinkId) -> bool {
+        self.engine.links().is_open(link)
+    }
+
+    /// Returns the links that are further streams of peers, or are being set up as such. If there is any, the cost
+    /// grows with the number of links.
+    pub(crate) fn inspect_streams(&self) -> Vec<StreamReport> {
+        let links = self.engine.links();
+        if links.streams_len() == 0 {
+            return Vec::new();
+        }
+        links.table.iter().filter(|(_, link)| !link.is_peer()).map(|(id, link)| self.report_stream(id, link)).collect()
+    }
+
+    fn report_stream(&self, id: LinkId, link: &Link) -> StreamReport {
+        let links = self.engine.links();
+        let peer = links.peer_of(id);
+        let general = links.table.get(peer);
+        let awaits_streams = |link: &Link| matches!(link.phase(), Some(Phase::AwaitingStreams(_)));
+        StreamReport {
+            link: id,
+            peer,
+            is_opening: link.peer.role() == LinkRole::Opening,
+            is_open: link.is_open(),
+            is_listed: link.is_listed_ready(),
+            is_peer_listed: general.is_some_and(Link::is_listed_ready),
+            has_body: link.body.is_some(),
+            awaits_streams: awaits_streams(link) || general.is_some_and(awaits_streams),
+        }
+    }
+
     /// Returns whether a link belongs to a ready peer and the kernel has accepted the link's whole queue.
     pub(crate) fn is_drained(&self, link: LinkId) -> bool {
+        if !self.engine.links().is_ready(self.peer_of(link)) {
+            return false;
+        }
         let link = self.engine.links().table.get(link).filter(|link| link.is_open());
         link.is_some_and(|link| link.peer.state() == ConnectionState::Connected && link.queue.is_empty())
     }
@@ -288,6 +362,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             + state.links.wheel.held_bytes()
             + state.links.pool.held_bytes()
             + state.wishes.held_bytes()
+            + state.links.associations_held_bytes()
             + state.telemetry.costs.as_ref().map_or(0, |costs| costs.held_bytes())
             + self.engine.memory().held_bytes();
         Inspection {
@@ -318,6 +393,10 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         let manager = state.manager.as_ref();
         LinkReport {
             id,
+            peer: if link.is_peer() { id } else { state.links.peer_of(id) },
+            is_peer: link.is_peer(),
+            is_opening: link.peer.role() == LinkRole::Opening,
+            stream_type: state.links.stream_type(id),
             address,
             counted: manager.map_or((0, 0), |manager| manager.counted(address.ip())),
             is_banned: manager.is_some_and(|manager| manager.is_barred(address, state.clocks.moment())),
@@ -328,10 +407,10 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             is_dirty,
             is_closing,
             is_pull,
-            is_pull_due: link.asks_pull() && link.has_pull_room(),
+            is_pull_due: link.asks_pull() && state.links.has_pull_room(id),
             is_readable: link.readiness.readable,
             is_writable: link.readiness.writable,
-            is_held: link.hold.is_held(),
+            is_held: link.hold.is_held() || self.engine.awaits_handshake(id),
             held_since: link.held_since,
             outgoing: OutgoingReport::of(link),
             frame_received_bytes,
@@ -339,7 +418,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             armed_tick: state.links.wheel.armed_tick(id.slot() as u32),
             deadline: state.links.due_at(link, state.clocks.now()),
             has_new_deadlines: !self.engine.rearming().is_past(id),
-            handshake_deadline: link.peer.handshake().deadline(state.config.handshake_timeout),
+            handshake_deadline: link.peer.handshake().deadline(state.links.timeouts.handshake_of(link)),
             ping_due: state.links.timeouts.ping_due(link),
             pings: link.peer.ping_pong().pending_count(),
             agreed: Agreed {
@@ -357,6 +436,7 @@ impl EndingStep {
         match phase {
             None => Self::Open,
             Some(Phase::Draining(_)) => Self::Draining,
+            Some(Phase::AwaitingStreams(_)) => Self::AwaitingStreams,
             Some(Phase::Lingering(_)) => Self::Lingering,
             Some(Phase::Ended) => Self::Ended,
         }
@@ -366,13 +446,13 @@ impl EndingStep {
 impl OutgoingReport {
     fn of(link: &Link) -> Self {
         let count = link.queue.recount();
-        let behind = link.stream.as_ref().map(|stream| stream.behind.recount());
+        let behind = link.body.as_ref().map(|body| body.behind.recount());
         Self {
             waiting_bytes: link.queue.waiting_bytes(),
             recounted_bytes: count.waiting_bytes,
             behind_bytes: behind.map_or(0, |behind| behind.waiting_bytes),
             largest_bytes: count.largest_bytes.max(behind.map_or(0, |behind| behind.largest_bytes)),
-            is_fed: link.stream.is_some() || link.body_end > link.bytes_written,
+            is_fed: link.body.is_some() || link.body_end > link.bytes_written,
         }
     }
 }
@@ -387,7 +467,7 @@ impl ListenerReport {
 fn held_bytes(link: &Link) -> usize {
     let of_version =
         |version: &Version| size_of::<Version>() + version.user_agent.as_ref().map_or(0, |user_agent| user_agent.len());
-    let behind = link.stream.as_ref().map_or(0, |stream| size_of_val(&**stream) + stream.behind.recount().held_bytes);
+    let behind = link.body.as_ref().map_or(0, |body| size_of_val(&**body) + body.behind.recount().held_bytes);
     link.peer.handshake().peer_version().map_or(0, of_version)
         + link.ending.as_deref().map_or(0, size_of_val)
         + link.peer.restart().map_or(0, size_of_val)

@@ -23,7 +23,7 @@ impl LoopState {
         if !link.is_open() {
             return;
         }
-        let address = link.peer.address();
+        let (address, said_reject) = (link.peer.address(), link.said_reject);
         let Some(punishment) = manager.charge(id, address.ip(), misbehavior) else { return };
         let (points, score) = (punishment.points, punishment.score);
         let peer = PeerId::of(id);
@@ -33,7 +33,10 @@ impl LoopState {
             // A graceful close lets the peer read a `reject` that was sent before.
             Decision::Disconnect => self.links.close(id, misbehavior.into(), self.clocks.now()),
             Decision::Ban => {
-                self.links.abort(id, misbehavior.into());
+                match said_reject {
+                    true => self.links.close(id, misbehavior.into(), self.clocks.now()),
+                    false => self.links.abort(id, misbehavior.into()),
+                }
                 self.ban_if_earned(id);
             }
         }

@@ -14,6 +14,7 @@ use crate::time::Instant;
 pub(crate) fn stats(state: &LoopState, gathered_bytes: u64) -> Stats {
     Stats {
         links: state.links.table.len(),
+        streams: state.links.streams_len(),
         ready: state.telemetry.ready_count(),
         connections: state.telemetry.census,
         book: state.manager.as_deref().map(book_counts),

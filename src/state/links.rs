@@ -7,13 +7,14 @@
 use crate::bugs::{budget, canary};
 use crate::config::Config;
 use crate::error::{CloseReason, Consequences, RequestError};
-use crate::id::LinkId;
-use crate::limits::{CLOSE_GRACE, MAX_BLOCK_PAYLOAD_BYTES, SEND_STALL_TIMEOUT, WHEEL_SLOTS};
+use crate::id::{Lane, LinkId};
+use crate::limits::{CLOSE_GRACE, MAX_BLOCK_PAYLOAD_BYTES, SEND_STALL_TIMEOUT, STREAM_ACK_TIMEOUT, WHEEL_SLOTS};
+use crate::link::association::Associations;
 use crate::link::blocks::WriteBlock;
 use crate::link::row::{Ending, Hold, Link, Phase};
 use crate::link::send_queue::BufferPool;
 use crate::link::table::Table;
-use crate::peer::ConnectionState;
+use crate::peer::{ConnectionState, LinkRole};
 use crate::protocol::CommandName;
 use crate::time::Instant;
 use crate::wheel::{Wheel, tick_at_or_after, tick_of};
@@ -28,6 +29,7 @@ pub(crate) struct Links {
     pub(crate) pool: BufferPool,
     /// The link whose input is being parsed. The write block collects our replies on that link.
     pub(super) replying: Option<LinkId>,
+    pub(super) associations: Associations,
     pub(super) write_block: WriteBlock,
     pub(crate) timeouts: Timeouts,
 }
@@ -72,10 +74,21 @@ impl Timeouts {
 
     /// Returns the moment at which our next ping is due; [`Instant::MAX`] for never.
     pub(crate) fn ping_due(&self, link: &Link) -> Instant {
-        if self.ping_interval.is_zero() || link.peer.state() != ConnectionState::Connected || !link.has_pongs() {
+        // One keepalive ping serves all of a peer's streams.
+        let has_pings = link.peer.state() == ConnectionState::Connected && link.has_pongs() && link.is_peer();
+        if self.ping_interval.is_zero() || !has_pings {
             return Instant::MAX;
         }
         link.pinged_at.plus(self.ping_interval).max(self.ping_interval_since)
+    }
+
+    /// Returns the maximum time that a link may await its handshake, or its `streamack` if it is being set up as a
+    /// further stream.
+    pub(crate) fn handshake_of(&self, link: &Link) -> Duration {
+        match link.peer.role() {
+            LinkRole::Single | LinkRole::General => self.handshake,
+            LinkRole::Stream | LinkRole::Opening => STREAM_ACK_TIMEOUT,
+        }
     }
 
     /// Returns the link's earliest deadline or due moment; [`Instant::MAX`] for never.
@@ -90,13 +103,15 @@ impl Timeouts {
             Some(Phase::Draining(since)) => {
                 return link.send_progress.plus(CLOSE_GRACE).min(since.plus(SEND_STALL_TIMEOUT));
             }
+            // The peer's other links list this one when they are sent.
+            Some(Phase::AwaitingStreams(since)) => return since.plus(SEND_STALL_TIMEOUT),
             Some(Phase::Ended) => return Instant::MAX,
             None => {}
         }
         match link.peer.state() {
             ConnectionState::Connecting => consider(Some(link.peer.since().plus(self.connect))),
             ConnectionState::AwaitingHandshake if link.hold.is_held() => {}
-            ConnectionState::AwaitingHandshake => consider(link.peer.handshake().deadline(self.handshake)),
+            ConnectionState::AwaitingHandshake => consider(link.peer.handshake().deadline(self.handshake_of(link))),
             ConnectionState::Connected => consider(Some(self.ping_due(link))),
             ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed => {}
         }
@@ -120,6 +135,7 @@ impl Links {
             wheel: Wheel::new(budget!(WheelSlots, WHEEL_SLOTS), tick_of(now)),
             pool: BufferPool::default(),
             replying: None,
+            associations: Associations::default(),
             write_block: WriteBlock::default(),
             timeouts: Timeouts::new(config, now),
         }
@@ -135,6 +151,11 @@ impl Links {
         &self.write_block
     }
 
+    /// Returns the link whose input is being parsed.
+    pub(crate) fn receiving(&self) -> Option<LinkId> {
+        self.replying
+    }
+
     /// Marks a link as not writable after a partial write. The kernel reports when there is room again.
     pub(crate) fn not_writable(&mut self, id: LinkId) {
         if let Some(link) = self.table.get_mut(id) {
@@ -144,18 +165,24 @@ impl Links {
 
     // --- Pauses in reading ------------------------------------------------------------------------------------------
 
-    /// Adds a reason not to read from a link, if the link is open.
-    pub(crate) fn hold(&mut self, id: LinkId, now: Instant, add: impl FnOnce(&mut Hold)) {
-        let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) else { return };
-        if !link.hold.is_held() {
-            link.held_since = now;
+    /// Adds a reason not to read from a peer, to each of the peer's open links.
+    pub(crate) fn hold(&mut self, id: LinkId, now: Instant, add: impl Fn(&mut Hold)) {
+        for member in self.members(id) {
+            let Some(link) = self.table.get_mut(member).filter(|link| link.is_open()) else { continue };
+            if !link.hold.is_held() {
+                link.held_since = now;
+            }
+            add(&mut link.hold);
         }
-        add(&mut link.hold);
     }
 
-    /// Removes a reason not to read from a link. If no reason remains, reading resumes, and the pause does not count
+    /// Removes a reason not to read from a peer. If no reason remains, reading resumes, and the pause does not count
     /// towards the peer's deadlines for input.
-    pub(crate) fn release(&mut self, id: LinkId, now: Instant, lift: impl FnOnce(&mut Hold)) {
+    pub(crate) fn release(&mut self, id: LinkId, now: Instant, lift: impl Fn(&mut Hold)) {
+        self.members(id).for_each(|member| self.release_link(member, now, &lift));
+    }
+
+    fn release_link(&mut self, id: LinkId, now: Instant, lift: impl FnOnce(&mut Hold)) {
         let Some(link) = self.table.get_mut(id) else { return };
         let was_held = link.hold.is_held();
         lift(&mut link.hold);
@@ -171,32 +198,66 @@ impl Links {
 
     // --- Closing ----------------------------------------------------------------------------------------------------
 
-    /// Closes a link after its queue is sent; aborts a link that is still connecting. A close that has begun keeps its
-    /// reason and consequences.
+    /// Closes a peer after the queues of all its links are sent; aborts a link that is still connecting. A close that
+    /// has begun keeps its reason and consequences. The end of a link that is being set up as a stream closes that link
+    /// alone.
     pub(crate) fn close(&mut self, id: LinkId, reason: CloseReason, now: Instant) {
+        self.abort_opening(id, reason);
+        self.members(id).for_each(|member| self.close_link(member, reason, now));
+    }
+
+    /// Aborts the link that is being set up as a further stream of an open peer, because the peer closes.
+    fn abort_opening(&mut self, id: LinkId, reason: CloseReason) {
+        let peer = self.peer_of(id);
+        let opening = self.association(peer).and_then(|association| association.opening);
+        if let Some(opening) = opening.filter(|opening| *opening != id && self.is_open(peer)) {
+            self.abort_link(opening, reason, reason.consequences().without_ban());
+        }
+    }
+
+    fn close_link(&mut self, id: LinkId, reason: CloseReason, now: Instant) {
         let Some(link) = self.table.get_mut(id) else { return };
         if !link.is_open() {
             return;
         }
+        let consequences = match link.is_peer() {
+            true => reason.consequences(),
+            false => reason.consequences().without_ban(),
+        };
         if link.peer.state() == ConnectionState::Connecting {
-            return self.abort(id, reason);
+            return self.abort_link(id, reason, consequences);
         }
-        let consequences = reason.consequences();
         link.ending = Some(Box::new(Ending { reason, consequences, phase: Phase::Draining(now) }));
         link.send_progress = now;
-        self.release(id, now, |hold| *hold = Hold::default());
+        self.release_link(id, now, |hold| *hold = Hold::default());
+        // A stream is read while it drains, even if it waited for its peer's handshake.
+        self.table.mark_ready(id);
         self.table.mark_closing(id);
         self.rearm(id, now);
     }
 
-    /// Closes a link in the next closing step and drops its queue. A close that has begun keeps its reason and
-    /// consequences.
+    /// Closes a peer in the next closing step and drops its queues. A close that has begun keeps its reason and
+    /// consequences. The end of any stream is the peer's end, but the end of a link that is being set up as a stream
+    /// closes that link alone.
     pub(crate) fn abort(&mut self, id: LinkId, reason: CloseReason) {
         self.abort_with(id, reason, reason.consequences());
     }
 
     /// Closes a link like [`Links::abort`], but with `consequences` instead of the reason's own.
     pub(crate) fn abort_with(&mut self, id: LinkId, reason: CloseReason, consequences: Consequences) {
+        self.abort_opening(id, reason);
+        for member in self.members(id) {
+            let Some(link) = self.table.get(member) else { continue };
+            // A link that is closing already is ended by the end of its peer.
+            let is_affected = member == id || link.is_open() && !canary!(StreamOutlivesPeer);
+            let consequences = if link.is_peer() { consequences } else { consequences.without_ban() };
+            if is_affected {
+                self.abort_link(member, reason, consequences);
+            }
+        }
+    }
+
+    fn abort_link(&mut self, id: LinkId, reason: CloseReason, consequences: Consequences) {
         if let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) {
             link.ending = Some(Box::new(Ending { reason, consequences, phase: Phase::Ended }));
         }
@@ -250,6 +311,43 @@ impl Links {
             return Err(RequestError::TooLargeForPeer);
         }
         Ok(())
+    }
+
+    /// Returns the bytes of unread replies that wait on all links of a peer.
+    pub(super) fn unread_replies_bytes(&self, id: LinkId) -> usize {
+        let Some(link) = self.table.get(id) else { return 0 };
+        let on_link = |member| self.table.get(member).map_or(0, Link::unread_replies_bytes);
+        match link.peer.role() {
+            LinkRole::Single | LinkRole::Opening => link.unread_replies_bytes(),
+            LinkRole::General | LinkRole::Stream => self.members(id).map(on_link).sum(),
+        }
+    }
+
+    /// Returns the length of the longest message that a peer accepts now, on whichever stream it is sent.
+    pub(crate) fn free_bytes(&self, peer: LinkId) -> usize {
+        self.members(peer).filter_map(|member| self.table.get(member)).map(Link::free_bytes).min().unwrap_or(0)
+    }
+
+    /// Returns whether so few bytes wait on each of a peer's links that the free room may be offered to a handler.
+    pub(crate) fn has_pull_room(&self, peer: LinkId) -> bool {
+        self.members(peer).all(|member| self.table.get(member).is_some_and(Link::has_pull_room))
+    }
+
+    /// Lists a peer for an offer of its free room, if a handler requested the room and there is enough.
+    pub(crate) fn mark_pull(&mut self, peer: LinkId) {
+        if self.table.get(peer).is_some_and(Link::asks_pull) && self.has_pull_room(peer) {
+            self.table.mark_pull(peer);
+        }
+    }
+
+    /// Returns the next lane that requested the peer's free room, and the number of free bytes; `None` as
+    /// [`Table::take_pull`].
+    pub(crate) fn take_pull(&mut self, peer: LinkId) -> Option<(Lane, usize)> {
+        if !self.has_pull_room(peer) {
+            return None;
+        }
+        let (lane, _) = self.table.take_pull(peer)?;
+        Some((lane, self.free_bytes(peer)))
     }
 
     /// Checks that the link's queue has room for a message of `len` bytes.

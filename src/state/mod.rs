@@ -6,6 +6,7 @@
 //! [`charging`] handles misbehavior. No call uses a socket. The clock that is stored here is read once at the start;
 //! later only handlers read it.
 
+mod associations;
 mod charging;
 mod clocks;
 mod figures;
@@ -29,13 +30,15 @@ pub(crate) use wishes::Wishes;
 
 use crate::api::{Direction, Reply};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Multistreams};
 use crate::error::{AddConnectionError, RequestError};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{MAX_RESTARTS, RESTART_WINDOW};
+use crate::link::association::Association;
 use crate::link::table::Dial;
 use crate::manager::Manager;
 use crate::peer::PeerConnection;
+use crate::wire::StreamType;
 use rand::rngs::StdRng;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -128,8 +131,27 @@ impl LoopState {
     /// the connection.
     pub(crate) fn open(&mut self, address: SocketAddr, source: Option<IpAddr>) -> LinkId {
         let link = self.take_outbound_row(address);
+        if self.config.multistreams == Multistreams::Open {
+            self.links.associate(link, Association::of_dial(source));
+        }
         self.links.table.push_dial(Dial { link, address, source });
         link
+    }
+
+    /// Allocates a row for a further stream of a peer that this side has dialled. The turn then opens the connection.
+    /// Returns `None` if the table is full. The stream counts as a link, but never as a peer.
+    pub(crate) fn open_stream(&mut self, peer: LinkId, stream_type: StreamType) -> Option<LinkId> {
+        if self.links.table.len() >= self.config.max_links {
+            return None;
+        }
+        let address = self.links.peer(peer)?.peer.address();
+        let source = self.links.association(peer)?.source;
+        let mut stream = PeerConnection::new_stream(address, self.config.pong_timeout);
+        stream.transition_to_connecting(self.clocks.now()).expect("a new connection may be opened");
+        let link = self.links.table.insert(stream);
+        self.links.join(link, peer, stream_type, true);
+        self.links.table.push_dial(Dial { link, address, source });
+        Some(link)
     }
 
     fn take_outbound_row(&mut self, address: SocketAddr) -> LinkId {

@@ -47,7 +47,7 @@ impl AfterWrite {
         match link.phase() {
             None if link.peer.state() == ConnectionState::Connected => Self::CallHandler,
             Some(Phase::Draining(_)) => Self::ContinueClosing,
-            None | Some(Phase::Lingering(_) | Phase::Ended) => Self::Nothing,
+            None | Some(Phase::AwaitingStreams(_) | Phase::Lingering(_) | Phase::Ended) => Self::Nothing,
         }
     }
 }
@@ -73,7 +73,7 @@ impl LoopState {
     /// The link must have room for the frame: see [`Links::check_room`](super::Links::check_room).
     pub(crate) fn append(&mut self, id: LinkId, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
         let Some(link) = self.links.table.get(id) else { return 0 };
-        let may_gather = self.links.replying == Some(id) && link.queue.is_empty() && link.stream.is_none();
+        let may_gather = self.links.replying == Some(id) && link.queue.is_empty() && link.body.is_none();
         if may_gather && self.links.write_block.has_room(len) {
             write(self.links.write_block.bytes());
             return link.bytes_written + self.links.write_block.gathered().len() as u64;
@@ -94,52 +94,60 @@ impl LoopState {
         self.enqueue(id, |queue, pool| queue.push_shared(frame, pool))
     }
 
-    /// Sends a handler's message.
-    pub(crate) fn send(&mut self, id: LinkId, message: &MessageRef<'_>) -> Result<(), RequestError> {
+    /// Sends a handler's message to a peer, on the stream of the peer's policy.
+    pub(crate) fn send(&mut self, peer: LinkId, message: &MessageRef<'_>) -> Result<(), RequestError> {
         match message {
-            MessageRef::Inv(inventory) => self.send_parts(id, *inventory, MessageRef::Inv),
-            MessageRef::GetData(inventory) => self.send_parts(id, *inventory, MessageRef::GetData),
-            _ => self.send_one(id, message),
+            MessageRef::Inv(inventory) => self.send_parts(peer, *inventory, MessageRef::Inv),
+            MessageRef::GetData(inventory) => self.send_parts(peer, *inventory, MessageRef::GetData),
+            _ => self.send_one(peer, message, || false),
         }
     }
 
     /// Sends an inventory in as many messages as the peer's limit requires: all of them or none.
     fn send_parts<'a>(
         &mut self,
-        id: LinkId,
+        peer: LinkId,
         inventory: InventoryRef<'a>,
         message: fn(InventoryRef<'a>) -> MessageRef<'a>,
     ) -> Result<(), RequestError> {
-        let most = self.max_inventory_items(id);
+        let most = self.max_inventory_items(peer);
+        let lists_blocks = || inventory.iter().next().is_some_and(|item| item.kind.is_block());
         if inventory.len() <= most {
-            return self.send_one(id, &message(inventory));
+            return self.send_one(peer, &message(inventory), lists_blocks);
         }
         let (mut frames, mut ends) = (Vec::new(), Vec::new());
         for part in inventory.chunks(most) {
             message(part).encode_frame(self.magic, &mut frames);
             ends.push(frames.len());
         }
-        self.links.check_room(id, frames.len())?;
-        let frames = Bytes::from(frames);
         let command = message(inventory).command();
+        let link = self.links.route(peer, command, lists_blocks);
+        self.links.check_room(link, frames.len())?;
+        let frames = Bytes::from(frames);
         let mut begin = 0;
         for end in ends {
-            self.append_shared(id, frames.slice(begin..end));
+            self.append_shared(link, frames.slice(begin..end));
             self.telemetry.sent.add(command, (end - begin - HEADER_LEN_BYTES) as u64);
             begin = end;
         }
         Ok(())
     }
 
-    fn send_one(&mut self, id: LinkId, message: &MessageRef<'_>) -> Result<(), RequestError> {
+    fn send_one(
+        &mut self,
+        peer: LinkId,
+        message: &MessageRef<'_>,
+        lists_blocks: impl FnOnce() -> bool,
+    ) -> Result<(), RequestError> {
         let magic = self.magic;
         let mut frame = self.links.pool.take();
         message.encode_frame(magic, &mut frame);
         let (command, payload_len) = (message.command(), (frame.len() - HEADER_LEN_BYTES) as u64);
+        let link = self.links.route(peer, command, lists_blocks);
         let verdict =
-            self.links.check_size(id, command, payload_len).and_then(|()| self.links.check_room(id, frame.len()));
+            self.links.check_size(peer, command, payload_len).and_then(|()| self.links.check_room(link, frame.len()));
         if verdict.is_ok() {
-            self.append(id, frame.len(), |out| out.extend_from_slice(&frame));
+            self.append(link, frame.len(), |out| out.extend_from_slice(&frame));
             self.telemetry.sent.add(command, payload_len);
         }
         self.links.pool.put(frame);
@@ -182,14 +190,28 @@ impl LoopState {
         self.queue_reject(id, message, code, reason);
     }
 
-    /// Sends a handler's frame that is encoded already, and returns where in the link's outgoing bytes it ends.
-    pub(crate) fn send_shared(&mut self, id: LinkId, frame: &Bytes) -> Result<u64, RequestError> {
+    /// Sends a handler's frame that is encoded already, on the stream of the peer's policy.
+    pub(crate) fn send_shared(&mut self, peer: LinkId, frame: &Bytes) -> Result<(), RequestError> {
+        let link = self.route_frame(peer, frame);
+        self.send_shared_on(link, peer, frame).map(|_| ())
+    }
+
+    fn route_frame(&self, peer: LinkId, frame: &[u8]) -> LinkId {
+        if self.links.association(peer).is_none() {
+            return peer;
+        }
+        let command = frame.first_chunk::<HEADER_LEN_BYTES>().map(|head| Header::decode(head).command);
+        command.map_or(peer, |command| self.links.route(peer, command, || lists_blocks(frame)))
+    }
+
+    /// Sends a frame on one of a peer's links, and returns where in the link's outgoing bytes it ends.
+    fn send_shared_on(&mut self, link: LinkId, peer: LinkId, frame: &Bytes) -> Result<u64, RequestError> {
         let header = frame.first_chunk::<HEADER_LEN_BYTES>().map(Header::decode);
         if let Some(header) = header {
-            self.links.check_size(id, header.command, header.payload_len)?;
+            self.links.check_size(peer, header.command, header.payload_len)?;
         }
-        self.links.check_room(id, frame.len())?;
-        let end = self.append_shared(id, frame.clone());
+        self.links.check_room(link, frame.len())?;
+        let end = self.append_shared(link, frame.clone());
         if let Some(header) = header {
             self.telemetry.sent.add(header.command, (frame.len() - HEADER_LEN_BYTES) as u64);
         }
@@ -200,17 +222,18 @@ impl LoopState {
     /// without bytes gets no mark, because no write carries it.
     pub(crate) fn send_marked(
         &mut self,
-        id: LinkId,
+        peer: LinkId,
         frame: &Bytes,
         number: u64,
         lane: Lane,
     ) -> Result<(), RequestError> {
-        if !self.marks.has_room(id) {
+        let link = self.route_frame(peer, frame);
+        if !self.marks.has_room(link) {
             return Err(RequestError::TooManyMarks);
         }
-        let end = self.send_shared(id, frame)?;
+        let end = self.send_shared_on(link, peer, frame)?;
         if !frame.is_empty() {
-            self.marks.add(id, Mark { number, end, lane });
+            self.marks.add(link, Mark { number, end, lane });
         }
         Ok(())
     }
@@ -224,14 +247,15 @@ impl LoopState {
     }
 
     /// Sends a ping that was due at `planned`, and returns its nonce. An unplanned ping has [`Instant::MAX`].
-    pub(crate) fn ping(&mut self, id: LinkId, planned: Instant) -> Result<u64, RequestError> {
+    pub(crate) fn ping(&mut self, peer: LinkId, planned: Instant) -> Result<u64, RequestError> {
         let frame_len = HEADER_LEN_BYTES + 8;
+        let id = self.links.route(peer, CommandName::PING, || false);
         self.links.check_room(id, frame_len)?;
         let nonce = PingPongState::generate_nonce(&mut self.rng);
-        let link = self.links.table.get_mut(id).ok_or(RequestError::NoSuchPeer)?;
-        if !link.has_pongs() {
+        if !self.links.table.get(peer).ok_or(RequestError::NoSuchPeer)?.has_pongs() {
             return Err(RequestError::NoPongs);
         }
+        let link = self.links.table.get_mut(id).ok_or(RequestError::NoSuchPeer)?;
         if link.peer.ping_pong().pending_count() >= MAX_PINGS_OUTSTANDING {
             return Err(RequestError::TooManyPings);
         }
@@ -251,12 +275,12 @@ impl LoopState {
     // --- Messages in parts ------------------------------------------------------------------------------------------
 
     /// Begins a message whose payload will be fed in parts.
-    pub(crate) fn begin_body(&mut self, id: LinkId, header: &Header) -> Result<(), RequestError> {
-        let link = self.links.table.get(id).ok_or(RequestError::NoSuchPeer)?;
-        if link.stream.is_some() {
+    pub(crate) fn begin_body(&mut self, peer: LinkId, header: &Header) -> Result<(), RequestError> {
+        let link = self.links.table.get(peer).ok_or(RequestError::NoSuchPeer)?;
+        if self.links.body_link(peer).is_some() {
             return Err(RequestError::BodyOpen);
         }
-        self.links.check_size(id, header.command, header.payload_len)?;
+        self.links.check_size(peer, header.command, header.payload_len)?;
         let needs_extension = header.payload_len > u64::from(u32::MAX);
         if needs_extension && link.negotiated_version < EXTENDED_PAYLOAD_VERSION {
             return Err(RequestError::TooLargeForPeer);
@@ -265,6 +289,7 @@ impl LoopState {
             return Err(RequestError::ChecksumMissing);
         }
         let len = if needs_extension { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES };
+        let id = self.links.route(peer, header.command, || false);
         self.links.check_room(id, len)?;
         let magic = self.magic;
         self.append(id, len, |out| match needs_extension {
@@ -275,35 +300,36 @@ impl LoopState {
         if let Some(link) = self.links.table.get_mut(id)
             && header.payload_len > 0
         {
-            link.stream = Some(Box::new(OutgoingBody { left: header.payload_len, behind: SendQueue::default() }));
+            link.body = Some(Box::new(OutgoingBody { left: header.payload_len, behind: SendQueue::default() }));
         }
         // Bytes that wait before a body do not count against the room for messages, so the room may have grown.
-        self.links.table.mark_pull(id);
+        self.links.mark_pull(peer);
         Ok(())
     }
 
     /// Queues as much of `part` as there is room for, and removes that much from `part`. The message's last byte
     /// releases the frames that wait after it.
-    pub(crate) fn feed_body(&mut self, id: LinkId, part: &mut Bytes) -> Result<(), RequestError> {
+    pub(crate) fn feed_body(&mut self, peer: LinkId, part: &mut Bytes) -> Result<(), RequestError> {
         if part.is_empty() {
             return Ok(());
         }
+        let id = self.links.body_link(peer).unwrap_or(peer);
         let link = self.links.table.get(id).ok_or(RequestError::NoSuchPeer)?;
-        let stream = link.stream.as_ref().ok_or(RequestError::NoBody)?;
-        if part.len() as u64 > stream.left {
+        let body = link.body.as_ref().ok_or(RequestError::NoBody)?;
+        if part.len() as u64 > body.left {
             return Err(RequestError::BodyOverrun);
         }
         self.queue_replies(id);
         let Some(link) = self.links.table.get_mut(id) else { return Err(RequestError::NoSuchPeer) };
-        let Some(stream) = &mut link.stream else { return Err(RequestError::NoBody) };
+        let Some(body) = &mut link.body else { return Err(RequestError::NoBody) };
         let room_bytes = MAX_BODY_WAITING_BYTES.saturating_sub(link.queue.waiting_bytes());
         let taken = part.split_to(part.len().min(room_bytes));
-        stream.left -= taken.len() as u64;
+        body.left -= taken.len() as u64;
         link.queue.push_rest_shared(taken, &mut self.links.pool);
-        if stream.left == 0 {
+        if body.left == 0 {
             link.body_end = link.bytes_written + link.queue.waiting_bytes() as u64;
-            link.queue.push_queue(&mut stream.behind, &mut self.links.pool);
-            link.stream = None;
+            link.queue.push_queue(&mut body.behind, &mut self.links.pool);
+            link.body = None;
         }
         self.queue_grew(id);
         Ok(())
@@ -356,14 +382,14 @@ impl LoopState {
         if let Some(costs) = self.telemetry.costs.as_mut().filter(|_| is_empty) {
             costs.waits_no_more(id, at);
         }
-        let is_hungry = link.stream.is_some() && link.queue.waiting_bytes() <= BODY_REFILL_BYTES;
+        let is_hungry = link.body.is_some() && link.queue.waiting_bytes() <= BODY_REFILL_BYTES;
         let next = if is_empty || is_hungry { AfterWrite::of(link) } else { AfterWrite::Nothing };
-        let asks_pull = link.asks_pull() && !canary!(PullForgotten);
-        if link.hold.unread_replies && link.unread_replies_bytes() <= UNREAD_REPLIES_PAUSE_BYTES / 2 {
+        let (was_paused, may_pull) = (link.hold.unread_replies, link.asks_pull() || !link.is_peer());
+        if was_paused && self.links.unread_replies_bytes(id) <= UNREAD_REPLIES_PAUSE_BYTES / 2 {
             self.links.release(id, self.clocks.now(), |hold| hold.unread_replies = false);
         }
-        if asks_pull {
-            self.links.table.mark_pull(id);
+        if may_pull && !canary!(PullForgotten) {
+            self.links.mark_pull(self.links.peer_of(id));
         }
         self.links.rearm(id, self.clocks.now());
         next
@@ -374,10 +400,10 @@ impl LoopState {
         self.queue_replies(id);
         let Some(link) = self.links.table.get_mut(id) else { return 0 };
         let before = link.bytes_written + link.queue.waiting_bytes() as u64;
-        let end = match &mut link.stream {
-            Some(stream) => {
-                push(&mut stream.behind, &mut self.links.pool);
-                before + stream.left + stream.behind.waiting_bytes() as u64
+        let end = match &mut link.body {
+            Some(body) => {
+                push(&mut body.behind, &mut self.links.pool);
+                before + body.left + body.behind.waiting_bytes() as u64
             }
             None => {
                 push(&mut link.queue, &mut self.links.pool);
@@ -418,7 +444,8 @@ impl LoopState {
         if let Some(costs) = self.telemetry.costs.as_mut().filter(|_| !link.queue.is_empty()) {
             costs.waits(id, self.clocks.now());
         }
-        if link.unread_replies_bytes() > UNREAD_REPLIES_PAUSE_BYTES {
+        // The links' bounds add up, so a peer's memory does not grow with its streams.
+        if self.links.unread_replies_bytes(id) > UNREAD_REPLIES_PAUSE_BYTES {
             self.links.hold(id, self.clocks.now(), |hold| hold.unread_replies = true);
         }
         self.links.rearm(id, self.clocks.now());
@@ -431,7 +458,7 @@ impl Link {
     /// Queues `frame` ahead of all frames that are not partly sent, but after frames that were queued ahead before it.
     /// Returns its end position in the link's outgoing bytes, which is final, because no later frame overtakes it.
     fn queue_ahead(&mut self, frame: &[u8], pool: &mut BufferPool) -> u64 {
-        match self.queue.push_ahead(frame, self.stream.is_some(), pool) {
+        match self.queue.push_ahead(frame, self.body.is_some(), pool) {
             Some(waiting_bytes) => {
                 let end = self.bytes_written + waiting_bytes as u64;
                 if end - (frame.len() as u64) < self.body_end {
@@ -441,9 +468,9 @@ impl Link {
             }
             None => {
                 let before = self.bytes_written + self.queue.waiting_bytes() as u64;
-                let stream = self.stream.as_mut().expect("a frame is held back only while a body is being fed");
-                let waiting_bytes = stream.behind.push_ahead(frame, false, pool);
-                before + stream.left + waiting_bytes.map_or(0, |bytes| bytes as u64)
+                let body = self.body.as_mut().expect("a frame is held back only while a body is being fed");
+                let waiting_bytes = body.behind.push_ahead(frame, false, pool);
+                before + body.left + waiting_bytes.map_or(0, |bytes| bytes as u64)
             }
         }
     }
@@ -484,10 +511,23 @@ fn goes_ahead(frame: &[u8]) -> bool {
         })
 }
 
+/// Returns whether the first item of an `inv` or `getdata` frame is a block.
+fn lists_blocks(frame: &[u8]) -> bool {
+    let items = frame.get(HEADER_LEN_BYTES..).and_then(|payload| InventoryRef::decode(CommandName::INV, payload).ok());
+    items.is_some_and(|items| items.iter().next().is_some_and(|item| item.kind.is_block()))
+}
+
 fn is_of_handshake(frame: &[u8]) -> bool {
     let command = frame.first_chunk().map(|head| Header::decode(head).command);
     matches!(
         command,
-        Some(CommandName::VERSION | CommandName::VERACK | CommandName::PROTOCONF | CommandName::SENDHEADERS)
+        Some(
+            CommandName::VERSION
+                | CommandName::VERACK
+                | CommandName::PROTOCONF
+                | CommandName::SENDHEADERS
+                | CommandName::CREATESTRM
+                | CommandName::STREAMACK
+        )
     )
 }

@@ -22,7 +22,18 @@ pub struct PeerCost {
     pub queued: Duration,
 }
 
-/// The costs of all peers of a loop, by slot: [`PEER_COST_BYTES`](crate::limits::PEER_COST_BYTES) for each slot up to
+impl PeerCost {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            busy: self.busy + other.busy,
+            received_bytes: self.received_bytes + other.received_bytes,
+            sent_bytes: self.sent_bytes + other.sent_bytes,
+            queued: self.queued + other.queued,
+        }
+    }
+}
+
+/// The costs of all links of a loop, by slot: [`PEER_COST_BYTES`](crate::limits::PEER_COST_BYTES) for each slot up to
 /// the highest measured one.
 #[derive(Debug, Default)]
 pub(crate) struct Costs {

@@ -226,6 +226,10 @@ pub struct Counters {
     pub early_veracks: u64,
     /// Further versions and veracks after the first. They did not change the handshake.
     pub duplicate_handshakes: u64,
+    /// Further streams of peers that were opened, by either side.
+    pub streams_opened: u64,
+    /// Further streams that we could not open.
+    pub stream_failures: u64,
     /// Readiness events of links that had already been removed.
     pub stale_events: u64,
     /// Timers that fired before their link's deadline because the deadline had moved.

@@ -38,6 +38,8 @@ use std::time::Duration;
 pub struct Stats {
     /// The number of links in the table.
     pub links: usize,
+    /// The number of links that are further streams of peers, or are being set up as such. They are no peers.
+    pub streams: usize,
     /// The number of peers whose handshake is complete.
     pub ready: usize,
     /// The links by state and by type.

@@ -6,8 +6,9 @@
 use super::codec::{Reader, put_var_bytes};
 use super::version::AssociationId;
 use crate::error::WireError;
-use crate::limits::MAX_STREAM_POLICY_BYTES;
+use crate::limits::{MAX_ASSOCIATION_ID_BYTES, MAX_STREAM_POLICY_BYTES};
 use crate::protocol::CommandName;
+use std::fmt;
 
 /// A borrowed `createstrm` message, which replaces the `version` on an additional connection (SV Node 1.2.2,
 /// net_processing.cpp ProcessCreateStreamMessage).
@@ -78,6 +79,12 @@ pub enum StreamType {
     Data4 = 5,
 }
 
+impl fmt::Display for StreamType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl<'a> CreateStreamRef<'a> {
     /// Reads the payload of a `createstrm`.
     ///
@@ -94,6 +101,23 @@ impl<'a> CreateStreamRef<'a> {
             stream_type: StreamType::read(&mut reader)?,
             policy: reader.var_bytes(MAX_STREAM_POLICY_BYTES)?,
         })
+    }
+
+    /// Returns the reason that an SV Node states in its `reject` of a payload that does not decode or has an empty
+    /// association id (observed with SV Node 1.0.13).
+    pub(crate) fn reject_reason(payload: &[u8]) -> Vec<u8> {
+        let mut reader = Reader::new(CommandName::CREATESTRM, payload);
+        let mut read = || {
+            let id = reader.var_bytes(MAX_ASSOCIATION_ID_BYTES)?;
+            let stream_type = reader.u8()?;
+            reader.var_bytes(MAX_STREAM_POLICY_BYTES).map(|_| (id, stream_type))
+        };
+        match read() {
+            Err(_) => b"Badly formatted message".into(),
+            Ok((_, stream_type)) if stream_type > StreamType::Data4 as u8 => b"StreamType out of range".into(),
+            Ok(([] | [_], _)) => b"NULL association ID".into(),
+            Ok((id, _)) => AssociationId::reject_reason(id),
+        }
     }
 
     /// Appends the payload; a policy that is too long is truncated.
@@ -138,6 +162,18 @@ impl StreamAck {
 }
 
 impl StreamType {
+    /// Returns the name of the stream, as an SV Node prints it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::General => "GENERAL",
+            Self::Data1 => "DATA1",
+            Self::Data2 => "DATA2",
+            Self::Data3 => "DATA3",
+            Self::Data4 => "DATA4",
+        }
+    }
+
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         Ok(match reader.u8()? {
             0 => Self::Unknown,

@@ -64,6 +64,11 @@ impl InventoryKind {
     /// A transaction that a miner's information refers to, sent as `datareftx`; only in `getdata` and `notfound`.
     pub const DATAREF_TX: Self = Self(5);
 
+    /// Returns whether an item of this type is a block in any form.
+    pub(crate) const fn is_block(self) -> bool {
+        matches!(self, Self::BLOCK | Self::FILTERED_BLOCK | Self::COMPACT_BLOCK)
+    }
+
     /// Returns the name of the type, if it has one.
     pub const fn name(self) -> Option<&'static str> {
         Some(match self {

@@ -117,14 +117,7 @@ impl Version {
         let mut reason = b"Badly formatted association ID: ".to_vec();
         match reader.var_bytes(MAX_ASSOCIATION_ID_BYTES) {
             Err(error) => reason.extend(parser_words(&error)),
-            Ok([AssociationId::UUID_TYPE, id @ ..]) => {
-                reason.extend(format!("Wrong number of bytes in UUID ({} != 16)", id.len()).as_bytes());
-            }
-            // The node appends the type as a character.
-            Ok(id) => {
-                reason.extend(b"Unsupported association ID type ");
-                reason.extend(id.first());
-            }
+            Ok(id) => reason.extend(AssociationId::reject_reason(id)),
         }
         reason
     }
@@ -246,6 +239,15 @@ impl AssociationId {
             [] | [_] => Ok(Self::Empty),
             [Self::UUID_TYPE, id @ ..] => id.try_into().map(Self::Uuid).map_err(|_| reader.bad_value()),
             [_, ..] => Err(reader.bad_value()),
+        }
+    }
+
+    /// Returns the reason that an SV Node states in its `reject` of an id of at least two bytes that is no UUID.
+    pub(super) fn reject_reason(id: &[u8]) -> Vec<u8> {
+        match id {
+            [Self::UUID_TYPE, id @ ..] => format!("Wrong number of bytes in UUID ({} != 16)", id.len()).into(),
+            // The node appends the type as a character.
+            id => [b"Unsupported association ID type ", &id[..id.len().min(1)]].concat(),
         }
     }
 

@@ -10,6 +10,7 @@
 )]
 
 mod announcements;
+mod associations;
 mod chain;
 mod drops;
 mod enriched;

@@ -102,14 +102,32 @@ impl Node {
         let mut peers = Value::Null;
         for _ in 0..MAX_ANSWER_POLLS {
             peers = self.json(&["getpeerinfo"]);
-            let peers = peers.as_array().expect("the reply is a list");
-            assert!(peers.len() <= 1, "the node has more than one peer: {peers:?}");
-            if let Some(peer) = peers.first().filter(|peer| holds(peer)) {
+            let list = peers.as_array().expect("the reply is a list").iter();
+            // For a moment, the node lists a further stream as a peer without a version.
+            let mut peers = list.filter(|peer| peer["version"] != 0);
+            let peer = peers.next();
+            assert_eq!(peers.next(), None, "the node has more than one peer");
+            if let Some(peer) = peer.filter(|peer| holds(peer)) {
                 return peer.clone();
             }
             thread::sleep(ANSWER_POLL);
         }
         panic!("timed out waiting for the expected view of the node's peer: {peers:#}");
+    }
+
+    /// Waits until the node has no peer.
+    ///
+    /// # Panics
+    ///
+    /// When the node still has a peer after a minute.
+    pub(crate) fn wait_for_no_peer(&self) {
+        for _ in 0..MAX_ANSWER_POLLS {
+            if self.cli(&["getconnectioncount"]) == "0" {
+                return;
+            }
+            thread::sleep(ANSWER_POLL);
+        }
+        panic!("the node still has a peer: {:#}", self.json(&["getpeerinfo"]));
     }
 
     /// Waits until the log contains `text`, and returns the log. The option `-debug=net` makes the node log more.

@@ -8,9 +8,9 @@
 use peerloop::MioNet;
 use peerloop::api::{Delivery, Frame, Pending};
 use peerloop::error::CloseReason;
-use peerloop::peer::ConnectionState;
+use peerloop::peer::{ConnectionState, StreamPolicy};
 use peerloop::protocol::CommandName;
-use peerloop::wire::{Header, Message, MessageRef, Reject, Version};
+use peerloop::wire::{Header, Message, MessageRef, Reject, StreamType, Version};
 use peerloop::{Config, Ctx, Event, Handler, Network, PeerId, Reactor, time};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -40,6 +40,7 @@ pub(crate) enum Happened {
     Ready,
     Pong { nonce: u64, planned: time::Instant, sent: time::Instant, received: time::Instant },
     LimitsAnnounced(u32),
+    StreamOpened(StreamType, StreamPolicy),
     SendHeaders,
     Rejected(Reject),
     Message(CommandName),
@@ -195,6 +196,7 @@ impl Handler for Record {
             Event::Pong { nonce, planned, sent, received } => Happened::Pong { nonce, planned, sent, received },
             Event::LimitsAnnounced { max_recv_payload_bytes, .. } => Happened::LimitsAnnounced(max_recv_payload_bytes),
             Event::VersionReceived => return,
+            Event::StreamOpened { stream_type, policy } => Happened::StreamOpened(stream_type, policy),
             Event::SendHeaders => Happened::SendHeaders,
             Event::Rejected(reject) => match MessageRef::Reject(reject).into_owned() {
                 Message::Reject(reject) => Happened::Rejected(reject),

@@ -5,8 +5,9 @@ use peerloop::protocol::CommandName;
 use peerloop::time::UnixTime;
 use peerloop::wire::header::checksum;
 use peerloop::wire::{AssociationId, Header, Message, MessageRef, NetAddress, Protoconf, Sender, Version};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use socket2::{Domain, Socket, Type};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 const MAGIC: [u8; 4] = Network::Regtest.magic();
@@ -22,6 +23,22 @@ impl Wire {
 
     pub(crate) fn dial(address: SocketAddr) -> Self {
         Self::new(TcpStream::connect(address).expect("the node listens"))
+    }
+
+    /// Dials from a local address of the caller's choice.
+    pub(crate) fn dial_from(address: SocketAddr, source: IpAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a descriptor is free");
+        socket.bind(&SocketAddr::new(source, 0).into()).expect("the address is one of this machine's");
+        socket.connect(&address.into()).expect("the node listens");
+        Self::new(socket.into())
+    }
+
+    /// Reads until the connection ends, and returns whether it ended within a minute.
+    pub(crate) fn ends(&mut self) -> bool {
+        match self.0.read_to_end(&mut Vec::new()) {
+            Ok(_) => true,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
     }
 
     pub(crate) fn say(&mut self, message: &Message) {

@@ -7,12 +7,13 @@ mod completions;
 
 pub(super) use completions::job_completed;
 
-use crate::address::NetGroup;
+use crate::address::{Host, NetGroup};
 use crate::api::{ControlEvent, NextDial};
 use crate::config::Config;
 use crate::error::{CloseReason, LocalCause, Refusal, ResolveCause, Side};
 use crate::id::{LinkId, PeerId};
 use crate::limits::DIALS_PER_TURN;
+use crate::link::association::Association;
 use crate::link::row::Link;
 use crate::manager::admit::evict;
 use crate::manager::ban::Ban;
@@ -162,9 +163,15 @@ impl<'a> Managing<'a> {
 
     /// Reserves a slot for an accepted peer. If no slot is free or `max_inbound` is reached, tries to evict another
     /// accepted peer. Returns whether a slot is reserved.
-    pub(super) fn take_inbound_slot(&mut self) -> bool {
+    pub(super) fn take_inbound_slot(&mut self, host: Host) -> bool {
         let is_below_max = self.telemetry.census.of_type(ConnectionType::Inbound) < self.config.max_inbound;
-        is_below_max && self.manager.dialler.slots.try_take() || self.make_room()
+        is_below_max && self.manager.dialler.slots.try_take() || !self.awaits_stream_of(host) && self.make_room()
+    }
+
+    /// Returns whether a peer of `host` may be about to open its second stream, which needs no slot.
+    fn awaits_stream_of(&self, host: Host) -> bool {
+        let association_of = |id| self.links.association(id);
+        self.manager.dialler.live.of_host(host).filter_map(association_of).any(Association::awaits_stream)
     }
 
     /// Evicts an accepted peer for a new one, if another eviction is allowed in this turn and a candidate exists.
@@ -244,7 +251,7 @@ fn opener_of(peer: &PeerConnection) -> Side {
 
 /// Returns a link as a candidate for eviction, unless it is closing.
 fn candidate(manager: &Manager, id: LinkId, link: &Link) -> Option<evict::Candidate> {
-    if !link.is_open() {
+    if !link.is_open() || !link.is_peer() {
         return None;
     }
     let address = link.peer.address().ip();

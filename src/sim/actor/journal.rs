@@ -29,6 +29,8 @@ pub struct Tally {
     pub opened: u64,
     /// Handshakes completed.
     pub ready: u64,
+    /// Further streams opened.
+    pub streams: u64,
     /// Connections that the loop closed without an error.
     pub closed: u64,
     /// Connections that failed or were never established.
@@ -83,6 +85,8 @@ pub enum Wrong {
     NoPong,
     /// The handshake was not complete after a minute.
     NoHandshake,
+    /// A connection that asked to become a stream received a message other than the expected reply.
+    NoStreamAck,
 }
 
 impl Wrong {
@@ -97,7 +101,8 @@ impl Wrong {
             | Self::BeforeVersion
             | Self::BeforeVerack
             | Self::Repeated
-            | Self::StrayPong => false,
+            | Self::StrayPong
+            | Self::NoStreamAck => false,
         }
     }
 }

@@ -6,11 +6,12 @@
 //! from their crowd's stream.
 //!
 //! [`Quirk`]s make honest peers odd. A [`Source`] sends one payload of any length, and a [`Sink`] receives one and
-//! checks it. The module [`byzantine`] holds the hostile peers, each with the loop's required reaction
-//! ([`Expectation`]).
+//! checks it. A peer with two streams consists of several personas that share an [`Association`]. The module
+//! [`byzantine`] holds the hostile peers, each with the loop's required reaction ([`Expectation`]).
 
 pub mod byzantine;
 
+mod association;
 mod crowd;
 mod honest;
 mod journal;
@@ -22,6 +23,7 @@ mod reference;
 mod role;
 mod stream;
 
+pub use association::{Association, AssociationAcceptor, AssociationDialler, AssociationOutcome, Reaction, Setup};
 pub use crowd::Crowd;
 pub use honest::Honest;
 pub use journal::{Complaint, Journal, Tally, Wrong};

@@ -31,6 +31,28 @@ pub trait Persona {
     }
 }
 
+impl Persona for Box<dyn Persona> {
+    fn opened(&mut self, line: &mut Line<'_>) {
+        (**self).opened(line);
+    }
+
+    fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
+        (**self).received(line, bytes);
+    }
+
+    fn due(&mut self, line: &mut Line<'_>) {
+        (**self).due(line);
+    }
+
+    fn writable(&mut self, line: &mut Line<'_>) {
+        (**self).writable(line);
+    }
+
+    fn ended(&mut self, how: End, at: Instant) {
+        (**self).ended(how, at);
+    }
+}
+
 /// The way in which a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {

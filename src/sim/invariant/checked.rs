@@ -5,7 +5,7 @@ use super::gate::Gate;
 use super::ledger::Ledger;
 use super::saved::Disk;
 use super::sight::{Memory, SweepSight, TurnSight, ensure};
-use super::{Inspection, Summary, Violation, Witness, manager_checks, outside, sweep, turn};
+use super::{Inspection, StreamCase, Summary, Violation, Witness, manager_checks, outside, sweep, turn};
 use crate::address::Host;
 use crate::api::Stats;
 use crate::config::Config;
@@ -215,6 +215,11 @@ impl<H: Handler> Checked<H> {
         self.ledger.borrow().has_failed(site, errno)
     }
 
+    /// Returns whether a peer of the loop has ever been in this situation.
+    pub fn has_seen(&self, case: StreamCase) -> bool {
+        self.ledger.borrow().streams.has_seen(case)
+    }
+
     /// Returns whether the loop has run its last turn.
     pub fn has_ended(&self) -> bool {
         self.has_ended
@@ -238,8 +243,12 @@ impl<H: Handler> Checked<H> {
         let mut ledger = self.ledger.borrow_mut();
         let undurable = self.undurable(&ledger.managing.announced);
         let misdated_pings = self.misdated_pings(&ledger);
-        let missing_writable: Vec<LinkId> =
-            ledger.missing_writable().filter(|link| self.reactor.is_drained(*link)).collect();
+        let missing = ledger.missing_writable();
+        let missing_writable: Vec<LinkId> = missing.filter(|link| self.reactor.is_drained(*link)).collect();
+        if after.streams > 0 || !ledger.streams.is_empty() {
+            ledger.settle_streams(self.reactor.inspect_streams());
+        }
+        let survivors: Vec<LinkId> = ledger.streams.doomed().filter(|link| self.reactor.is_open(*link)).collect();
         let was_read = after.next_ready.is_some_and(|link| ledger.read_in(link) == ledger.turn);
         if after.next_ready != self.next_since.0 || was_read {
             self.next_since = (after.next_ready, ledger.turn);
@@ -256,6 +265,7 @@ impl<H: Handler> Checked<H> {
             misdated_pings: &misdated_pings,
             missing_writable: &missing_writable,
             missing_written: &ledger.missing_written(),
+            survivors: &survivors,
             granted: ledger.managing.gossip.granted(),
         };
         for (number, check) in &turn::CHECKS {

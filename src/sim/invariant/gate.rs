@@ -85,7 +85,11 @@ impl Layer for Gate {
 
     fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize> {
         self.ledger.borrow_mut().read(link, block.len());
-        self.tried(Site::Read, |net| net.read(link, block))
+        let read = self.tried(Site::Read, |net| net.read(link, block));
+        if matches!(read, Ok(0)) {
+            self.ledger.borrow_mut().streams.ended(link);
+        }
+        read
     }
 
     fn write(&mut self, link: LinkId, bytes: &[u8]) -> io::Result<usize> {

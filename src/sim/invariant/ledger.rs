@@ -9,18 +9,21 @@ use super::bounds::Bounds;
 use super::findings::Findings;
 use super::gossip::AddrSender;
 use super::managing::Managing;
+use super::messages::Messages;
 use super::outgoing::{Fault, Outgoing};
+use super::streams::Streams;
 use crate::api::{ControlEvent, Delivery, Event};
 use crate::config::Config;
-use crate::error::{CloseReason, Deadline};
+use crate::error::{CloseReason, Deadline, LocalCause};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{
     ACCEPTS_PER_TURN, BODY_WINDOW, CLOSES_PER_TURN, DIALS_PER_TURN, HEADER_TIMEOUT, MAX_SEND_QUEUE_BYTES,
     PULL_WAITING_BYTES, READ_BLOCK_BYTES, SEND_STALL_TIMEOUT, WRITES_PER_TURN,
 };
+use crate::reactor::inspect::StreamReport;
 use crate::sim::faults::Site;
 use crate::time::Instant;
-use crate::wire::{AddressesRef, Header};
+use crate::wire::{AddressesRef, Header, StreamType};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::mem;
@@ -49,6 +52,7 @@ pub(super) struct Ledger {
     /// The wake-up moment that the handler requested, as of its last callback.
     pub(super) wake_at: Option<Instant>,
     pub(super) managing: Managing,
+    pub(super) streams: Streams,
     records: Vec<Record>,
     of_turn: OfTurn,
 }
@@ -101,9 +105,9 @@ struct Peer {
     link: Option<LinkId>,
     stage: Stage,
     opened: Instant,
-    /// The last header shown to the handler, the handler's decision, and the number of bytes delivered since; `None`
-    /// once the message was delivered or cut.
-    message: Option<(Header, Delivery, u64)>,
+    /// For each stream the last header shown to the handler, the handler's decision, and the number of bytes delivered
+    /// since. A stream has no entry once its message was delivered or cut.
+    messages: Messages,
 }
 
 /// A peer's stage according to the handler's callbacks or to the control events.
@@ -130,6 +134,7 @@ impl Ledger {
             closed: 0,
             wake_at: None,
             managing: Managing::default(),
+            streams: Streams::default(),
             records: Vec::new(),
             of_turn: OfTurn::default(),
         }
@@ -176,6 +181,13 @@ impl Ledger {
         self.failed[site as usize] & bit_of(errno) != 0
     }
 
+    /// Ends a turn in a loop with further streams.
+    pub(super) fn settle_streams(&mut self, reports: Vec<StreamReport>) {
+        let mut streams = mem::take(&mut self.streams);
+        streams.settle(reports, |link| self.read_in(link) == self.turn);
+        self.streams = streams;
+    }
+
     /// Begins a turn.
     pub(super) fn waited(&mut self, now: Instant) {
         self.calls += 1;
@@ -185,6 +197,7 @@ impl Ledger {
         self.of_turn.written.clear();
         self.of_turn.pings.clear();
         self.of_turn.marked.clear();
+        self.streams.waited();
         (self.of_turn.connects, self.of_turn.closes) = (0, 0);
     }
 
@@ -235,7 +248,7 @@ impl Ledger {
     pub(super) fn wrote(&mut self, link: LinkId, slices: &[IoSlice<'_>], taken: usize) {
         self.calls += 1;
         let (turn, magic) = (self.turn, self.bounds.magic);
-        let is_ready = self.stage_of(link) == Stage::Ready;
+        let is_ready = self.stage_of(self.streams.peer_of(link)) == Stage::Ready;
         let socket = &mut self.record(link.slot()).socket;
         let is_own = socket.is_open && socket.link == Some(link);
         socket.is_notified &= taken == 0;
@@ -245,11 +258,15 @@ impl Ledger {
         let followed = socket.outgoing.wrote(slices, taken, magic);
         let pings = mem::take(&mut socket.outgoing.pings);
         let marked = mem::take(&mut socket.outgoing.marked);
+        let has_pong = mem::take(&mut socket.outgoing.has_pong);
         socket.marked.extend(&marked);
         self.of_turn.pings.extend(pings.into_iter().map(|nonce| (link, nonce)));
         self.of_turn.marked.extend(marked.first().map(|_| link));
         if is_ready && taken > 0 {
             self.of_turn.written.push(link);
+        }
+        if has_pong {
+            self.streams.ponged(link);
         }
         let findings = &mut self.findings;
         findings.check(4, is_own, || format!("a write for {link:?}, which has no socket"));
@@ -275,6 +292,7 @@ impl Ledger {
     pub(super) fn closed_socket(&mut self, link: LinkId) {
         self.calls += 1;
         let turn = self.turn;
+        self.streams.closed_socket(link);
         self.of_turn.closes += 1;
         let closes = self.of_turn.closes;
         let socket = &mut self.record(link.slot()).socket;
@@ -304,7 +322,10 @@ impl Ledger {
 
     /// Records a call of `on_writable`.
     pub(super) fn record_writable(&mut self, link: LinkId) {
-        self.record(link.slot()).socket.is_notified = true;
+        let Self { records, streams, .. } = self;
+        for link in streams.streams_of(link).chain([link]) {
+            records.get_mut(link.slot()).into_iter().for_each(|record| record.socket.is_notified = true);
+        }
     }
 
     /// Records a call of `on_pull` with `free_bytes`. `there` is the free space in the peer's send queue; `None` if the
@@ -319,11 +340,11 @@ impl Ledger {
         });
     }
 
-    /// Returns the ready links whose bytes the kernel accepted in this turn, but for which `on_writable` was not called
-    /// afterwards.
+    /// Returns the links of ready peers whose bytes the kernel accepted in this turn, but for whose peer `on_writable`
+    /// was not called afterwards.
     pub(super) fn missing_writable(&self) -> impl Iterator<Item = LinkId> {
-        let is_notified = |link: &LinkId| self.records.get(link.slot()).is_some_and(|record| record.socket.is_notified);
-        self.of_turn.written.iter().copied().filter(move |link| !is_notified(link))
+        let is_notified = |link: LinkId| self.records.get(link.slot()).is_some_and(|record| record.socket.is_notified);
+        self.of_turn.written.iter().copied().filter(move |link| !is_notified(*link))
     }
 
     /// Returns the pings whose last byte the kernel accepted in this turn.
@@ -357,7 +378,9 @@ impl Ledger {
     /// Records an event at `now`. `handshake` states whether the peer's handshake is complete; `None` if the table does
     /// not contain the peer.
     pub(super) fn event(&mut self, link: LinkId, event: &Event<'_>, now: Instant, handshake: Option<bool>) {
-        self.findings.check(4, handshake.is_some(), || format!("{link:?}, which is not in the table, has {event:?}"));
+        // A link that becomes a stream remains in the table, but not as a peer.
+        let is_known = handshake.is_some() || is_conversion(event);
+        self.findings.check(4, is_known, || format!("{link:?}, which is not in the table, has {event:?}"));
         match event {
             Event::Opened { .. } => self.opened(link, now),
             Event::Ready { .. } => self.became_ready(link, handshake == Some(true)),
@@ -371,9 +394,13 @@ impl Ledger {
                     self.managing.ponged(PeerId::of(link), received.since(sent));
                 }
             }
-            Event::BodyCut { header, received, .. } => self.cut(link, header, *received),
+            Event::BodyCut { header, stream_type, received, .. } => self.cut(link, header, *stream_type, *received),
             Event::Written { mark, .. } => self.reported_written(link, *mark),
-            Event::VersionReceived | Event::LimitsAnnounced { .. } | Event::SendHeaders | Event::Rejected(_) => {
+            Event::VersionReceived
+            | Event::LimitsAnnounced { .. }
+            | Event::StreamOpened { .. }
+            | Event::SendHeaders
+            | Event::Rejected(_) => {
                 self.record_callback(link, true);
             }
         }
@@ -401,6 +428,8 @@ impl Ledger {
                 (matches!(before, Stage::Opened | Stage::Ready) && ends_by(reason), Stage::Closed)
             }
             ControlEvent::RejectedOverCapacity { .. }
+            | ControlEvent::StreamOpened { .. }
+            | ControlEvent::StreamFailed { .. }
             | ControlEvent::PeerMisbehaved { .. }
             | ControlEvent::PeerEvicted { .. } => (matches!(before, Stage::Opened | Stage::Ready), before),
             ControlEvent::ConnectionRestarting { .. }
@@ -437,28 +466,37 @@ impl Ledger {
     }
 
     /// Records the handler's decision about a message.
-    pub(super) fn admitted(&mut self, link: LinkId, header: &Header, delivery: Delivery) {
+    pub(super) fn admitted(&mut self, (link, stream): (LinkId, StreamType), header: &Header, delivery: Delivery) {
         let peer = &mut self.record(link.slot()).peer;
-        let before = peer.message.replace((*header, delivery, 0));
+        let before = peer.messages.insert(stream, (*header, delivery, 0));
         let is_cut = before.is_some_and(|(_, delivery, _)| delivery == Delivery::Chunks);
         self.findings.check(16, !is_cut, || format!("{link:?}: a message begins inside a streamed message"));
     }
 
     /// Records the delivery of a whole message.
-    pub(super) fn delivered(&mut self, link: LinkId, header: &Header) {
-        let awaited = self.record(link.slot()).peer.message.take();
+    pub(super) fn delivered(&mut self, (link, stream): (LinkId, StreamType), header: &Header) {
+        let awaited = self.record(link.slot()).peer.messages.remove(stream);
         let is_right = matches!(awaited, Some((head, Delivery::Buffer, _)) if head == *header);
         self.findings.check(16, is_right, || format!("{link:?}: {header:?} is delivered instead of {awaited:?}"));
     }
 
     /// Records the delivery of a part of a message.
-    pub(super) fn streamed(&mut self, link: LinkId, header: &Header, offset: u64, len_bytes: usize, is_last: bool) {
+    pub(super) fn streamed(
+        &mut self,
+        (link, stream): (LinkId, StreamType),
+        header: &Header,
+        offset: u64,
+        len_bytes: usize,
+        is_last: bool,
+    ) {
         let peer = &mut self.record(link.slot()).peer;
-        let awaited = peer.message;
+        let awaited = peer.messages.remove(stream);
         let end = offset + len_bytes as u64;
         let follows = matches!(awaited, Some((head, Delivery::Chunks, at)) if head == *header && at == offset);
         let is_right = follows && end <= header.payload_len && (end == header.payload_len) == is_last;
-        peer.message = if is_last { None } else { Some((*header, Delivery::Chunks, end)) };
+        if !is_last {
+            peer.messages.insert(stream, (*header, Delivery::Chunks, end));
+        }
         self.findings.check(16, is_right, || {
             format!("{link:?}: {len_bytes} bytes at {offset} of {header:?} are delivered instead of {awaited:?}")
         });
@@ -480,7 +518,7 @@ impl Ledger {
         let stage = self.stage_of(link);
         let peer = &mut self.record(link.slot()).peer;
         let before = peer.link.filter(|before| *before != link);
-        *peer = Peer { link: Some(link), stage: Stage::Opened, opened: now, message: None };
+        *peer = Peer { link: Some(link), stage: Stage::Opened, opened: now, messages: Messages::default() };
         self.findings
             .check(29, stage == Stage::Unknown, || format!("{link:?} is opened again, after it was {stage:?}"));
         self.findings.check(6, rises(before, link), || format!("{link:?} is opened after {before:?}"));
@@ -499,8 +537,7 @@ impl Ledger {
         let record = self.record(link.slot());
         let dialled = (record.socket.link == Some(link)).then_some(record.socket.began);
         let began = if stage == Stage::Unknown { dialled } else { Some(record.peer.opened) };
-        let is_cut = stage != Stage::Unknown
-            && matches!(record.peer.message, Some((header, Delivery::Chunks, _)) if header.payload_len > 0);
+        let is_cut = stage != Stage::Unknown && record.peer.messages.has_open_body();
         record.peer = Peer { link: Some(link), stage: Stage::Closed, ..Peer::default() };
         record.closed = Some((link, reason));
         self.closed += 1;
@@ -513,9 +550,9 @@ impl Ledger {
     }
 
     /// Records that a streamed message was cut after `received` bytes, so that its end was not delivered.
-    fn cut(&mut self, link: LinkId, header: &Header, received: u64) {
+    fn cut(&mut self, link: LinkId, header: &Header, stream: StreamType, received: u64) {
         self.record_callback(link, true);
-        let awaited = self.record(link.slot()).peer.message.take();
+        let awaited = self.record(link.slot()).peer.messages.remove(stream);
         let is_right = matches!(awaited, Some((head, Delivery::Chunks, at)) if head == *header && at == received);
         self.findings.check(16, is_right, || {
             format!("{link:?}: {header:?} is cut after {received} bytes instead of {awaited:?}")
@@ -541,6 +578,11 @@ impl Ledger {
             | CloseReason::Local(_) => Duration::ZERO,
         }
     }
+}
+
+/// Returns whether an event reports that a connection has become another peer's stream.
+fn is_conversion(event: &Event<'_>) -> bool {
+    matches!(event, Event::Closed { reason: CloseReason::Local(LocalCause::BecameStream), .. })
 }
 
 /// Returns the bit for an error number; 0 for a number outside the range 0 to 127.

@@ -69,9 +69,14 @@ pub(super) const CHECKS: [(u8, SweepCheck); 10] = [
     (31, no_source_fills_more_than_its_share),
 ];
 
+/// Returns the links that are peers. A further stream uses a row and a descriptor, but no slot, count or address.
+fn peers<'a>(sight: &SweepSight<'a>) -> impl Iterator<Item = &'a LinkReport> + use<'a> {
+    sight.inspection.links.iter().filter(|link| link.is_peer)
+}
+
 fn each_peer_has_one_slot(sight: &SweepSight<'_>) -> Result<(), String> {
     let Some(manager) = &sight.inspection.summary.manager else { return Ok(()) };
-    let has_place = |link: &&LinkReport| link.connection_type != ConnectionType::OverCapacity;
+    let has_place = |link: &&LinkReport| link.is_peer && link.connection_type != ConnectionType::OverCapacity;
     let counted = sight.inspection.links.iter().filter(has_place).count();
     ensure(counted == manager.slots_in_use, || {
         format!("{counted} peers need a slot, but {} slots are in use", manager.slots_in_use)
@@ -81,13 +86,13 @@ fn each_peer_has_one_slot(sight: &SweepSight<'_>) -> Result<(), String> {
 fn each_link_counts_once(sight: &SweepSight<'_>) -> Result<(), String> {
     let Some(manager) = &sight.inspection.manager else { return Ok(()) };
     let (mut hosts, mut groups) = (BTreeMap::new(), BTreeMap::new());
-    for link in &sight.inspection.links {
+    for link in peers(sight) {
         *hosts.entry(Host::of(link.address.ip())).or_insert(0) += 1;
         *groups.entry(NetGroup::of(link.address.ip())).or_insert(0) += 1;
     }
     let (believed, counted) = ((manager.hosts, manager.groups), (hosts.len(), groups.len()));
     ensure(believed == counted, || format!("{counted:?} hosts and ranges have links, but {believed:?} are counted"))?;
-    none_of(sight.inspection.links.iter(), |link| {
+    none_of(peers(sight), |link| {
         let ip = link.address.ip();
         link.counted != (hosts[&Host::of(ip)], groups[&NetGroup::of(ip)])
     })
@@ -102,7 +107,7 @@ fn no_address_is_dialled_twice(sight: &SweepSight<'_>) -> Result<(), String> {
     if sight.inspection.manager.is_none() {
         return Ok(());
     }
-    let dialled = sight.inspection.links.iter().filter(|link| link.connection_type == ConnectionType::Outbound);
+    let dialled = peers(sight).filter(|link| link.connection_type == ConnectionType::Outbound);
     let mut seen: BTreeSet<SocketAddr> = BTreeSet::new();
     let twice = dialled.map(|link| canonical(link.address)).find(|&address| !seen.insert(address));
     ensure(twice.is_none(), || format!("{twice:?} has two outbound links"))
@@ -113,7 +118,7 @@ fn each_link_has_its_address(sight: &SweepSight<'_>) -> Result<(), String> {
     let links: BTreeSet<_> = sight.inspection.links.iter().map(|link| link.id).collect();
     let stray = claims.iter().find(|(_, link)| !links.contains(link));
     ensure(stray.is_none(), || format!("the claim {stray:?} has no link"))?;
-    none_of(sight.inspection.links.iter(), |link| claims.binary_search(&(canonical(link.address), link.id)).is_err())
+    none_of(peers(sight), |link| claims.binary_search(&(canonical(link.address), link.id)).is_err())
 }
 
 /// Checks that the book's addresses can be dialled. Unroutable addresses pass, because some networks permit them.

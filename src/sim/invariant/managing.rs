@@ -115,7 +115,9 @@ impl Managing {
                 }
             }
             ControlEvent::ListenerBound { address } => self.new_own.push(canonical(*address)),
-            ControlEvent::InboundRejected { .. }
+            ControlEvent::StreamOpened { .. }
+            | ControlEvent::StreamFailed { .. }
+            | ControlEvent::InboundRejected { .. }
             | ControlEvent::RejectedOverCapacity { .. }
             | ControlEvent::PeerMisbehaved { .. }
             | ControlEvent::DialsHeldBack { .. }

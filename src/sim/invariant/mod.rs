@@ -55,6 +55,7 @@
 //! | 43 | A frame for many peers is either accepted or refused for each selected peer | elsewhere: compares peers |
 //! | 44 | Composed handlers see the same events, but only their own requests' results | elsewhere: compares handlers |
 //! | 45 | Each mark is reported at most once, in order, when the kernel accepts its message's last byte | call, turn |
+//! | 46 | A peer's links end together, and each further stream belongs to a peer and has its own type | turn, sweep |
 
 mod bounds;
 mod checked;
@@ -64,11 +65,14 @@ mod gossip;
 mod ledger;
 mod manager_checks;
 mod managing;
+mod messages;
 mod outgoing;
 mod outside;
 mod promised;
 mod saved;
 mod sight;
+mod stream_checks;
+mod streams;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -77,10 +81,11 @@ mod witness;
 
 pub use crate::reactor::inspect::{
     Agreed, Draw, EndingStep, Inspection, LinkReport, ListenerReport, ManagerReport, ManagerSummary, OutgoingReport,
-    Summary,
+    StreamReport, Summary,
 };
 pub use checked::Checked;
 pub use gate::Gate;
+pub use streams::StreamCase;
 pub use witness::Witness;
 
 use crate::protocol::CommandName;
@@ -131,7 +136,7 @@ pub struct Violation {
 }
 
 /// All invariants, in the order of their numbers.
-pub const INVARIANTS: [Invariant; 45] = {
+pub const INVARIANTS: [Invariant; 46] = {
     use When::{Call, Elsewhere, End, NotBuilt, Sweep, Turn};
     const fn invariant(number: u8, holds: &'static str, checked: &'static [When]) -> Invariant {
         Invariant { number, holds, checked }
@@ -241,6 +246,11 @@ pub const INVARIANTS: [Invariant; 45] = {
             45,
             "Each mark is reported at most once, in order, when the kernel accepts its message's last byte",
             &[Call, Turn],
+        ),
+        invariant(
+            46,
+            "A peer's links end together, and each further stream belongs to a peer and has its own type",
+            &[Turn, Sweep],
         ),
     ]
 };

@@ -19,6 +19,8 @@ pub(super) struct Outgoing {
     ping: Option<Vec<u8>>,
     /// The nonces of the pings that were written whole, until they are collected.
     pub(super) pings: Vec<u64>,
+    /// Whether the header of a pong was written, until this is collected.
+    pub(super) has_pong: bool,
     /// The written part of a marked message's mark, and the number of payload bytes still to be written, from the end
     /// of the message's header until its payload is complete.
     marking: Option<(Vec<u8>, u64)>,
@@ -73,6 +75,7 @@ impl Outgoing {
             self.note_marked(bytes);
             let Some(header) = self.walk.next(&mut bytes, magic)? else { return Ok(()) };
             self.ping = (header.command == CommandName::PING && header.payload_len == 8).then(Vec::new);
+            self.has_pong |= header.command == CommandName::PONG;
             self.marking = (header.command == MARKED).then_some((Vec::new(), header.payload_len));
             self.admit(header.command)?;
         }
@@ -103,6 +106,12 @@ impl Outgoing {
     fn admit(&mut self, command: CommandName) -> Result<(), Fault> {
         let may_come = match command {
             CommandName::VERSION | CommandName::REJECT => true,
+            // The first message of a further stream. Its peer's handshake took place on another link.
+            CommandName::CREATESTRM | CommandName::STREAMACK => {
+                let is_first = !self.said_version;
+                (self.said_version, self.said_verack) = (true, true);
+                is_first
+            }
             CommandName::VERACK => self.said_version,
             _ => self.said_verack,
         };

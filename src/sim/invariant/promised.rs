@@ -69,7 +69,15 @@ fn overtakes(header: &Header) -> bool {
 }
 
 fn is_of_handshake(command: CommandName) -> bool {
-    matches!(command, CommandName::VERSION | CommandName::VERACK | CommandName::PROTOCONF | CommandName::SENDHEADERS)
+    matches!(
+        command,
+        CommandName::VERSION
+            | CommandName::VERACK
+            | CommandName::PROTOCONF
+            | CommandName::SENDHEADERS
+            | CommandName::CREATESTRM
+            | CommandName::STREAMACK
+    )
 }
 
 #[cfg(test)]

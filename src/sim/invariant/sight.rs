@@ -38,6 +38,8 @@ pub(super) struct TurnSight<'a> {
     pub(super) missing_writable: &'a [LinkId],
     /// Links with a marked message that the kernel accepted in the turn, but that was not reported as written.
     pub(super) missing_written: &'a [LinkId],
+    /// Open links of peers of which another link's socket was closed in the turn.
+    pub(super) survivors: &'a [LinkId],
     /// The maximum number of addresses that the loop may have learned from peers since it began; `None` if it is
     /// unknown.
     pub(super) granted: Option<u64>,

@@ -1,6 +1,7 @@
 //! Invariants that hold between any two turns, checked on every row, list, queue and timer of the loop.
 
 use super::sight::{Memory, SweepCheck, SweepSight, ensure, none_of};
+use super::stream_checks;
 use super::turn::MAX_UNREAD_TURNS;
 use crate::bugs::budget;
 use crate::id::LinkId;
@@ -9,13 +10,13 @@ use crate::limits::{
     MAX_SEND_QUEUE_BYTES, READ_BLOCK_BYTES, TICK, UNREAD_INPUT_GRACE, UNREAD_REPLIES_PAUSE_BYTES,
 };
 use crate::peer::{ConnectionState, ConnectionType};
-use crate::reactor::inspect::{Agreed, Inspection, LinkReport};
+use crate::reactor::inspect::{Agreed, Inspection, LinkReport, Summary};
 use crate::stats::Census;
 use crate::time::Instant;
 use crate::wheel::tick_at_or_after;
 
 /// Each check with the number of its invariant.
-pub(super) const CHECKS: [(u8, SweepCheck); 11] = [
+pub(super) const CHECKS: [(u8, SweepCheck); 13] = [
     (1, slots_and_links_add_up),
     (9, lists_hold_a_link_at_most_once),
     (12, listed_links_are_read_in_turn),
@@ -27,17 +28,21 @@ pub(super) const CHECKS: [(u8, SweepCheck); 11] = [
     (21, no_deadline_has_passed),
     (23, pings_in_flight_are_few),
     (42, asked_for_room_is_offered),
+    (46, stream_checks::a_stream_belongs_to_a_peer),
+    (46, stream_checks::a_peers_streams_have_distinct_types),
 ];
 
 fn slots_and_links_add_up(sight: &SweepSight<'_>) -> Result<(), String> {
     let Inspection { summary, slots, occupied_slots, retired_slots, links, .. } = sight.inspection;
     let mut connections = Census::default();
-    links.iter().for_each(|link| connections.add(link.connection_type, link.state));
+    let streams = links.iter().filter(|link| !link.is_peer).count();
+    links.iter().filter(|link| link.is_peer).for_each(|link| connections.add(link.connection_type, link.state));
     let inbound = connections.of_type(ConnectionType::Inbound);
     let over_capacity = connections.of_type(ConnectionType::OverCapacity);
     let ready_count = connections.in_state(ConnectionState::Connected);
-    let counted = (links.len(), connections, inbound, over_capacity, ready_count);
-    let believed = (summary.links, summary.connections, summary.inbound, summary.over_capacity, summary.ready_count);
+    let counted = (links.len(), streams, connections, inbound, over_capacity, ready_count);
+    let Summary { links: of_table, inbound, over_capacity, ready_count, .. } = *summary;
+    let believed = (of_table, summary.streams, summary.connections, inbound, over_capacity, ready_count);
     ensure(counted == believed, || format!("counted {counted:?}, the loop has {believed:?}"))?;
     ensure(links.len() + retired_slots == *occupied_slots && occupied_slots <= slots, || {
         format!("{} links and {retired_slots} retired slots in {occupied_slots} of {slots} slots", links.len())
@@ -101,7 +106,7 @@ fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
 }
 
 fn agreed_terms_do_not_change(sight: &SweepSight<'_>) -> Result<(), String> {
-    none_of(sight.inspection.links.iter(), |link| {
+    none_of(sight.inspection.links.iter().filter(|link| link.is_peer), |link| {
         let known = sight.memory.agreed.get(link.id.slot()).copied().flatten();
         let Some((_, before)) = known.filter(|(id, _)| *id == link.id) else { return false };
         let now = link.agreed;

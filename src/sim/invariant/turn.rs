@@ -3,6 +3,7 @@
 
 use super::manager_checks;
 use super::sight::{TurnCheck, TurnSight, ensure};
+use super::stream_checks;
 use crate::limits::{EXPIRIES_PER_TURN, HEADER_LEN_BYTES, MAX_OVER_CAPACITY, READ_BLOCK_BYTES};
 use crate::reactor::inspect::Summary;
 use crate::time::Wait;
@@ -12,7 +13,7 @@ use crate::time::Wait;
 pub(super) const MAX_UNREAD_TURNS: u64 = 8;
 
 /// Each check with the number of its invariant.
-pub(super) const CHECKS: [(u8, TurnCheck); 21] = [
+pub(super) const CHECKS: [(u8, TurnCheck); 22] = [
     (1, links_equal_added_minus_removed),
     (9, the_loop_sleeps_only_without_work),
     (11, a_turn_keeps_its_bounds),
@@ -34,16 +35,20 @@ pub(super) const CHECKS: [(u8, TurnCheck); 21] = [
     (40, a_ping_is_sent_with_its_last_byte),
     (41, the_handler_learns_of_room_to_send),
     (45, written_marks_are_reported),
+    (46, stream_checks::a_peers_links_are_closed_together),
 ];
 
 fn links_equal_added_minus_removed(sight: &TurnSight<'_>) -> Result<(), String> {
-    let Summary { links, ready_count, inbound, over_capacity, ref counters, .. } = *sight.after;
+    let Summary { links, streams, ready_count, inbound, over_capacity, ref counters, .. } = *sight.after;
     let added = counters.accepted + counters.dialled;
-    let is_right = added == counters.closed + links as u64 && ready_count <= links && inbound + over_capacity <= links;
+    // A link that becomes a stream is closed as a peer, and a stream that this side dials is never a peer.
+    let is_right = added + streams as u64 == counters.closed + links as u64
+        && ready_count <= links
+        && inbound + over_capacity <= links;
     ensure(is_right && links <= sight.bounds.max_links, || {
         format!(
-            "{added} links added, {} removed, {links} present: {inbound} inbound, {over_capacity} over capacity, \
-             {ready_count} ready",
+            "{added} peers added, {} removed, {links} links present: {streams} streams, {inbound} inbound, \
+             {over_capacity} over capacity, {ready_count} ready",
             counters.closed
         )
     })

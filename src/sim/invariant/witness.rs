@@ -110,7 +110,7 @@ impl<H: Handler> Handler for Witness<H> {
         let delivery = self.handler.on_header(ctx, peer, header);
         // A message is not delivered if the handler has closed the peer in `on_header`.
         let effective = if is_ready(ctx, peer) { delivery } else { Delivery::Discard };
-        self.ledger.borrow_mut().admitted(peer.link(), header, effective);
+        self.ledger.borrow_mut().admitted((peer.link(), ctx.receiving_stream()), header, effective);
         self.note_missed(ctx, header, delivery);
         self.called(ctx);
         delivery
@@ -118,7 +118,7 @@ impl<H: Handler> Handler for Witness<H> {
 
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         self.check_message(ctx, peer);
-        self.ledger.borrow_mut().delivered(peer.link(), frame.header());
+        self.ledger.borrow_mut().delivered((peer.link(), ctx.receiving_stream()), frame.header());
         self.note_addresses(ctx, peer, &frame);
         self.handler.on_message(ctx, peer, frame);
         self.called(ctx);
@@ -127,7 +127,8 @@ impl<H: Handler> Handler for Witness<H> {
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
         self.check_message(ctx, peer);
         let (len_bytes, is_last) = (chunk.bytes().len(), chunk.last().is_some());
-        self.ledger.borrow_mut().streamed(peer.link(), chunk.header(), chunk.offset(), len_bytes, is_last);
+        let stream = (peer.link(), ctx.receiving_stream());
+        self.ledger.borrow_mut().streamed(stream, chunk.header(), chunk.offset(), len_bytes, is_last);
         self.handler.on_chunk(ctx, peer, chunk);
         self.called(ctx);
     }

@@ -140,6 +140,9 @@ pub(crate) struct BenchArgs {
     /// Seed of all randomness, stored in the JSON [default: random]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// Open a second TCP stream to each peer that supports it
+    #[arg(long)]
+    pub(crate) multistreams: bool,
     /// Sleep until pings are due instead of polling through the last millisecond: less CPU, up to 1 ms late
     #[arg(long)]
     pub(crate) no_spin: bool,

@@ -24,8 +24,12 @@ const DESCRIPTORS_IF_UNKNOWN: u64 = 256;
 pub(crate) enum Need {
     /// Connections to nodes outside this process.
     Dial,
+    /// Connections to nodes outside this process, two for each peer.
+    DialStreams,
     /// Connections to a node in this process, which therefore holds both ends of each connection.
     BothEnds,
+    /// Connections to a node in this process, two for each peer. Both ends are in this process.
+    BothEndsStreams,
     /// A node that accepts connections, and also some above its maximum in order to refuse them.
     Accept {
         /// Number of addresses on which the node listens.
@@ -104,7 +108,9 @@ impl Machine {
         }
         let each = match need {
             Need::Dial | Need::Accept { .. } => "one for each",
+            Need::DialStreams => "two for each: each peer has two streams",
             Need::BothEnds => "two for each: both ends are in this process",
+            Need::BothEndsStreams => "four for each: both ends of two streams are in this process",
         };
         let peers = counted(peers, "peer");
         let fewer = match self.max_peers(need) {
@@ -149,7 +155,8 @@ impl Need {
     const fn per_peer(self) -> u64 {
         match self {
             Self::Dial | Self::Accept { .. } => 1,
-            Self::BothEnds => 2,
+            Self::BothEnds | Self::DialStreams => 2,
+            Self::BothEndsStreams => 4,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A loop's status as text for people: a line that is updated each second, and a summary at the end.
 
-use crate::units::{show_bytes, show_seconds};
+use crate::units::{counted, show_bytes, show_seconds};
 use peerloop::Handle;
 use peerloop::api::{Pending, Stats};
 use peerloop::histogram::Counters;
@@ -66,10 +66,19 @@ fn rates(now: &Stats, before: &Stats, shown: &[Shown]) -> String {
     text
 }
 
-/// Formats the totals: the word `verb`, the uptime, the text `done`, and the bytes in and out.
+/// Formats the totals: the word `verb`, the uptime, the text `done`, the further streams if there were any, and the
+/// bytes in and out.
 pub(crate) fn summary(verb: &str, uptime: Duration, done: &str, counters: &Counters) -> String {
+    let streams = match counters.streams_opened + counters.stream_failures {
+        0 => String::new(),
+        _ => format!(
+            ", {} opened and {} failed",
+            counted(counters.streams_opened, "second stream"),
+            counters.stream_failures
+        ),
+    };
     format!(
-        "{verb} {}: {done}, in {}, out {}\n",
+        "{verb} {}: {done}{streams}, in {}, out {}\n",
         show_seconds(uptime),
         show_bytes(counters.bytes_received),
         show_bytes(counters.bytes_sent)

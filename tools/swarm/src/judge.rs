@@ -5,19 +5,20 @@
 //! closed because of its messages.
 
 use super::course::Course;
-use super::marks::Marks;
+use super::marks::{Mark, Marks};
 use super::observer::COMPOSED;
 use super::scenario::{Kind, Scenario, Troop, attack_at};
 use super::scripted_attacker::{MESSAGES, ROWS, cell_reasons, script_time};
 use super::scripted_handler::{Ended, Known, ScriptedHandler};
 use super::stage::{Cast, Stage};
+use peerloop::config::Multistreams;
 use peerloop::error::{CloseReason, Deadline, LocalCause};
 use peerloop::handler::Handler;
 use peerloop::internals::limits::{PING_INTERVAL, PONG_TIMEOUT};
 use peerloop::sim::Conditions;
 use peerloop::sim::Cuts;
-use peerloop::sim::actor::Expectation;
-use peerloop::sim::invariant::{Checked, Violation};
+use peerloop::sim::actor::{Expectation, Reaction};
+use peerloop::sim::invariant::{Checked, StreamCase, Violation};
 use peerloop::time::Instant;
 use std::time::Duration;
 
@@ -75,12 +76,14 @@ fn most_time(stage: &Stage, cast: &Cast) -> Option<Duration> {
         Kind::Hostile(row) => ROWS[row].within,
         Kind::Untimely(..) => super::scripted_attacker::Within::Patience,
         Kind::Attacker(attack) => {
-            return match attack_at(attack).expects {
+            return match attack_at(attack).expects(cast.troop.dials) {
                 Expectation::ClosedBy { within, .. } if !is_held_up(stage, attack) => Some(within + SLACK),
                 Expectation::ClosedBy { .. } | Expectation::Kept => None,
             };
         }
-        Kind::Nobody | Kind::Honest(_) | Kind::Rival | Kind::Nowhere(_) => return None,
+        Kind::Nobody | Kind::Honest(_) | Kind::Rival | Kind::Nowhere(_) | Kind::Dialler(_) | Kind::Acceptor(_) => {
+            return None;
+        }
     };
     Some(within.time(&stage.config) + script_time(&cast.steps) + SLACK)
 }
@@ -101,12 +104,21 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
     if !is_quiet && is_environment {
         return true;
     }
+    let may_stream_end = may_stream_end(stage, cast, reason, is_quiet);
     match cast.troop.kind {
         Kind::Nobody | Kind::Nowhere(_) => is_environment,
         // While the handler pauses the connection to the other loop, that loop gets no pong, so it closes the
         // connection.
-        Kind::Rival => cast.troop.habit.pauses && is_environment || reason == CloseReason::ClosedByPeer,
+        Kind::Rival => {
+            cast.troop.habit.pauses && is_environment || reason == CloseReason::ClosedByPeer || may_stream_end
+        }
         Kind::Honest(_) => cast.troop.habit.pauses && is_environment,
+        Kind::Dialler(_) => cast.troop.habit.pauses && is_environment || may_stream_end,
+        Kind::Acceptor(reaction) => {
+            let is_offered = stage.scenario.multistreams[0] == Multistreams::Open;
+            let is_right = reaction == Reaction::NamesOtherId && is_offered && label == "bad_value";
+            cast.troop.habit.pauses && is_environment || is_right
+        }
         Kind::Hostile(row) => {
             let row = &ROWS[row];
             let is_right = row.reasons.contains(&label);
@@ -115,7 +127,7 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
             (is_right || is_teased) && !(is_quiet && is_late)
         }
         Kind::Attacker(attack) => {
-            let is_right = match attack_at(attack).expects {
+            let is_right = match attack_at(attack).expects(cast.troop.dials) {
                 Expectation::Kept => false,
                 Expectation::ClosedBy { reasons, .. } => reasons.contains(&label),
             };
@@ -131,8 +143,27 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
         }
         Kind::Untimely(manners, message) => {
             let is_teased = !is_judged(&cast.troop) && is_environment;
-            cell_reasons(manners, MESSAGES[message]).contains(&label) || is_teased
+            cell_reasons(manners, MESSAGES[message], cast.troop.dials).contains(&label) || is_teased
         }
+    }
+}
+
+/// Returns whether a connection that was dialled to become a stream, or that belongs to a peer with two streams, may
+/// end for this reason.
+fn may_stream_end(stage: &Stage, cast: &Cast, reason: CloseReason, is_quiet: bool) -> bool {
+    let is_off = stage.scenario.multistreams[0] == Multistreams::Off;
+    // A peer's second connection ends if the peer itself ends before it becomes a stream.
+    let may_be_orphan = !is_quiet || cast.troop.habit.is_rough || !stage.scenario.deeds.is_empty();
+    let mut is_refused = false;
+    let mut closes = false;
+    if let Kind::Dialler(setup) = cast.troop.kind {
+        (is_refused, closes) = (setup.is_refused(), setup.closes() || is_off || may_be_orphan);
+    }
+    match reason {
+        CloseReason::Local(LocalCause::BecameStream) => !is_refused && !is_off,
+        CloseReason::Local(LocalCause::StreamRefused) => is_refused || may_be_orphan,
+        CloseReason::ClosedByPeer => closes,
+        _ => false,
     }
 }
 
@@ -200,6 +231,7 @@ fn collect_of<H: Handler>(
         course.found(23, format!("{unmatched} pongs from honest peers match no ping"));
     }
     marks.merge(&handler.marks);
+    StreamCase::ALL.into_iter().filter(|case| checked.has_seen(*case)).for_each(|case| marks.set(Mark::of_case(case)));
     marks.set_failures(|site, errno| checked.has_failed(site, errno) || scenario.has_interrupted(site, errno));
 }
 

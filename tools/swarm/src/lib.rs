@@ -8,6 +8,7 @@
 //! The crate is the project's own harness: it is not published, and the program uses it only with the feature `sim`.
 
 mod course;
+mod description;
 mod judge;
 mod managed;
 mod marks;
@@ -70,7 +71,7 @@ pub fn run_with(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Ou
     let mut stage = Stage::new(tape, scenario, patience.clone());
     stage.run_safety();
     judge::judge_peers(&mut stage);
-    let received = stage.cast.iter().map(|cast| cast.received.borrow().digests.clone()).collect();
+    let received = stage.cast.iter().map(stage::Cast::digests).collect();
     if stage.course.is_running {
         stage.calm_down();
         stage.run_liveness();

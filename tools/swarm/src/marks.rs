@@ -1,7 +1,8 @@
 //! The situations that runs reach, so that a test can show that a swarm has reached all of them.
 //!
 //! The list of all marks is fixed: close reasons, failed calls, hostile behaviours, messages in each state,
-//! circumstances, refused requests, control events, refused hosts, and decisions about the next dial.
+//! circumstances, refused requests, control events, refused hosts, decisions about the next dial, and situations of
+//! peers with several streams.
 
 use super::scenario::{ATTACKS, attack_at};
 use super::scripted_attacker::{MESSAGES, ROWS, STATES};
@@ -9,6 +10,8 @@ use super::trouble::{FAILURES, failures};
 use peerloop::api::{ControlEvent, NextDial};
 use peerloop::error::{CloseReason, RequestError};
 use peerloop::sim::Site;
+use peerloop::sim::actor::{Reaction, Setup};
+use peerloop::sim::invariant::StreamCase;
 use std::fmt;
 
 /// A situation that must arise somewhere in a swarm.
@@ -17,13 +20,13 @@ pub struct Mark(u16);
 
 /// A set of marks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks([u64; 6]);
+pub struct Marks([u64; 7]);
 
 /// The labels of the reasons for which a loop closes a connection in a swarm. Four labels are missing: `bad_checksum`
 /// closes no connection; the framer refuses another network's magic as `bad_magic` before a `version` can be
 /// `wrong_network`; the attack that causes `overlong_size` has marks of its own; nothing in a swarm causes
 /// `local_source_address`.
-const REASONS: [&str; 41] = [
+const REASONS: [&str; 43] = [
     "bad_magic",
     "over_limit",
     "truncated_message",
@@ -65,10 +68,12 @@ const REASONS: [&str; 41] = [
     "self_connection",
     "ban_score",
     "intolerable",
+    "became_stream",
+    "stream_refused",
 ];
 
 /// Circumstances of a run, each prefixed with the number of its fault (E) or threat (P) if it has one.
-pub(super) const CIRCUMSTANCES: [&str; 24] = [
+pub(super) const CIRCUMSTANCES: [&str; 27] = [
     "E1 no descriptor for an accept",
     "E4 no port for a dial",
     "E6 a paused host",
@@ -93,10 +98,25 @@ pub(super) const CIRCUMSTANCES: [&str; 24] = [
     "a dropped fixed list",
     "an outage of minutes or hours",
     "a second handler",
+    "a stream to a peer that dialled",
+    "a stream to a dialled peer",
+    "a stream from another host is refused",
 ];
 
+/// The rare situations of peers with several streams, in the order of [`StreamCase::ALL`].
+const CASES: [&str; StreamCase::ALL.len()] = [
+    "a peer ended by the end of its further stream",
+    "a graceful close that awaits another stream",
+    "a pong on the first stream beside a body on another",
+    "a first stream that is read after another",
+];
+
+/// The labels of the reasons for which a further stream fails.
+const STREAM_FAILURES: [&str; 7] =
+    ["handshake_timeout", "rejected_by_peer", "closed_by_peer", "bad_value", "refused", "reset", "local_eaddrnotavail"];
+
 /// The kinds of control events that must occur in a swarm.
-const REPORTED: [&str; 18] = [
+const REPORTED: [&str; 20] = [
     "connection_established",
     "handshake_complete",
     "connection_failed",
@@ -115,6 +135,8 @@ const REPORTED: [&str; 18] = [
     "book_failing",
     "book_recovered",
     "config_updated",
+    "stream_opened",
+    "stream_failed",
 ];
 
 /// Reasons for which the loop refuses an inbound connection because of its host or the host's range.
@@ -145,8 +167,12 @@ const FIRST_REFUSAL: usize = FIRST_CIRCUMSTANCE + CIRCUMSTANCES.len();
 const FIRST_REPORTED: usize = FIRST_REFUSAL + REFUSALS.len();
 const FIRST_KEPT_OUT: usize = FIRST_REPORTED + REPORTED.len();
 const FIRST_NEXT: usize = FIRST_KEPT_OUT + KEPT_OUT.len();
-const COUNT: usize = FIRST_NEXT + NEXT.len();
-const _: () = assert!(COUNT <= 6 * 64, "there are more marks than bits");
+const FIRST_CASE: usize = FIRST_NEXT + NEXT.len();
+const FIRST_STREAM_FAILURE: usize = FIRST_CASE + CASES.len();
+const FIRST_SETUP: usize = FIRST_STREAM_FAILURE + STREAM_FAILURES.len();
+const FIRST_REACTION: usize = FIRST_SETUP + Setup::ALL.len();
+const COUNT: usize = FIRST_REACTION + Reaction::ALL.len();
+const _: () = assert!(COUNT <= 7 * 64, "there are more marks than bits");
 
 const fn failures_len() -> usize {
     let (mut len, mut at) = (0, 0);
@@ -187,6 +213,9 @@ impl Mark {
         if let ControlEvent::InboundRejected { refusal, .. } = event {
             cause = place(FIRST_KEPT_OUT, &KEPT_OUT, refusal.label());
         }
+        if let ControlEvent::StreamFailed { reason, .. } = event {
+            cause = place(FIRST_STREAM_FAILURE, &STREAM_FAILURES, reason.label());
+        }
         if let ControlEvent::ConnectionFailed { next, .. } = event {
             let index = match next {
                 NextDial::Restart => Some(0),
@@ -214,6 +243,18 @@ impl Mark {
     pub(super) fn cell(state: usize, message: usize, dials: bool) -> Self {
         let cell = state * MESSAGES.len() + message;
         Self((FIRST_CELL + 2 * cell + usize::from(dials)) as u16)
+    }
+
+    pub(super) fn of_case(case: StreamCase) -> Self {
+        Self((FIRST_CASE + case as usize) as u16)
+    }
+
+    pub(super) fn setup(setup: Setup) -> Self {
+        Self((FIRST_SETUP + setup as usize) as u16)
+    }
+
+    pub(super) fn reaction(reaction: Reaction) -> Self {
+        Self((FIRST_REACTION + reaction as usize) as u16)
     }
 
     /// Returns the mark of the only circumstance whose text begins with `begins`.
@@ -292,8 +333,16 @@ impl fmt::Display for Mark {
             write!(f, "reported {}", REPORTED[index - FIRST_REPORTED])
         } else if index < FIRST_NEXT {
             write!(f, "host refused: {}", KEPT_OUT[index - FIRST_KEPT_OUT])
-        } else {
+        } else if index < FIRST_CASE {
             write!(f, "next dial: {}", NEXT[index - FIRST_NEXT])
+        } else if index < FIRST_STREAM_FAILURE {
+            f.write_str(CASES[index - FIRST_CASE])
+        } else if index < FIRST_SETUP {
+            write!(f, "a stream failed: {}", STREAM_FAILURES[index - FIRST_STREAM_FAILURE])
+        } else if index < FIRST_REACTION {
+            write!(f, "a peer with two streams that dials: {:?}", Setup::ALL[index - FIRST_SETUP])
+        } else {
+            write!(f, "a peer with two streams that is dialled: {:?}", Reaction::ALL[index - FIRST_REACTION])
         }
     }
 }

@@ -1,13 +1,13 @@
 //! An honest peer that exchanges numbered messages with the loop.
 //!
-//! It extends the reference peer [`Honest`]. It follows the loop's stream message by message, so it notices a missing,
-//! repeated or reordered numbered message. It also hashes the command, the length and any number of each message except
-//! pings and pongs, so that two runs can be compared.
+//! It extends another honest peer, usually the reference peer. It follows the loop's stream message by message, so it
+//! notices a missing, repeated or reordered numbered message. It also hashes the command, the length and any number of
+//! each message except pings and pongs, so that two runs can be compared.
 
-use super::scripted_handler::{TALK, talk};
+use super::scripted_handler::{FAST_TALK, TALK, talk};
 use peerloop::internals::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
 use peerloop::protocol::CommandName;
-use peerloop::sim::actor::{End, Honest, Line, Persona};
+use peerloop::sim::actor::{End, Line, Persona};
 use peerloop::time::Instant;
 use peerloop::wire::Header;
 use std::cell::RefCell;
@@ -34,7 +34,7 @@ pub(super) struct Manner {
 
 /// One peer of a troop.
 pub(super) struct NumberedPeer {
-    honest: Honest,
+    honest: Box<dyn Persona>,
     manner: Manner,
     received: Rc<RefCell<Received>>,
     follower: MessageFollower,
@@ -51,14 +51,15 @@ struct MessageFollower {
     /// Number of payload bytes still missing.
     left: u64,
     number: Vec<u8>,
-    next_number: u64,
+    /// The numbers of the next messages [`TALK`] and [`FAST_TALK`].
+    next_numbers: [u64; 2],
     is_met: bool,
 }
 
 impl NumberedPeer {
-    pub(super) fn new(honest: Honest, manner: Manner, received: &Rc<RefCell<Received>>) -> Self {
+    pub(super) fn new(honest: impl Persona + 'static, manner: Manner, received: &Rc<RefCell<Received>>) -> Self {
         Self {
-            honest,
+            honest: Box::new(honest),
             manner,
             received: Rc::clone(received),
             follower: MessageFollower::default(),
@@ -68,10 +69,10 @@ impl NumberedPeer {
         }
     }
 
-    /// Lets the reference peer act, and keeps its timer apart from the timer for numbered messages.
-    fn act(&mut self, line: &mut Line<'_>, act: impl FnOnce(&mut Honest, &mut Line<'_>)) {
+    /// Lets the honest peer act, and keeps its timer apart from the timer for numbered messages.
+    fn act(&mut self, line: &mut Line<'_>, act: impl FnOnce(&mut dyn Persona, &mut Line<'_>)) {
         line.wake_at(self.honest_due);
-        act(&mut self.honest, line);
+        act(&mut *self.honest, line);
         self.honest_due = line.wakes_at();
         line.wake_at(self.honest_due.min(self.talk_due));
     }
@@ -114,6 +115,7 @@ impl Persona for NumberedPeer {
             }
         }
         if self.honest_due <= line.now() {
+            self.honest_due = Instant::MAX;
             self.act(line, |honest, line| honest.due(line));
         }
         line.wake_at(self.honest_due.min(self.talk_due));
@@ -136,7 +138,7 @@ impl MessageFollower {
                 continue;
             };
             let len = self.left.min(bytes.len() as u64) as usize;
-            if command == TALK && self.number.len() < 8 {
+            if [TALK, FAST_TALK].contains(&command) && self.number.len() < 8 {
                 let missing = (8 - self.number.len()).min(len);
                 self.number.extend_from_slice(&bytes[..missing]);
             }
@@ -170,12 +172,12 @@ impl MessageFollower {
         if self.left > 0 {
             return;
         }
-        if self.command.take() == Some(TALK) {
-            let number = self.number.first_chunk().map_or(u64::MAX, |number| u64::from_le_bytes(*number));
-            received.out_of_order += u64::from(number != self.next_number);
-            self.next_number = number.wrapping_add(1);
-            mix(&mut received.digests[serial], number);
-        }
+        let Some(command) = self.command.take().filter(|command| [TALK, FAST_TALK].contains(command)) else { return };
+        let number = self.number.first_chunk().map_or(u64::MAX, |number| u64::from_le_bytes(*number));
+        let next = &mut self.next_numbers[usize::from(command == FAST_TALK)];
+        received.out_of_order += u64::from(number != *next);
+        *next = number.wrapping_add(1);
+        mix(&mut received.digests[serial], number);
     }
 }
 

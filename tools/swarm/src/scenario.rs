@@ -1,4 +1,4 @@
-//! A run as plain data, drawn before it begins.
+//! A run as plain data, drawn before it begins. The file `description.rs` describes a run in words.
 //!
 //! As in swarm testing, each tape determines which features its world has, and how much of each. Most worlds lack
 //! most features, and some have a lot of one feature. Related features share a stream. In each stream, a draw of 0 is
@@ -7,23 +7,23 @@
 use super::judge::is_judged;
 use super::managed::Plan;
 use super::numbered_peer::Manner;
-use super::scripted_attacker::{self, MESSAGES, Manners, ROWS, STATES};
+use super::scripted_attacker::{MESSAGES, Manners, ROWS, STATES};
 use super::trouble::{draw_budgets, draw_faults};
+use peerloop::config::Multistreams;
 use peerloop::internals::Budget;
 use peerloop::internals::errno;
 use peerloop::sim::Conditions;
 use peerloop::sim::Poller;
 use peerloop::sim::Site;
-use peerloop::sim::actor::byzantine;
+use peerloop::sim::actor::{Reaction, Setup, byzantine};
 use peerloop::sim::{Chance, Tape};
 use peerloop::sim::{Cut, Cuts};
 use peerloop::time::Instant;
-use std::fmt;
 use std::time::Duration;
 
 /// The host of the loop under test.
 pub(super) const NODE: usize = 0;
-/// Number of a world's troops. Most of them are empty.
+/// Number of a world's ordinary troops. Most of them are empty. One more troop concerns streams.
 pub(super) const MAX_TROOPS: usize = 9;
 /// Approximate number of socket events that a world should have.
 const EVENTS_AIM: u64 = 8_000;
@@ -40,6 +40,8 @@ pub(super) mod stream {
     pub(crate) const INSIDE: u32 = 5;
     pub(crate) const OBSERVER: u32 = 6;
     pub(crate) const OBSERVER_WAKES: u32 = 7;
+    pub(crate) const ASSOCIATIONS: u32 = 8;
+    pub(crate) const STREAM_TROOP: u32 = 9;
     pub(crate) const TROOP: u32 = 100;
     pub(crate) const HABIT: u32 = 200;
     pub(crate) const CROWD: u32 = 300;
@@ -73,6 +75,8 @@ pub struct Scenario {
     pub(super) crowd_poller: Poller,
     pub(super) ping_interval: Duration,
     pub(super) pong_timeout: Duration,
+    /// The setting of the loop under test, and that of the other loop, if there is one.
+    pub(super) multistreams: [Multistreams; 2],
     /// Inbound slots in addition to those of the honest peers; `None` if there is no limit.
     pub(super) spare_inbound: Option<usize>,
     pub(super) is_short_of_memory: bool,
@@ -122,6 +126,10 @@ pub(super) enum Kind {
     Untimely(Manners, usize),
     /// An address at which no dial finds a listener.
     Nowhere(Nowhere),
+    /// A peer that dials the loop with two connections.
+    Dialler(Setup),
+    /// A peer that the loop dials, and that may accept a second stream.
+    Acceptor(Reaction),
 }
 
 /// How an honest peer differs from the default.
@@ -203,6 +211,7 @@ impl Scenario {
             crowd_poller,
             ping_interval,
             pong_timeout,
+            multistreams: draw_multistreams(&tape.stream(stream::ASSOCIATIONS)),
             spare_inbound: None,
             is_short_of_memory: false,
             bulk_bytes: bulk_bytes.min(grain * 200),
@@ -286,9 +295,13 @@ impl Scenario {
                 Kind::Rival => 4.min(left),
                 Kind::Honest(_) if index == 1 => left.div_ceil(2),
                 Kind::Attacker(attack) if is_heavy(attack) => 3.min(left),
-                Kind::Honest(_) | Kind::Attacker(_) | Kind::Hostile(_) | Kind::Untimely(..) | Kind::Nowhere(_) => {
-                    left.div_ceil(3)
-                }
+                Kind::Honest(_)
+                | Kind::Attacker(_)
+                | Kind::Hostile(_)
+                | Kind::Untimely(..)
+                | Kind::Nowhere(_)
+                | Kind::Dialler(_)
+                | Kind::Acceptor(_) => left.div_ceil(3),
             };
             let count = chance.range(u64::from(most.min(1)), u64::from(most)) as u32;
             left -= count.min(left);
@@ -303,7 +316,27 @@ impl Scenario {
             let manner = Manner { every: None, most_bytes: 0 };
             self.troops.push(Troop { kind, count, dials, from, every, manner, pings_every: None, habit });
         }
+        self.draw_stream_troop(&tape.stream(stream::STREAM_TROOP));
         self.set_pace(tape);
+    }
+
+    /// Draws the troop that concerns streams.
+    fn draw_stream_troop(&mut self, chance: &Chance) {
+        let (kind, dials) = match chance.below(8) {
+            0..=2 => (Kind::Nobody, false),
+            3 | 4 => (Kind::Dialler(*chance.pick(&Setup::ALL)), true),
+            5 | 6 => (Kind::Acceptor(*chance.pick(&Reaction::ALL)), false),
+            _ => {
+                let attack = FIRST_STREAM_ATTACK + chance.below(ATTACKS - FIRST_STREAM_ATTACK);
+                (Kind::Attacker(attack as usize), !chance.one_in(2))
+            }
+        };
+        let count = if kind == Kind::Nobody { 0 } else { 1 + chance.below(4) };
+        let from = Duration::from_millis(chance.range(0, self.length.as_millis() as u64 / 2));
+        let every = Duration::from_millis(chance.range(0, 2_000));
+        let habit = draw_habit(chance, kind);
+        let manner = Manner { every: None, most_bytes: 0 };
+        self.troops.push(Troop { kind, count, dials, from, every, manner, pings_every: None, habit });
     }
 
     /// Sets how often and how much the honest peers send, so that a world has about [`EVENTS_AIM`] events.
@@ -374,12 +407,26 @@ impl Scenario {
 
 impl Kind {
     pub(super) fn is_honest(self) -> bool {
-        matches!(self, Self::Honest(_) | Self::Rival)
+        match self {
+            Self::Honest(_) | Self::Rival => true,
+            Self::Dialler(setup) => !setup.closes(),
+            Self::Acceptor(reaction) => reaction != Reaction::NamesOtherId,
+            Self::Nobody | Self::Attacker(_) | Self::Hostile(_) | Self::Untimely(..) | Self::Nowhere(_) => false,
+        }
     }
 
     pub(super) fn is_hostile(self) -> bool {
-        matches!(self, Self::Attacker(_) | Self::Hostile(_) | Self::Untimely(..))
+        match self {
+            Self::Attacker(_) | Self::Hostile(_) | Self::Untimely(..) => true,
+            Self::Dialler(_) | Self::Acceptor(_) => !self.is_honest(),
+            Self::Nobody | Self::Honest(_) | Self::Rival | Self::Nowhere(_) => false,
+        }
     }
+}
+
+/// Draws both loops' settings. A tape that was recorded before this draw existed yields `Off`.
+fn draw_multistreams(chance: &Chance) -> [Multistreams; 2] {
+    [(); 2].map(|()| *chance.pick(&[Multistreams::Off, Multistreams::Accept, Multistreams::Open, Multistreams::Open]))
 }
 
 /// Draws the start time: zero, or up to 200 s before a moment at which a counter of milliseconds wraps.
@@ -442,17 +489,20 @@ fn draw_kind(index: usize, chance: &Chance) -> Kind {
             ])),
             12 => Kind::Untimely(*chance.pick(&STATES), chance.below(MESSAGES.len() as u32) as usize),
             13 => Kind::Hostile(chance.below(ROWS.len() as u32) as usize),
-            _ => Kind::Attacker(chance.below(ATTACKS) as usize),
+            _ => Kind::Attacker(chance.below(FIRST_STREAM_ATTACK) as usize),
         },
     }
 }
 
-/// The number of attacks.
-pub(super) const ATTACKS: u32 = {
+/// The index of the first attack that concerns streams. All attacks from here on do.
+const FIRST_STREAM_ATTACK: u32 = {
     use byzantine::{claims, floods, framing, handshake, resources};
     let others = claims::ATTACKS.len() + floods::ATTACKS.len() + resources::ATTACKS.len();
     (framing::ATTACKS.len() + handshake::ATTACKS.len() + others) as u32
 };
+
+/// The number of attacks.
+pub(super) const ATTACKS: u32 = FIRST_STREAM_ATTACK + byzantine::streams::ATTACKS.len() as u32;
 
 /// Returns the attack with this index.
 ///
@@ -493,66 +543,8 @@ fn draw_habit(chance: &Chance, kind: Kind) -> Habit {
     };
     let teased = chance.one_in(3);
     match kind {
-        Kind::Attacker(_) | Kind::Hostile(_) | Kind::Untimely(..) if !teased => {
-            Habit { is_moody: habit.is_moody, ..Habit::default() }
-        }
+        _ if kind.is_hostile() && !teased => Habit { is_moody: habit.is_moody, ..Habit::default() },
         _ => habit,
-    }
-}
-
-impl fmt::Display for Scenario {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "begins at {:?}; its first phase lasts at most {:?}", self.start, self.length)?;
-        writeln!(f, "{:?}; pollers {:?} and {:?}", self.conditions, self.poller, self.crowd_poller)?;
-        writeln!(f, "pings after {:?}, pongs within {:?}", self.ping_interval, self.pong_timeout)?;
-        if let Some(plan) = &self.managed {
-            writeln!(f, "{plan}")?;
-        }
-        let troops = if self.managed.is_some() { &[][..] } else { &self.troops[..] };
-        for (host, troop) in troops.iter().enumerate().filter(|(_, troop)| troop.kind != Kind::Nobody) {
-            writeln!(f, "host {}: {troop}", host + 1)?;
-        }
-        for (site, errno, one_in) in &self.faults {
-            writeln!(f, "{site:?} fails with errno {errno}, one call in {one_in}")?;
-        }
-        for (budget, size) in &self.budgets {
-            writeln!(f, "{budget:?} shrunk to {size}")?;
-        }
-        for (at, deed) in &self.deeds {
-            writeln!(f, "after {at:?}: {deed:?}")?;
-        }
-        let Self { spare_inbound, spare_descriptors, ports, is_short_of_memory, .. } = self;
-        write!(f, "spare inbound {spare_inbound:?}, spare descriptors {spare_descriptors:?}, ports {ports:?}, ")?;
-        write!(f, "short of memory: {is_short_of_memory}")
-    }
-}
-
-impl fmt::Display for Troop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, count, dials, from, every, manner, pings_every, habit } = self;
-        let who = if *dials { "dialling" } else { "dialled" };
-        write!(f, "{count} {kind}, {who} from {from:?} every {every:?}, {habit:?}")?;
-        if kind.is_honest() {
-            write!(f, ", talking {manner:?}, pinging {pings_every:?}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Hostile(row) => {
-                let scripted_attacker::Row { threat, what, .. } = &ROWS[*row];
-                write!(f, "hostile: {threat}, {what}")
-            }
-            Self::Attacker(attack) => {
-                let byzantine::Attack { threat, name, .. } = attack_at(*attack);
-                write!(f, "hostile: {threat}, {name}")
-            }
-            Self::Untimely(manners, message) => write!(f, "hostile: {} at {manners:?}", MESSAGES[*message]),
-            Self::Nobody | Self::Honest(_) | Self::Rival | Self::Nowhere(_) => write!(f, "{self:?}"),
-        }
     }
 }
 

@@ -131,11 +131,15 @@ pub(super) fn cell(message: &str) -> Vec<Step> {
     vec![Step::Say(bytes)]
 }
 
-/// Returns the allowed close reasons of a peer that sends one message in one state.
-pub(super) fn cell_reasons(manners: Manners, message: &str) -> &'static [&'static str] {
+/// Returns the allowed close reasons of a peer that sends one message in one state. `dials` states whether the peer
+/// dialled the loop; otherwise the loop dialled the peer.
+pub(super) fn cell_reasons(manners: Manners, message: &str, dials: bool) -> &'static [&'static str] {
     match (manners, message) {
+        (Manners::Version | Manners::Full, "createstrm") => &["intolerable"],
+        // Only an accepted connection may become a stream.
+        (Manners::None, "createstrm") if dials => &["stream_refused"],
         (Manners::Version, "verack") | (Manners::Full, _) => QUIET,
-        // Before the handshake is complete, none of these messages closes the connection, not even `extmsg`.
+        // Before the handshake is complete, none of the other messages closes the connection, not even `extmsg`.
         (_, _) => SILENT,
     }
 }

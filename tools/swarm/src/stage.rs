@@ -26,7 +26,9 @@ use peerloop::sim::Route;
 use peerloop::sim::SimNet;
 use peerloop::sim::World;
 use peerloop::sim::actor::byzantine::Attacker;
-use peerloop::sim::actor::{self, Crowd, Honest, Journal, Role, VersionTail};
+use peerloop::sim::actor::{
+    self, Association, AssociationAcceptor, AssociationDialler, Crowd, Honest, Journal, Role, VersionTail,
+};
 use peerloop::sim::invariant::Checked;
 use peerloop::sim::{Chance, Tape};
 use peerloop::time::Instant;
@@ -65,6 +67,8 @@ pub(super) struct Cast {
     pub(super) received: Rc<RefCell<Received>>,
     pub(super) steps: Rc<[Step]>,
     character: Rc<actor::Profile>,
+    /// The associations of the troop's peers, if they have two streams.
+    associations: Rc<RefCell<Vec<Association>>>,
 }
 
 impl Stage {
@@ -77,6 +81,8 @@ impl Stage {
         let config = config_of(&scenario, tape);
         let mut cast: Vec<Cast> = Vec::new();
         let mut rival = None;
+        let [_, of_rival] = scenario.multistreams;
+        let rival_config = config.clone().with_multistreams(of_rival);
         for (index, troop) in scenario.troops.iter().enumerate() {
             let there = world.host();
             let host = there.host();
@@ -84,10 +90,15 @@ impl Stage {
             let chance = tape.stream(stream::CROWD + host as u32);
             let mut member = Cast::new(*troop, &tape.stream(stream::CROWD + 50 + host as u32));
             match troop.kind {
-                Kind::Rival => rival = Some(rival_of(&world, there, &config, tape, troop, here)),
+                Kind::Rival => rival = Some(rival_of(&world, there, &rival_config, tape, troop, here)),
                 Kind::Nowhere(nowhere) => set_route(&world, there.ip(), nowhere),
                 Kind::Nobody => {}
-                Kind::Honest(_) | Kind::Attacker(_) | Kind::Hostile(_) | Kind::Untimely(..) => {
+                Kind::Honest(_)
+                | Kind::Attacker(_)
+                | Kind::Hostile(_)
+                | Kind::Untimely(..)
+                | Kind::Dialler(_)
+                | Kind::Acceptor(_) => {
                     member.crowd = Some(member.crowd_on(there, chance, here, &scenario));
                 }
             }
@@ -167,6 +178,8 @@ impl Stage {
                     let state = STATES.iter().position(|known| *known == state).expect("the state is listed");
                     self.marks.set(Mark::cell(state, message, troop.dials));
                 }
+                Kind::Dialler(setup) => self.marks.set(Mark::setup(setup)),
+                Kind::Acceptor(reaction) => self.marks.set(Mark::reaction(reaction)),
                 Kind::Nobody | Kind::Honest(_) | Kind::Rival | Kind::Nowhere(_) => {}
             }
         }
@@ -410,12 +423,17 @@ impl Cast {
                     character = if is_old { character } else { character.pinging(every) };
                 }
             }
+            Kind::Dialler(_) | Kind::Acceptor(_) => {
+                if let Some(every) = troop.pings_every {
+                    character = character.pinging(every);
+                }
+            }
             Kind::Hostile(row) => steps = (ROWS[row].steps)(chance),
             Kind::Untimely(_, message) => steps = cell(MESSAGES[message]),
             Kind::Nobody | Kind::Attacker(_) | Kind::Rival | Kind::Nowhere(_) => {}
         }
         let (character, received) = (Rc::new(character), Rc::default());
-        Self { troop, crowd: None, journal, received, steps: steps.into(), character }
+        Self { troop, crowd: None, journal, received, steps: steps.into(), character, associations: Rc::default() }
     }
 
     fn crowd_on(&self, net: SimNet, chance: Chance, node: SocketAddr, scenario: &Scenario) -> Crowd {
@@ -423,34 +441,81 @@ impl Cast {
         let mut role = self.role();
         if self.troop.dials {
             let from = scenario.start.plus(self.troop.from);
-            crowd.dial_many(node, from, self.troop.every, u64::from(self.troop.count), move |_| role());
+            crowd.dial_many(node, from, self.troop.every, self.connections(self.troop.count), move |_| role());
         } else {
             crowd.listen(PORT, move |_| role()).expect("no fault is active yet");
         }
         crowd
     }
 
-    fn role(&self) -> impl FnMut() -> Role + 'static {
-        let Self { troop, character, received, steps, .. } = self;
+    /// Returns a hash of the messages that each peer has received; none if the peers are not honest.
+    pub(super) fn digests(&self) -> Vec<u64> {
+        if self.troop.kind.is_honest() { self.received.borrow().digests.clone() } else { Vec::new() }
+    }
+
+    /// Returns the number of connections with which `peers` of the troop dial the loop.
+    fn connections(&self, peers: u32) -> u64 {
+        let of_peer = if let Kind::Dialler(_) = self.troop.kind { 2 } else { 1 };
+        u64::from(peers) * of_peer
+    }
+
+    fn role(&self) -> Box<dyn FnMut() -> Role> {
+        let Self { troop, character, received, steps, associations, .. } = self;
         let (troop, character, received, steps) = (*troop, Rc::clone(character), Rc::clone(received), Rc::clone(steps));
-        move || match troop.kind {
+        match troop.kind {
+            Kind::Dialler(setup) => {
+                // Each peer's first connection is followed by its second one.
+                let (mut current, associations) = (None, Rc::clone(associations));
+                return Box::new(move || match current.take() {
+                    Some(peer) => {
+                        let further = AssociationDialler::further_persona(&peer);
+                        Role::of(NumberedPeer::new(further, troop.manner, &received))
+                    }
+                    None => {
+                        let mut associations = associations.borrow_mut();
+                        let peer = AssociationDialler::new(&character, setup, associations.len() as u64);
+                        associations.push(peer.association().clone());
+                        let general = NumberedPeer::new(peer.general_persona(), troop.manner, &received);
+                        current = Some(peer);
+                        Role::of(general)
+                    }
+                });
+            }
+            Kind::Acceptor(reaction) => {
+                let acceptor = AssociationAcceptor::new(&character, reaction);
+                return Box::new(move || Role::of(NumberedPeer::new(acceptor.persona(), troop.manner, &received)));
+            }
+            Kind::Honest(_)
+            | Kind::Nobody
+            | Kind::Rival
+            | Kind::Nowhere(_)
+            | Kind::Attacker(_)
+            | Kind::Hostile(_)
+            | Kind::Untimely(..) => {}
+        }
+        Box::new(move || match troop.kind {
             Kind::Attacker(attack) => Role::of(Attacker::new(attack_at(attack), &character, &Rc::default())),
             Kind::Hostile(row) => Role::of(ScriptedAttacker::new(ROWS[row].manners, &steps)),
             Kind::Untimely(manners, _) => Role::of(ScriptedAttacker::new(manners, &steps)),
-            Kind::Honest(_) | Kind::Nobody | Kind::Rival | Kind::Nowhere(_) => {
+            Kind::Honest(_) | Kind::Nobody | Kind::Rival | Kind::Nowhere(_) | Kind::Dialler(_) | Kind::Acceptor(_) => {
                 Role::of(NumberedPeer::new(Honest::new(&character), troop.manner, &received))
             }
-        }
+        })
     }
 
     /// Makes the missing peers of an honest troop dial the loop, if the troop dials.
     fn fill_up(&mut self, node: SocketAddr, now: Instant) {
-        let mut role = self.role();
+        let (mut role, connections_of_peer) = (self.role(), self.connections(1) as u32);
         let Some(crowd) = &mut self.crowd else { return };
         if !self.troop.kind.is_honest() || !self.troop.dials || crowd.dials_left() > 0 {
             return;
         }
-        let missing = u64::from(self.troop.count).saturating_sub(crowd.len() as u64);
+        let peers = if let Kind::Dialler(_) = self.troop.kind {
+            self.associations.borrow().iter().filter(|association| !association.is_over()).count()
+        } else {
+            crowd.len()
+        };
+        let missing = u64::from(self.troop.count.saturating_sub(peers as u32) * connections_of_peer);
         crowd.dial_many(node, now, Duration::from_millis(10), missing, move |_| role());
     }
 }
@@ -462,6 +527,7 @@ fn config_of(scenario: &Scenario, tape: &Tape) -> Config {
         .with_max_inbound(scenario.spare_inbound.map_or(usize::MAX, |spare| inbound as usize + spare))
         .with_ping_interval(scenario.ping_interval)
         .with_pong_timeout(scenario.pong_timeout)
+        .with_multistreams(scenario.multistreams[0])
         .with_seed(Some(tape.stream(stream::RIVAL).range(0, u64::MAX)));
     config.version_rules.banned_agents.push("/banned:*".into());
     if scenario.is_short_of_memory {
@@ -491,7 +557,7 @@ fn scripted_handler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast]) -> Scrip
     ScriptedHandler::new(troops.collect(), FIRST_TROOP, scenario.bulk_bytes, scenario.is_short_of_memory)
 }
 
-/// Builds the other loop, which knows only the loop under test. Its configuration is the same but for the seed and
+/// Builds the other loop, which knows only the loop under test. Its configuration is `config` except for the seed and
 /// the number of inbound peers, which is unlimited.
 fn rival_of(
     world: &World,

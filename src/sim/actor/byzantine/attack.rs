@@ -23,8 +23,10 @@ pub struct Attack {
     pub threat: &'static str,
     /// A description of the attack.
     pub name: &'static str,
-    /// The loop's required reaction.
-    pub expects: Expectation,
+    /// The loop's required reaction if the attacker has dialled the loop.
+    expects: Expectation,
+    /// The required reaction if the loop has dialled the attacker; `None` if it is the same.
+    expects_if_dialled: Option<Expectation>,
     /// Whether the reaction is required only if nothing delays bytes: no stream is cut into pieces, no host is cut off
     /// or paused, and no call fails.
     pub needs_quiet: bool,
@@ -96,7 +98,8 @@ pub struct Attacker {
 impl Attack {
     pub(super) const fn new(threat: &'static str, name: &'static str, act: fn(&mut Scene<'_, '_>) -> Next) -> Self {
         let (begins, manners) = (Begins::WhenReady, Manners::Answers);
-        Self { threat, name, expects: Expectation::Kept, needs_quiet: false, begins, manners, act }
+        let (expects, expects_if_dialled) = (Expectation::Kept, None);
+        Self { threat, name, expects, expects_if_dialled, needs_quiet: false, begins, manners, act }
     }
 
     pub(super) const fn at_once(self) -> Self {
@@ -109,6 +112,16 @@ impl Attack {
 
     pub(super) const fn closed_by(self, reasons: &'static [&'static str], within: Duration) -> Self {
         Self { expects: Expectation::ClosedBy { reasons, within }, ..self }
+    }
+
+    pub(super) const fn if_dialled_closed_by(self, reasons: &'static [&'static str], within: Duration) -> Self {
+        Self { expects_if_dialled: Some(Expectation::ClosedBy { reasons, within }), ..self }
+    }
+
+    /// Returns the loop's required reaction. `dials` states whether the attacker has dialled the loop; otherwise the
+    /// loop has dialled the attacker.
+    pub fn expects(&self, dials: bool) -> Expectation {
+        self.expects_if_dialled.filter(|_| !dials).unwrap_or(self.expects)
     }
 
     /// Requires the reaction only if nothing delays bytes.

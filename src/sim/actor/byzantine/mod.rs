@@ -12,6 +12,7 @@
 //! | P19 malformed sizes and fields, P20 and P21 false lengths and counts, P33 unusual protoconfs | [`claims`] |
 //! | P5 slow bodies, P6 slow headers, P8 slow readers, P28 pinned buffers, P31 timer churn | [`resources`] |
 //! | P10 inv floods, P11 request floods, P12 addr floods, P13 ping floods, P30 reject floods | [`floods`] |
+//! | P16 connections that ask to become streams | [`streams`] |
 //! | P9 streams into a slow sink | [`Sink`](super::Sink), which is not an attacker |
 //!
 //! These threats have no attack here. Each concerns a part that a loop without a peer manager or a relay lacks:
@@ -29,10 +30,13 @@ pub mod floods;
 pub mod framing;
 pub mod handshake;
 pub mod resources;
+pub mod streams;
 
 pub use attack::{Attack, Attacker, Record};
 
 /// Returns all attacks.
 pub fn attacks() -> impl Iterator<Item = &'static Attack> + Clone {
-    [framing::ATTACKS, handshake::ATTACKS, claims::ATTACKS, resources::ATTACKS, floods::ATTACKS].into_iter().flatten()
+    let of_modules =
+        [framing::ATTACKS, handshake::ATTACKS, claims::ATTACKS, resources::ATTACKS, floods::ATTACKS, streams::ATTACKS];
+    of_modules.into_iter().flatten()
 }

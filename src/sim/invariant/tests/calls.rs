@@ -14,15 +14,16 @@ use crate::protocol::{CommandName, Network};
 use crate::sim::invariant::bounds::Bounds;
 use crate::sim::invariant::ledger::Ledger;
 use crate::sim::invariant::managing::{SPARED, SPARED_BY_PING};
-use crate::sim::invariant::{Draw, MARKED, ManagerSummary};
+use crate::sim::invariant::{Draw, MARKED, ManagerSummary, StreamReport};
 use crate::time::Instant;
-use crate::wire::Header;
+use crate::wire::{Header, StreamType};
 use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 const LINK: LinkId = LinkId::new(3, 1);
+const GENERAL: (LinkId, StreamType) = (LINK, StreamType::General);
 const NEXT: LinkId = LinkId::new(3, 2);
 const LATE: Instant = Instant::from_nanos(1_000_000_000_000);
 const INBOUND: ConnectionType = ConnectionType::Inbound;
@@ -120,40 +121,45 @@ pub(super) const CALLS: &[Calls] = &[
     (11, |ledger| (0..2).for_each(|_| ledger.read(LINK, 1))),
     (11, |ledger| ledger.read(LINK, READ_BLOCK_BYTES + 1)),
     (11, |ledger| (0..WRITES_PER_TURN + 2).for_each(|_| wrote(ledger, b""))),
-    (16, |ledger| ledger.delivered(LINK, &block(5))),
+    (16, |ledger| ledger.delivered(GENERAL, &block(5))),
     (16, |ledger| {
-        ledger.admitted(LINK, &block(5), Delivery::Discard);
-        ledger.delivered(LINK, &block(5));
+        ledger.admitted(GENERAL, &block(5), Delivery::Discard);
+        ledger.delivered(GENERAL, &block(5));
     }),
     (16, |ledger| {
-        ledger.admitted(LINK, &block(5), Delivery::Buffer);
-        ledger.delivered(LINK, &block(6));
+        ledger.admitted(GENERAL, &block(5), Delivery::Buffer);
+        ledger.delivered(GENERAL, &block(6));
     }),
     (16, |ledger| {
-        ledger.admitted(LINK, &block(5), Delivery::Buffer);
-        ledger.streamed(LINK, &block(5), 0, 5, true);
+        ledger.admitted(GENERAL, &block(5), Delivery::Buffer);
+        ledger.streamed(GENERAL, &block(5), 0, 5, true);
     }),
     (16, |ledger| {
-        ledger.admitted(LINK, &block(5), Delivery::Chunks);
-        ledger.streamed(LINK, &block(5), 1, 4, true);
+        ledger.admitted(GENERAL, &block(5), Delivery::Chunks);
+        ledger.streamed(GENERAL, &block(5), 1, 4, true);
     }),
     (16, |ledger| {
-        ledger.admitted(LINK, &block(5), Delivery::Chunks);
-        ledger.streamed(LINK, &block(5), 0, 4, true);
+        ledger.admitted(GENERAL, &block(5), Delivery::Chunks);
+        ledger.streamed(GENERAL, &block(5), 0, 4, true);
     }),
     (16, |ledger| {
-        ledger.admitted(LINK, &block(5), Delivery::Chunks);
-        ledger.admitted(LINK, &block(6), Delivery::Chunks);
+        ledger.admitted(GENERAL, &block(5), Delivery::Chunks);
+        ledger.admitted(GENERAL, &block(6), Delivery::Chunks);
     }),
     (16, |ledger| {
-        ledger.admitted(LINK, &block(5), Delivery::Chunks);
-        ledger.streamed(LINK, &block(5), 0, 4, false);
+        ledger.admitted(GENERAL, &block(5), Delivery::Chunks);
+        ledger.streamed(GENERAL, &block(5), 0, 4, false);
         ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
     }),
     (16, |ledger| {
-        ledger.admitted(LINK, &block(5), Delivery::Chunks);
-        ledger.streamed(LINK, &block(5), 0, 4, false);
-        let cut = Event::BodyCut { header: block(5), received: 3, reason: CloseReason::ClosedByPeer };
+        ledger.admitted(GENERAL, &block(5), Delivery::Chunks);
+        ledger.streamed(GENERAL, &block(5), 0, 4, false);
+        let cut = Event::BodyCut {
+            header: block(5),
+            stream_type: StreamType::General,
+            received: 3,
+            reason: CloseReason::ClosedByPeer,
+        };
         ledger.event(LINK, &cut, LATE, Some(true));
     }),
     (17, |ledger| wrote(ledger, b"no magic at the beginning of these bytes")),
@@ -385,6 +391,31 @@ fn on_writable_must_follow_the_last_write_to_a_ready_peer() {
     assert_eq!(ledger.missing_writable().count(), 0, "a write that moved no bytes required `on_writable`");
 }
 
+#[test]
+fn a_write_on_any_stream_requires_a_call_of_on_writable_for_the_peer() {
+    let stream = LinkId::new(4, 0);
+    let report = StreamReport {
+        link: stream,
+        peer: LINK,
+        is_opening: false,
+        is_open: true,
+        is_listed: false,
+        is_peer_listed: false,
+        has_body: false,
+        awaits_streams: false,
+    };
+    let mut ledger = ledger();
+    ledger.opened_socket(stream, true);
+    ledger.settle_streams(vec![report]);
+    ledger.waited(Instant::ZERO);
+    ledger.wrote(stream, &[IoSlice::new(&frame(CommandName::CREATESTRM))], 24);
+    assert_eq!(ledger.missing_writable().collect::<Vec<_>>(), [stream]);
+    ledger.record_writable(LINK);
+    assert_eq!(ledger.missing_writable().count(), 0);
+    greet(&mut ledger);
+    assert_eq!(ledger.missing_writable().collect::<Vec<_>>(), [LINK]);
+}
+
 fn marked(number: u64, len_bytes: usize) -> Vec<u8> {
     let mut payload = vec![9; len_bytes];
     payload[..8].copy_from_slice(&number.to_le_bytes());
@@ -434,16 +465,21 @@ fn a_correct_connection_breaks_nothing() {
     ledger.wrote(LINK, &[IoSlice::new(&said[30..48]), IoSlice::new(&rest)], 18 + rest.len());
     for (delivery, bytes) in [(Delivery::Buffer, 5), (Delivery::Discard, 6), (Delivery::Buffer, 7)] {
         ledger.record_message(LINK, true);
-        ledger.admitted(LINK, &block(bytes), delivery);
+        ledger.admitted(GENERAL, &block(bytes), delivery);
     }
-    ledger.delivered(LINK, &block(7));
-    ledger.admitted(LINK, &block(9), Delivery::Chunks);
-    ledger.streamed(LINK, &block(9), 0, 4, false);
-    ledger.streamed(LINK, &block(9), 4, 5, true);
-    ledger.admitted(LINK, &block(9), Delivery::Chunks);
-    ledger.streamed(LINK, &block(9), 0, 4, false);
+    ledger.delivered(GENERAL, &block(7));
+    ledger.admitted(GENERAL, &block(9), Delivery::Chunks);
+    ledger.streamed(GENERAL, &block(9), 0, 4, false);
+    ledger.streamed(GENERAL, &block(9), 4, 5, true);
+    ledger.admitted(GENERAL, &block(9), Delivery::Chunks);
+    ledger.streamed(GENERAL, &block(9), 0, 4, false);
     let reason = CloseReason::TimedOut(Deadline::Body);
-    ledger.event(LINK, &Event::BodyCut { header: block(9), received: 4, reason }, LATE, Some(true));
+    ledger.event(
+        LINK,
+        &Event::BodyCut { header: block(9), stream_type: StreamType::General, received: 4, reason },
+        LATE,
+        Some(true),
+    );
     ledger.event(LINK, &closed(reason), LATE, Some(true));
     ledger.closed_socket(LINK);
     ledger.waited(LATE);

@@ -9,11 +9,11 @@ use super::saved::Disk;
 use super::sight::{Memory, SweepSight, TurnSight};
 use super::turn::{self, MAX_UNREAD_TURNS};
 use super::{
-    Checked, Draw, INVARIANTS, Inspection, LinkReport, ManagerReport, ManagerSummary, Summary, When, checked,
-    manager_checks, outside, sweep,
+    Checked, Draw, EndingStep, INVARIANTS, Inspection, LinkReport, ManagerReport, ManagerSummary, Summary, When,
+    checked, manager_checks, outside, sweep,
 };
 use crate::address::Host;
-use crate::config::{Config, ManagerConfig};
+use crate::config::{Config, ManagerConfig, Multistreams};
 use crate::handler::{Ctx, Handler};
 use crate::id::LinkId;
 use crate::limits::{
@@ -27,6 +27,7 @@ use crate::sim::{Driver, World};
 use crate::stats::Census;
 use crate::time::{Instant, Wait};
 use crate::wheel::tick_at_or_after;
+use crate::wire::StreamType;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
@@ -70,8 +71,18 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::of(config(), 2)
+    }
+
+    /// Returns an acceptor with one ready peer that has two streams.
+    fn with_streams() -> Self {
+        Self::of(config().with_multistreams(Multistreams::Open), 1)
+    }
+
+    /// Returns an acceptor whose two links are `dials` peers of a dialler with this configuration.
+    fn of(dialler: Config, dials: usize) -> Self {
         let world = World::new(1, Instant::ZERO);
-        let (mut acceptor, mut dialler) = (host(&world, managed(), 0), host(&world, config(), 2));
+        let (mut acceptor, mut dialler) = (host(&world, managed(), 0), host(&world, dialler, dials));
         acceptor.listen(ADDRESS.parse::<SocketAddr>().expect("the address is valid")).expect("the address is free");
         Driver::new(&world)
             .run_until(Instant::from_nanos(1), &mut [&mut acceptor, &mut dialler])
@@ -79,7 +90,7 @@ impl Scene {
         acceptor.sweep();
         assert_eq!(acceptor.violations(), []);
         let inspection = acceptor.inspect();
-        assert_eq!(inspection.summary.ready_count, 2);
+        assert_eq!((inspection.summary.ready_count, inspection.links.len()), (dials, 2));
         let mut ledger = Ledger::new(Bounds::of(&config()));
         for link in &inspection.links {
             ledger.opened_socket(link.id, false);
@@ -98,6 +109,11 @@ impl Scene {
 
     fn link(&mut self) -> &mut LinkReport {
         &mut self.inspection.links[0]
+    }
+
+    /// Returns the second link of a peer with two streams.
+    fn stream(&mut self) -> &mut LinkReport {
+        self.inspection.links.iter_mut().find(|link| !link.is_peer).expect("the peer has two streams")
     }
 
     fn manager(&mut self) -> &mut ManagerReport {
@@ -264,6 +280,35 @@ const SWEEPS: &[Doctored] = &[
     }),
 ];
 
+/// Faults of a peer with two streams.
+const STREAM_SWEEPS: &[Doctored] = &[
+    (46, |scene| scene.stream().peer = LinkId::new(9, 0)),
+    (46, |scene| scene.stream().ending = EndingStep::Draining),
+    (46, |scene| scene.link().ending = EndingStep::Lingering),
+    (46, |scene| {
+        scene.link().ending = EndingStep::Lingering;
+        scene.stream().is_opening = true;
+    }),
+    (46, |scene| scene.stream().stream_type = StreamType::General),
+];
+
+/// Correct states of a peer with two streams.
+const HARMLESS_STREAM_SWEEPS: &[fn(&mut Scene)] = &[
+    |_| {},
+    |scene| {
+        scene.link().ending = EndingStep::Draining;
+        scene.stream().ending = EndingStep::AwaitingStreams;
+    },
+    |scene| {
+        scene.stream().is_opening = true;
+        scene.stream().ending = EndingStep::Lingering;
+    },
+    |scene| {
+        scene.stream().is_opening = true;
+        scene.stream().stream_type = StreamType::General;
+    },
+];
+
 /// Correct states that resemble faults.
 const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
     |scene| (scene.link().is_readable, scene.link().is_held) = (true, true),
@@ -324,8 +369,10 @@ fn agreed_before(scene: &mut Scene, change: fn(&mut LinkReport)) {
 fn a_sweep_names_only_the_invariant_that_is_broken() {
     assert_eq!(Scene::new().broken(), []);
     let mut hit = BTreeSet::new();
-    for (index, (number, doctor)) in SWEEPS.iter().chain(book::SWEEPS).enumerate() {
-        let mut scene = Scene::new();
+    let of_one_stream = SWEEPS.iter().chain(book::SWEEPS).map(|case| (Scene::new as fn() -> Scene, case));
+    let of_streams = STREAM_SWEEPS.iter().map(|case| (Scene::with_streams as fn() -> Scene, case));
+    for (index, (build, (number, doctor))) in of_one_stream.chain(of_streams).enumerate() {
+        let mut scene = build();
         doctor(&mut scene);
         let broken = scene.broken();
         assert_eq!(broken.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [*number], "case {index}");
@@ -341,6 +388,11 @@ fn a_sweep_finds_nothing_in_correct_states() {
         let mut scene = Scene::new();
         doctor(&mut scene);
         assert_eq!(scene.broken(), [], "case {index}");
+    }
+    for (index, doctor) in HARMLESS_STREAM_SWEEPS.iter().enumerate() {
+        let mut scene = Scene::with_streams();
+        doctor(&mut scene);
+        assert_eq!(scene.broken(), [], "case {index} with streams");
     }
 }
 
@@ -365,6 +417,7 @@ struct Turn {
     misdated_pings: Vec<(LinkId, Option<Instant>)>,
     missing_writable: Vec<LinkId>,
     missing_written: Vec<LinkId>,
+    survivors: Vec<LinkId>,
     granted: Option<u64>,
 }
 
@@ -382,13 +435,15 @@ impl Turn {
             misdated_pings: Vec::new(),
             missing_writable: Vec::new(),
             missing_written: Vec::new(),
+            survivors: Vec::new(),
             granted: Some(0),
         }
     }
 
     fn broken(&self) -> Vec<(u8, usize)> {
         let Self { ref before, ref after, ref bounds, reported_ready, reported_closed, next_unread_turns, .. } = *self;
-        let Self { ref undurable, ref misdated_pings, ref missing_writable, ref missing_written, granted, .. } = *self;
+        let Self { ref undurable, ref misdated_pings, ref missing_writable, ref missing_written, .. } = *self;
+        let Self { ref survivors, granted, .. } = *self;
         let sight = TurnSight {
             before,
             after,
@@ -400,6 +455,7 @@ impl Turn {
             misdated_pings,
             missing_writable,
             missing_written,
+            survivors,
             granted,
         };
         let checks = turn::CHECKS.iter().enumerate();
@@ -459,6 +515,7 @@ const TURNS: &[DoctoredTurn] = &[
     (40, |turn| turn.misdated_pings = vec![(LinkId::new(0, 0), None)]),
     (41, |turn| turn.missing_writable = vec![LinkId::new(0, 0)]),
     (45, |turn| turn.missing_written = vec![LinkId::new(0, 0)]),
+    (46, |turn| turn.survivors = vec![LinkId::new(0, 0)]),
 ];
 
 /// Gives the loop a manager, all of whose slots are in use before the turn. `doctor` sets the manager's state after
@@ -525,7 +582,7 @@ fn the_table_equals_its_documentation() {
         format!("{} | {} | {} |", invariant.number, invariant.holds, checked.join(", "))
     });
     assert_eq!(rows, table);
-    assert_eq!(INVARIANTS.map(|invariant| invariant.number).to_vec(), (1..=45).collect::<Vec<u8>>());
+    assert_eq!(INVARIANTS.map(|invariant| invariant.number).to_vec(), (1..=46).collect::<Vec<u8>>());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::output::{self, Sink};
 use crate::settings;
 use crate::targets::{self, Family, Target};
 use crate::units::Percentiles;
+use peerloop::config::Multistreams;
 use peerloop::histogram::LATENCY_MAX_NANOS;
 use peerloop::load::{Plan, Rate};
 use peerloop::{Config, Network};
@@ -44,6 +45,8 @@ pub(crate) struct Setup {
     pub(crate) percentiles: Percentiles,
     pub(crate) seed: u64,
     pub(crate) spin: bool,
+    /// Whether to open a second TCP stream to each peer.
+    pub(crate) multistreams: bool,
     /// Whether the run fails if its results cannot be trusted.
     pub(crate) strict: bool,
     pub(crate) quiet: bool,
@@ -101,6 +104,7 @@ impl Setup {
             percentiles: args.percentiles,
             seed: args.seed.unwrap_or_else(random_seed),
             spin: !args.no_spin,
+            multistreams: args.multistreams,
             strict: args.strict,
             quiet: args.quiet,
             machine: Machine::survey(),
@@ -141,7 +145,8 @@ impl Setup {
     /// Returns the configuration of the generator's loop, which sends no pings except those of the schedule.
     pub(crate) fn config(&self) -> Config {
         Config::new(self.network)
-            .with_max_links(self.connections + SPARE_LINKS)
+            .with_max_links(self.connections * self.streams_per_peer() + SPARE_LINKS)
+            .with_multistreams(if self.multistreams { Multistreams::Open } else { Multistreams::Accept })
             .with_ping_interval(Duration::ZERO)
             .with_pong_timeout(self.timeout)
             .with_spin(self.spin)
@@ -162,8 +167,18 @@ impl Setup {
         self.machine.descriptors_for(self.connections, self.need())
     }
 
+    /// Returns the maximum number of TCP connections to one peer.
+    pub(crate) fn streams_per_peer(&self) -> usize {
+        if self.multistreams { 2 } else { 1 }
+    }
+
     fn need(&self) -> Need {
-        if self.is_built_in() { Need::BothEnds } else { Need::Dial }
+        match (self.is_built_in(), self.multistreams) {
+            (true, false) => Need::BothEnds,
+            (true, true) => Need::BothEndsStreams,
+            (false, false) => Need::Dial,
+            (false, true) => Need::DialStreams,
+        }
     }
 
     /// Refuses a run so long that a latency could exceed a histogram's range. Such a duration could also be inexact
@@ -185,7 +200,8 @@ impl Setup {
         let mut targets = self.targets.clone();
         targets.sort_unstable();
         targets.dedup();
-        self.machine.check_ports(self.connections, targets.len(), self.sources.len())?;
+        let connections = self.connections * self.streams_per_peer();
+        self.machine.check_ports(connections, targets.len(), self.sources.len())?;
         machine::check_sources(&self.sources)
     }
 }

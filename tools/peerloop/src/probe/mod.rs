@@ -16,11 +16,12 @@ use crate::settings;
 use crate::targets::{self, Target};
 use peerloop::MioNet;
 use peerloop::api::Event;
+use peerloop::config::Multistreams;
 use peerloop::error::{CloseReason, Disconnect, RequestError};
 use peerloop::handler::{Ctx, Handler};
-use peerloop::peer::ConnectionState;
-use peerloop::wire::{RejectCode, Version};
-use peerloop::{Config, Handle, PeerId, Reactor};
+use peerloop::peer::{ConnectionState, StreamPolicy};
+use peerloop::wire::{RejectCode, StreamType, Version};
+use peerloop::{Config, ControlEvent, Handle, PeerId, Reactor};
 use std::net::SocketAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -29,9 +30,11 @@ use std::time::{Duration, Instant};
 const PINGS: usize = 10;
 /// Maximum number of rejects that are kept; a peer may send any number.
 const MAX_REJECTS: usize = 8;
-/// Number of rows in the loop's table: one for the probed connection, and one for the failed connection before it,
-/// whose row is freed at the end of the turn.
-const MAX_LINKS: usize = 2;
+/// Number of rows in the loop's table: one for the probed connection, one for its second stream, and one for the failed
+/// connection before it, whose row is freed at the end of the turn.
+const MAX_LINKS: usize = 3;
+/// The key of the timer that ends the wait for the second stream.
+const STREAM_TIMER: u64 = 0;
 
 /// The findings of a probe.
 #[derive(Debug, Default)]
@@ -50,6 +53,12 @@ pub(crate) struct Findings {
     clock_offset_secs: Option<i64>,
     max_recv_payload_bytes: Option<u32>,
     stream_policies: Option<String>,
+    /// The policy that both sides use; `None` if the peer did not accept our association id.
+    stream_policy: Option<StreamPolicy>,
+    /// The peer's open streams at the end.
+    streams: Vec<StreamType>,
+    /// The reason why the second stream was not opened.
+    stream_failure: Option<String>,
     send_headers: bool,
     rejects: Vec<String>,
     failed: Option<String>,
@@ -69,6 +78,8 @@ struct Prober {
     opened_at: peerloop::time::Instant,
     /// The connection that is being tried.
     current: Option<PeerId>,
+    /// Whether the second stream is being opened.
+    awaits_stream: bool,
     findings: Findings,
 }
 
@@ -87,10 +98,12 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
         .with_connect_timeout(args.timeout)
         .with_handshake_timeout(args.timeout)
         .with_pong_timeout(args.timeout)
-        .with_ping_interval(Duration::ZERO);
+        .with_ping_interval(Duration::ZERO)
+        .with_multistreams(Multistreams::Open);
     let findings = Findings { resolve: began.elapsed(), ..Findings::default() };
     let notices = Notices::new()?;
-    let prober = Prober { target, opened_at: peerloop::time::Instant::ZERO, current: None, findings };
+    let prober =
+        Prober { target, opened_at: peerloop::time::Instant::ZERO, current: None, awaits_stream: false, findings };
     let (sender, receiver) = sync_channel(1);
     let thread = notices.spawn("loop", move || probe(config, prober, sender))?;
     let mut stops = Stops::default();
@@ -152,11 +165,35 @@ impl Prober {
 
     fn ping(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         if self.findings.pings.len() >= PINGS {
-            return ctx.stop();
+            return self.finish(ctx, peer);
         }
         let now = ctx.now();
         if let Err(error) = ctx.ping(peer, now) {
             self.fail(ctx, error);
+        }
+    }
+
+    /// Ends the probe after the last pong, once the second stream is open or has failed.
+    fn finish(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        if let Some(view) = ctx.peer(peer) {
+            self.findings.streams = view.streams().collect();
+            self.findings.stream_policy = view.stream_policy();
+        }
+        if self.findings.pings.len() >= PINGS && !self.awaits_stream {
+            ctx.stop();
+        }
+    }
+
+    /// Notes that the loop opens a second stream if the peer has accepted our association id and lists a policy that
+    /// uses the stream.
+    fn note_policies(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, policies: Option<&[u8]>) {
+        let is_agreed = ctx.peer(peer).is_some_and(|view| view.stream_policy().is_some());
+        let uses_stream = policies.and_then(StreamPolicy::common) == Some(StreamPolicy::BlockPriority);
+        self.awaits_stream = is_agreed && uses_stream && self.findings.stream_failure.is_none();
+        if self.awaits_stream {
+            let late = ctx.now().plus(ctx.config().handshake_timeout);
+            // The timer is the only one, so there is room for it.
+            let _ = ctx.set_timer(STREAM_TIMER, late);
         }
     }
 
@@ -209,6 +246,22 @@ impl Handler for Prober {
         ctx.stop();
     }
 
+    fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
+        if let ControlEvent::StreamFailed { peer, reason, .. } = event {
+            self.awaits_stream = false;
+            self.findings.stream_failure = Some(reason.to_string());
+            self.finish(ctx, *peer);
+        }
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>, _key: u64) {
+        if let Some(peer) = self.current.filter(|_| self.awaits_stream) {
+            self.awaits_stream = false;
+            self.findings.stream_failure = Some("no streamack arrived in time".to_owned());
+            self.finish(ctx, peer);
+        }
+    }
+
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         match event {
             Event::Opened { connect } => {
@@ -231,6 +284,11 @@ impl Handler for Prober {
             Event::LimitsAnnounced { max_recv_payload_bytes, stream_policies } => {
                 self.findings.max_recv_payload_bytes = Some(max_recv_payload_bytes);
                 self.findings.stream_policies = stream_policies.map(|names| names.escape_ascii().to_string());
+                self.note_policies(ctx, peer, stream_policies);
+            }
+            Event::StreamOpened { .. } => {
+                self.awaits_stream = false;
+                self.finish(ctx, peer);
             }
             Event::SendHeaders => self.findings.send_headers = true,
             Event::Rejected(reject) if self.findings.rejects.len() < MAX_REJECTS => {

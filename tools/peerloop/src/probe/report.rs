@@ -6,6 +6,7 @@ use crate::output::json::{self, SCHEMA, Tool, nanos, pretty};
 use crate::targets::Target;
 use crate::units::{show_bytes, show_latency};
 use peerloop::Network;
+use peerloop::peer::StreamPolicy;
 use peerloop::protocol::{SERVICE_BITCOIN_CASH, SERVICE_NETWORK};
 use peerloop::wire::Version;
 use serde::Serialize;
@@ -67,6 +68,9 @@ struct Peer {
     relay: bool,
     max_recv_payload_bytes: Option<u32>,
     stream_policies: Option<String>,
+    stream_policy: Option<&'static str>,
+    streams: Vec<&'static str>,
+    stream_failure: Option<String>,
     send_headers: bool,
 }
 
@@ -140,6 +144,9 @@ pub(super) fn json(target: &Target, network: Network, findings: &Findings, exit:
         relay: version.relays(),
         max_recv_payload_bytes: findings.max_recv_payload_bytes,
         stream_policies: findings.stream_policies.clone(),
+        stream_policy: findings.stream_policy.map(StreamPolicy::name),
+        streams: findings.streams.iter().map(|stream| stream.name()).collect(),
+        stream_failure: findings.stream_failure.clone(),
         send_headers: findings.send_headers,
     });
     pretty(&Document {
@@ -194,11 +201,23 @@ fn peer_lines(version: &Version, findings: &Findings) -> Vec<String> {
             .max_recv_payload_bytes
             .map(|bytes| ("protoconf", format!("accepts messages of up to {}", show_bytes(u64::from(bytes))))),
     );
-    facts.extend(findings.stream_policies.clone().map(|names| ("streams", names)));
+    facts.extend(streams(findings).map(|text| ("streams", text)));
+    facts.extend(findings.stream_policies.clone().map(|names| ("policies", names)));
     if findings.send_headers {
         facts.push(("sendheaders", "wants new blocks announced by their headers".to_owned()));
     }
     facts.into_iter().map(|(name, fact)| format!("{name:<12}{fact}")).collect()
+}
+
+/// Describes the peer's open TCP streams; `None` before the first pong.
+fn streams(findings: &Findings) -> Option<String> {
+    let names: Vec<&str> = findings.streams.iter().map(|stream| stream.name()).collect();
+    let remark = match (&findings.stream_failure, findings.stream_policy) {
+        (Some(failure), _) => format!("; no second stream: {failure}"),
+        (None, Some(policy)) => format!(" with the policy {}", policy.name()),
+        (None, None) => String::new(),
+    };
+    (!names.is_empty()).then(|| names.join(", ") + &remark)
 }
 
 fn services(bits: u64) -> String {

@@ -21,7 +21,7 @@ use std::time::Duration;
 /// The metric of a counter: its name, its help, and the function that reads its value.
 type Row = (&'static str, &'static str, fn(&Counters) -> u64);
 
-const COUNTERS: [Row; 36] = [
+const COUNTERS: [Row; 38] = [
     ("turns", "Turns of the loop", |counters| counters.turns),
     ("accepted_connections", "Connections accepted", |counters| counters.accepted),
     ("refused_connections", "Inbound connections refused and closed at once", |counters| counters.refused),
@@ -45,6 +45,8 @@ const COUNTERS: [Row; 36] = [
     ("restarts", "Connections lost or closed by the peer, and dialled again at once", |counters| counters.restarts),
     ("bans", "Bans that started or whose end was changed", |counters| counters.bans),
     ("handshakes", "Handshakes completed", |counters| counters.handshakes),
+    ("streams_opened", "Further streams of peers that were opened, by either side", |counters| counters.streams_opened),
+    ("stream_failures", "Further streams of peers that this node could not open", |counters| counters.stream_failures),
     ("frames_received", "Frames received", |counters| counters.frames_received),
     ("pings_answered", "Pings answered", |counters| counters.pings_answered),
     ("pings_sent", "Pings queued for sending", |counters| counters.pings_sent),
@@ -154,6 +156,7 @@ impl Metrics<'_> {
     /// Writes the current state.
     fn state_of(&mut self, stats: &Stats) -> fmt::Result {
         self.gauge("peers", "Peers whose handshake is complete", stats.ready as u64)?;
+        self.gauge("streams", "Connections that are further streams of peers", stats.streams as u64)?;
         let help = "Connections by direction and state, including those being opened or closed";
         let mut family = self.family("connections", help, None, &gauge(0_u64))?;
         for kind in ConnectionType::ALL {

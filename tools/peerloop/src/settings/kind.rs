@@ -6,7 +6,7 @@ use super::Node;
 use crate::targets;
 use crate::units::{parse_address, parse_bytes, parse_count, parse_duration, write_bytes};
 use log::LevelFilter;
-use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::config::{DialMode, ManagerConfig, Multistreams};
 use peerloop::limits::MAX_BLOCK_PAYLOAD_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::{Config, Network};
@@ -37,6 +37,7 @@ pub(super) enum Kind {
     Bits(fn(&mut Config) -> &mut u64),
     Factor(fn(&mut Config) -> &mut f64),
     Switch(fn(&mut Config) -> &mut bool),
+    Streams(fn(&mut Config) -> &mut Multistreams),
     Text(fn(&mut Config) -> &mut String),
     Texts(fn(&mut Config) -> &mut Vec<String>),
     Addresses(fn(&mut Config) -> &mut Vec<SocketAddr>),
@@ -73,6 +74,7 @@ impl Kind {
             | Self::Bits(_)
             | Self::Factor(_)
             | Self::Switch(_)
+            | Self::Streams(_)
             | Self::Text(_)
             | Self::File(_)
             | Self::Address(_)
@@ -94,6 +96,7 @@ impl Kind {
             Self::Port(_) => "PORT",
             Self::Factor(_) => "FACTOR",
             Self::Switch(_) => "true|false",
+            Self::Streams(_) => "off|accept|open",
             Self::Text(_) | Self::Texts(_) => "TEXT",
             Self::Networks(_) => "IP[/PREFIX]",
             Self::File(_) => "FILE",
@@ -137,6 +140,7 @@ impl Kind {
             Self::Bits(of) => *of(config) = parse_bits(one()?)?,
             Self::Factor(of) => *of(config) = parse_number(one()?)?,
             Self::Switch(of) => *of(config) = parse_switch(one()?)?,
+            Self::Streams(of) => *of(config) = parse_streams(one()?)?,
             Self::Text(of) => one()?.clone_into(of(config)),
             Self::Texts(of) => *of(config) = texts.to_vec(),
             Self::Addresses(of) => *of(config) = all(texts, parse_address)?,
@@ -187,6 +191,7 @@ impl Kind {
             Self::Bits(of) => quoted(&format!("{:#x}", of(config))),
             Self::Factor(of) => format!("{:?}", of(config)),
             Self::Switch(of) => of(config).to_string(),
+            Self::Streams(of) => quoted(of(config).name()),
             Self::Text(of) => quoted(of(config)),
             Self::Texts(of) => list(of(config).iter().cloned()),
             Self::Addresses(of) => list(of(config).iter().map(ToString::to_string)),
@@ -228,6 +233,11 @@ fn parse_number<T: FromStr>(text: &str) -> Result<T, String> {
 
 fn parse_switch(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| format!("`{text}` is neither true nor false"))
+}
+
+fn parse_streams(text: &str) -> Result<Multistreams, String> {
+    let found = Multistreams::ALL.into_iter().find(|streams| streams.name() == text);
+    found.ok_or_else(|| format!("`{text}` is none of off, accept and open"))
 }
 
 fn parse_level(text: &str) -> Result<LevelFilter, String> {

@@ -108,6 +108,8 @@ settings! {
         "Services to claim, as a number or 0x and hexadecimal digits; 0x1 promises to serve the chain";
     user_agent [UserAgent]: Text in config, "User agent to claim";
     start_height [StartHeight]: Height in config, "Chain height to claim";
+    multistreams [Multistreams]: Streams in config,
+        "Further TCP streams of a peer: off, accept (those that peers open), or open (also open them)";
     relay [Relay]: Switch in config, "Let peers announce transactions";
     // Times.
     connect_timeout [ConnectTimeout]: Duration in config, "Maximum time to open a TCP connection";

@@ -137,6 +137,7 @@ protocol_version = 70_015
 services = 0x25
 user_agent = "/mine:1/"
 start_height = -1
+multistreams = "open"
 relay = false
 connect_timeout = "1s"
 handshake_timeout = "1s"

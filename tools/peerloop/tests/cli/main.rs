@@ -12,6 +12,7 @@ mod serve;
 #[cfg(feature = "sim")]
 mod sim;
 mod starved;
+mod streams;
 mod usage;
 
 use peerloop_testkit::Folder;

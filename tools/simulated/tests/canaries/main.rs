@@ -31,6 +31,8 @@ fn shows(bug: Bug) -> bool {
         Bug::PullForgotten => symptoms::a_requested_offer_of_room_is_never_made(),
         Bug::CancelledTimerFires => symptoms::a_cancelled_timer_fires(),
         Bug::MarkLeftBehind => symptoms::a_mark_is_reported_before_its_message_is_written(),
+        Bug::StreamOutlivesPeer => symptoms::a_peer_whose_second_stream_ended_stays_open(),
+        Bug::StreamKeepsSlot => symptoms::a_stream_counts_as_an_accepted_peer(),
     }
 }
 

@@ -1,9 +1,10 @@
 //! One scenario for each planted bug. Each scenario returns whether the bug's symptom shows. The scenario's assertions
 //! must hold whether or not the loop has the bug.
 
-use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::config::{DialMode, ManagerConfig, Multistreams};
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::internals::limits::{HANDSHAKE_TIMEOUT, MAX_SEND_QUEUE_BYTES, PULL_WAITING_BYTES};
+use peerloop::peer::ConnectionType;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, Driver, Site, World};
 use peerloop::store::KnownPeer;
@@ -283,4 +284,36 @@ pub(crate) fn a_cancelled_timer_fires() -> bool {
     stage.node.reactor.handle().request(()).unwrap();
     stage.run_for(secs(2));
     stage.node.seen().timers == [7]
+}
+
+/// The network resets the second stream of a peer.
+pub(crate) fn a_peer_whose_second_stream_ended_stays_open() -> bool {
+    let (world, mut acceptor, mut dialler) = two_streams();
+    let links = acceptor.reactor.inspect().links;
+    let stream = links.iter().find(|link| !link.is_peer).expect("there is a second stream").id;
+    world.reset(acceptor.reactor.net().host(), stream);
+    run(&world, &mut acceptor, &mut dialler);
+    acceptor.reactor.stats().ready == 1
+}
+
+/// A peer opens a second stream.
+pub(crate) fn a_stream_counts_as_an_accepted_peer() -> bool {
+    let (_world, acceptor, _dialler) = two_streams();
+    acceptor.reactor.stats().connections.of_type(ConnectionType::Inbound) == 2
+}
+
+/// Builds two loops with one peer that has two streams.
+fn two_streams() -> (World, Node, Node) {
+    let world = World::new(1, Instant::ZERO);
+    let mut acceptor = Node::new(&world, config(), Player::default());
+    let dialler_config = config().with_seed(Some(2)).with_multistreams(Multistreams::Open);
+    let mut dialler = Node::new(&world, dialler_config, Player::dialling(acceptor.address));
+    run(&world, &mut acceptor, &mut dialler);
+    assert_eq!((acceptor.reactor.stats().streams, dialler.reactor.stats().streams), (1, 1));
+    (world, acceptor, dialler)
+}
+
+fn run(world: &World, acceptor: &mut Node, dialler: &mut Node) {
+    let until = world.now().plus(secs(1));
+    Driver::new(world).run_until(until, &mut [&mut acceptor.reactor, &mut dialler.reactor]).unwrap();
 }

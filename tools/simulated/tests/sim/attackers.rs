@@ -70,7 +70,7 @@ fn play(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Ou
     assert_eq!(ends.next(), None);
     assert_eq!(node.handler().closed.len(), usize::from(closed.is_some()), "another peer was closed during {attack:?}");
     let began = record.began().unwrap_or_else(|| panic!("{attack:?} has not begun"));
-    let judgement = attack.expects.judge(began, closed, world.now(), SLACK);
+    let judgement = attack.expects(dialler == Dialler::Attacker).judge(began, closed, world.now(), SLACK);
     Outcome { judgement, record, closed, honest: journal.tally() }
 }
 
@@ -79,7 +79,7 @@ fn play(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Ou
 fn fault(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Option<String> {
     let outcome = play(attack, dialler, conditions);
     let Outcome { judgement, record, closed, honest } = &outcome;
-    let is_proved = match attack.expects {
+    let is_proved = match attack.expects(dialler == Dialler::Attacker) {
         Expectation::Kept => record.has_proved(),
         Expectation::ClosedBy { .. } => closed.is_some(),
     };

@@ -4,6 +4,7 @@
 use allocation_counter::{measure, opt_out};
 use bytes::Bytes;
 use peerloop::api::Event;
+use peerloop::config::Multistreams;
 use peerloop::error::Disconnect;
 use peerloop::handler::Handler;
 use peerloop::internals::errno::{EAGAIN, ECONNABORTED, EMFILE, ENOBUFS, EPIPE};
@@ -177,6 +178,22 @@ fn reported_memory_matches_allocated_memory() {
     peers.reactor.handle().request(()).unwrap();
     count.settle(&mut peers);
     count.compare(before, "half a message from each peer");
+}
+
+#[test]
+fn reported_memory_matches_allocated_memory_of_peers_with_two_streams() {
+    const PEERS: usize = 1_400;
+    let world = World::new(1, Instant::ZERO);
+    let mut count = Count::new(&world);
+    let address = SocketAddr::new(count.node.net().0.ip(), 18_444);
+    count.node.listen(address).unwrap();
+    let before = (count.node.inspect().accounted_bytes, 0);
+    let player = Player { dials: vec![address; PEERS], ..Player::default() };
+    let mut peers = Node::new(&world, config().with_multistreams(Multistreams::Open), player);
+    count.settle(&mut peers);
+    let stats = count.node.stats();
+    assert_eq!((stats.ready, stats.streams), (PEERS, PEERS));
+    count.compare(before, "idle peers with two streams");
 }
 
 #[test]

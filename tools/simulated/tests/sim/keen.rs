@@ -1,7 +1,7 @@
 //! A loop that buffers and decodes every message, for runs with simulated actors.
 
-use peerloop::api::{Delivery, Event, Frame};
-use peerloop::error::CloseReason;
+use peerloop::api::{ControlEvent, Delivery, Event, Frame};
+use peerloop::error::{CloseReason, LocalCause};
 use peerloop::handler::Handler;
 use peerloop::sim::actor::Crowd;
 use peerloop::sim::{Actor, Driver, SimNet, Tape, World};
@@ -21,6 +21,10 @@ pub(crate) struct Keen {
     pub(crate) ready: usize,
     pub(crate) messages: usize,
     pub(crate) closed: Vec<(SocketAddr, Instant, CloseReason)>,
+    /// The reasons of all closes, including those of connections that became streams.
+    pub(crate) ends: Vec<CloseReason>,
+    /// The labels of the reasons for which streams failed.
+    pub(crate) stream_failures: Vec<&'static str>,
 }
 
 impl Handler for Keen {
@@ -36,10 +40,20 @@ impl Handler for Keen {
         match event {
             Event::Ready { .. } => self.ready += 1,
             Event::Closed { reason, .. } => {
-                let address = ctx.peer(peer).unwrap().address();
-                self.closed.push((address, ctx.now(), reason));
+                self.ends.push(reason);
+                // A connection that becomes a stream is no peer any more.
+                if reason != CloseReason::Local(LocalCause::BecameStream) {
+                    let address = ctx.peer(peer).unwrap().address();
+                    self.closed.push((address, ctx.now(), reason));
+                }
             }
             _ => {}
+        }
+    }
+
+    fn on_control(&mut self, _ctx: &mut Ctx<'_>, event: &ControlEvent) {
+        if let ControlEvent::StreamFailed { reason, .. } = event {
+            self.stream_failures.push(reason.label());
         }
     }
 

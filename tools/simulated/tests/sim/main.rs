@@ -6,6 +6,7 @@
 mod accepting;
 mod actors;
 mod asking;
+mod associations;
 mod attackers;
 mod backpressure;
 mod budget;

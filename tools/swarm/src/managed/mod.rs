@@ -20,7 +20,7 @@ use peerloop::PeerId;
 use peerloop::address::Host;
 use peerloop::api::{ControlEvent, Delivery, Event};
 use peerloop::config::{Config, DialMode};
-use peerloop::error::Disconnect;
+use peerloop::error::{CloseReason, Disconnect, Misbehavior};
 use peerloop::handler::{Ctx, Handler};
 use peerloop::internals::errno::EADDRINUSE;
 use peerloop::internals::limits::{CLOSE_GRACE, SHUTDOWN_GRACE};
@@ -32,8 +32,8 @@ use peerloop::sim::SimNet;
 use peerloop::sim::Site;
 use peerloop::sim::Tape;
 use peerloop::sim::World;
-use peerloop::sim::actor::{self, Crowd, Journal, Role};
-use peerloop::sim::invariant::{Checked, EndingStep, Inspection, LinkReport};
+use peerloop::sim::actor::{self, AssociationDialler, Crowd, Journal, Role, Setup};
+use peerloop::sim::invariant::{Checked, EndingStep, Inspection, LinkReport, StreamCase};
 use peerloop::sim::{Disk, Names, Route};
 use peerloop::store::{KnownPeer, PeerStore};
 use peerloop::time::{Instant, UnixTime};
@@ -125,19 +125,29 @@ impl ManagedWorld {
         let kind = Rc::new(actor::Profile::new(NETWORK.magic(), &journal));
         let overheard: Rc<RefCell<Vec<u8>>> = Rc::default();
         let residents = residents_of(&world, tape, &plan, &kind, &overheard);
-        let twin = plan.twin().map(|address| twin_of(&world, &plan, &base, address));
+        let [ours, of_twin] = scenario.multistreams;
+        let twin_base = base.clone().with_multistreams(of_twin);
+        let twin = plan.twin().map(|address| twin_of(&world, &plan, &twin_base, address));
         let node = SocketAddr::new(ip_of(NODE), PORT);
         let mut floods = Vec::new();
         for (index, flood) in plan.floods.iter().enumerate() {
             let mut crowd = Crowd::new(world.host(), tape.stream(stream::FLOOD + index as u32));
+            let mut pair: Option<AssociationDialler> = None;
             for number in 0..flood.count {
                 let at = scenario.start.plus(flood.from).plus(flood.every * number);
-                let role = Role::of(Resident::new(flood.nature, &kind, &overheard));
+                let role = match pair.take() {
+                    Some(peer) => AssociationDialler::further(&peer),
+                    None if flood.is_paired => {
+                        let id = u64::from(number) << 8 | index as u64;
+                        pair.insert(AssociationDialler::new(&kind, Setup::Data1, id)).general()
+                    }
+                    None => Role::of(Resident::new(flood.nature, &kind, &overheard)),
+                };
                 crowd.dial_at(at, node, Some(source(flood, index as u8, number)), role);
             }
             floods.push(crowd);
         }
-        let config = plan.config(&base);
+        let config = plan.config(&base.with_multistreams(ours));
         let course = Course::new(&world, patience);
         let mut managed = Self {
             world,
@@ -385,7 +395,7 @@ impl ManagedWorld {
         let summary = summary.manager.unwrap_or_default();
         let is_well = |link: &&LinkReport| {
             let has_place = link.connection_type != ConnectionType::OverCapacity;
-            has_place && link.state == ConnectionState::Connected && link.ending == EndingStep::Open
+            link.is_peer && has_place && link.state == ConnectionState::Connected && link.ending == EndingStep::Open
         };
         let well = links.iter().filter(is_well).count();
         let settings = self.config.manager.as_ref().expect("the loop is managed");
@@ -441,6 +451,10 @@ impl ManagedWorld {
     fn collect_findings(&mut self, checked: &Checked<WatchingHandler>) {
         self.events += checked.socket_events();
         self.course.violations.extend(checked.violations());
+        StreamCase::ALL
+            .into_iter()
+            .filter(|case| checked.has_seen(*case))
+            .for_each(|case| self.marks.set(Mark::of_case(case)));
         self.marks.merge(&checked.handler().marks);
     }
 
@@ -513,6 +527,9 @@ impl Handler for WatchingHandler {
             Event::Closed { reason, .. } => {
                 self.peers.remove(&peer);
                 self.marks.set(Mark::reason(&reason));
+                if reason == CloseReason::Misbehaved(Misbehavior::StreamFromOtherHost) {
+                    self.marks.set(Mark::circumstance("a stream from another"));
+                }
             }
             _ => {}
         }

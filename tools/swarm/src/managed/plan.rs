@@ -19,6 +19,7 @@ const MAX_HOSTS: u32 = 12;
 pub(crate) mod stream {
     pub(crate) const MANAGED: u32 = 500;
     pub(crate) const SETTINGS: u32 = 501;
+    pub(crate) const PAIRS: u32 = 502;
     pub(crate) const RESIDENT: u32 = 520;
     pub(crate) const FLOOD: u32 = 560;
 }
@@ -48,6 +49,9 @@ pub(crate) struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Flood {
     pub(super) nature: Nature,
+    /// Whether every two connections are an honest peer's, and the second one asks to become its stream. The two have
+    /// the same source address only with [`Spread::OneHost`].
+    pub(super) is_paired: bool,
     pub(super) spread: Spread,
     pub(super) count: u32,
     pub(super) from: Duration,
@@ -138,6 +142,7 @@ impl Plan {
         plan.draw_floods(&chance, length);
         plan.draw_deeds(&chance, length);
         plan.draw_settings(&tape.stream(stream::SETTINGS), length);
+        plan.draw_pairs(&tape.stream(stream::PAIRS), length);
         plan.deeds.sort_by_key(|(at, _)| *at);
         if is_fixed {
             plan.manager.mode = DialMode::Fixed(plan.addresses().collect());
@@ -175,6 +180,7 @@ impl Plan {
             let nature = *chance.pick(&[Nature::Honest, Nature::Mute, Nature::Honest, Nature::Nasty, Nature::Replayer]);
             self.floods.push(Flood {
                 nature,
+                is_paired: false,
                 spread: *chance.pick(&[Spread::Hosts, Spread::OneHost, Spread::OneRange, Spread::Hosts]),
                 count: 1 + chance.below(60),
                 from: Duration::from_millis(chance.range(0, length.as_millis() as u64 / 2)),
@@ -220,7 +226,8 @@ impl Plan {
         if chance.one_in(4) {
             let from = Duration::from_millis(chance.range(0, length.as_millis() as u64 / 2));
             let (count, every) = (1 + chance.below(20), Duration::from_secs(1));
-            self.floods.push(Flood { nature: Nature::Gossip, spread: Spread::OneRange, count, from, every });
+            let (nature, spread) = (Nature::Gossip, Spread::OneRange);
+            self.floods.push(Flood { nature, is_paired: false, spread, count, from, every });
         }
         for _ in 0..chance.below(5) {
             let at = Duration::from_millis(chance.range(0, length.as_millis() as u64));
@@ -243,6 +250,17 @@ impl Plan {
             let max_minutes = if chance.one_in(8) { 360 } else { 30 };
             Duration::from_secs(60 * u64::from(1 + chance.below(max_minutes)))
         });
+    }
+
+    /// Draws peers that dial the loop with two connections each.
+    fn draw_pairs(&mut self, chance: &Chance, length: Duration) {
+        if chance.one_in(3) {
+            let spread = *chance.pick(&[Spread::OneHost, Spread::OneHost, Spread::Hosts, Spread::OneRange]);
+            let count = 2 * (1 + chance.below(6));
+            let from = Duration::from_millis(chance.range(0, length.as_millis() as u64 / 2));
+            let every = Duration::from_millis(*chance.pick(&[1_000, 0, 300]));
+            self.floods.push(Flood { nature: Nature::Honest, is_paired: true, spread, count, from, every });
+        }
     }
 
     /// Draws a network to trust, or none. The network contains residents, or it is the source of a first flood with

@@ -1,6 +1,8 @@
 //! The scripted handler's actions on its peers: at random moments, and from inside callbacks.
 
-use super::{GOSSIP, Known, LARGE_BYTES, MAX_DEEDS_INSIDE, ScriptedHandler, TALK, TroopState, numbered, talk};
+use super::{
+    FAST_TALK, GOSSIP, Known, LARGE_BYTES, MAX_DEEDS_INSIDE, ScriptedHandler, TALK, TroopState, numbered, talk,
+};
 use crate::scripted_attacker::NETWORK;
 use bytes::Bytes;
 use peerloop::PeerId;
@@ -10,7 +12,10 @@ use peerloop::internals::limits::{HEADER_LEN_BYTES, MAX_MARKS_PER_PEER};
 use peerloop::protocol::CommandName;
 use peerloop::sim::invariant::MARKED;
 use peerloop::wire::{Header, MessageRef, put_frame};
+use std::time::Duration;
 
+/// Maximum pause in a body that is fed in two parts. A receiver closes a peer whose message stops for much longer.
+const MAX_BODY_PAUSE: Duration = Duration::from_secs(10);
 /// Maximum number of payload bytes in all copies of one frame for a troop's peers. Without this limit, hundreds of
 /// peers whose callbacks each cause a broadcast at the same moment could queue gigabytes.
 const MAX_ANNOUNCED_BYTES: usize = 100_000;
@@ -21,6 +26,21 @@ impl ScriptedHandler {
         let frame = talk(known.said, len_bytes).into();
         let sent = ctx.send_shared(peer, &frame);
         self.note_said(peer, sent);
+        self.say_fast(ctx, peer, len_bytes);
+    }
+
+    /// Sends a numbered message on the stream DATA1, if the peer has several streams.
+    fn say_fast(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) {
+        if ctx.peer(peer).is_none_or(|view| view.streams().count() < 2) {
+            return;
+        }
+        let Some(known) = self.get(peer) else { return };
+        let mut frame = Vec::new();
+        put_frame(NETWORK.magic(), FAST_TALK, &numbered(known.said_fast, len_bytes), &mut frame);
+        match ctx.send_shared(peer, &frame.into()) {
+            Ok(()) => self.get(peer).expect("the peer was known").said_fast += 1,
+            Err(error) => self.refused(error),
+        }
     }
 
     /// Sends a numbered message like [`ScriptedHandler::say`], but lets the loop encode it.
@@ -159,9 +179,13 @@ impl ScriptedHandler {
         let header = Header::of(CommandName::BLOCK, &self.bulk);
         match ctx.begin_body(peer, &header) {
             Ok(()) => {
-                let bulk = self.bulk.clone();
+                let mut bulk = self.bulk.clone();
+                let may_pause = self.may_pause_body(ctx, peer);
+                let mut half = if may_pause { bulk.split_to(bulk.len() / 2) } else { Bytes::new() };
+                let result = ctx.feed_body(peer, &mut half);
+                self.done(result);
                 if let Some(known) = self.get(peer) {
-                    known.feeding = bulk;
+                    (known.feeding, known.is_body_paused) = (bulk, may_pause && half.is_empty());
                 }
                 if !header.payload_len.is_multiple_of(10_000) {
                     // Only one body may be in progress.
@@ -174,8 +198,28 @@ impl ScriptedHandler {
         }
     }
 
+    /// Returns whether the second half of a body for a peer may be fed later. Pongs of a peer with several streams do
+    /// not wait for the body.
+    fn may_pause_body(&self, ctx: &Ctx<'_>, peer: PeerId) -> bool {
+        let has_streams = ctx.peer(peer).is_some_and(|view| view.streams().count() > 1);
+        let troop = self.known().find(|known| known.id == peer).and_then(|known| self.troops.get(known.troop));
+        let acts_soon =
+            troop.is_some_and(|troop| !troop.habit.acts_every.is_zero() && troop.habit.acts_every <= MAX_BODY_PAUSE);
+        has_streams && acts_soon && !self.is_calm && self.bulk.len() >= 2
+    }
+
+    /// Continues the paused bodies of a troop's peers; those of all peers if `troop` is `None`.
+    pub(super) fn continue_bodies(&mut self, ctx: &mut Ctx<'_>, troop: Option<usize>) {
+        let is_chosen = |known: &&Known| known.is_body_paused && troop.is_none_or(|troop| troop == known.troop);
+        let paused: Vec<PeerId> = self.known().filter(is_chosen).map(|known| known.id).collect();
+        for peer in paused {
+            self.get(peer).into_iter().for_each(|known| known.is_body_paused = false);
+            self.feed(ctx, peer);
+        }
+    }
+
     pub(super) fn feed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
-        let Some(known) = self.get(peer) else { return };
+        let Some(known) = self.get(peer).filter(|known| !known.is_body_paused) else { return };
         let mut left = std::mem::take(&mut known.feeding);
         let result = if left.is_empty() { Ok(()) } else { ctx.feed_body(peer, &mut left) };
         if let Some(known) = self.get(peer) {
@@ -216,6 +260,7 @@ impl ScriptedHandler {
 
     /// Acts on one random peer of a troop, or sends to all of the troop's peers.
     pub(super) fn act(&mut self, ctx: &mut Ctx<'_>, troop: usize) {
+        self.continue_bodies(ctx, Some(troop));
         let TroopState { habit, chance, .. } = &self.troops[troop];
         let (habit, chance) = (*habit, chance.clone());
         // The peers are sorted by when they were added, because the order of slots depends on other troops.

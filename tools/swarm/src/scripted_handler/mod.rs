@@ -28,6 +28,8 @@ pub(super) use timers::Timekeeper;
 
 /// The command of numbered messages.
 pub(super) const TALK: CommandName = CommandName::new("talk");
+/// The command of numbered messages that use the stream DATA1 of a peer with several streams.
+pub(super) const FAST_TALK: CommandName = CommandName::GETHDRSEN;
 /// The command of messages that are sent to many peers at once.
 const GOSSIP: CommandName = CommandName::new("gossip");
 /// Maximum number of received payloads and chunks that are kept for a while, as an embedder may keep them.
@@ -89,8 +91,10 @@ pub(super) struct Known {
     pub(super) is_outbound: bool,
     was_asked: bool,
     is_paused: bool,
-    next_number: u64,
+    /// The numbers of the next messages [`TALK`] and [`FAST_TALK`] of the peer.
+    next_numbers: [u64; 2],
     said: u64,
+    said_fast: u64,
     /// Number of marked messages that were sent.
     marked: u64,
     deeds_inside: u32,
@@ -100,6 +104,8 @@ pub(super) struct Known {
     was_filled: bool,
     /// The bytes of the current message that are still to be fed.
     feeding: Bytes,
+    /// Whether those bytes are fed only when the handler next acts.
+    is_body_paused: bool,
     /// Whether the peer has answered a ping, or its protocol version does not support pongs.
     pub(super) is_well: bool,
 }
@@ -207,13 +213,15 @@ impl ScriptedHandler {
             is_outbound,
             was_asked: false,
             is_paused: false,
-            next_number: 0,
+            next_numbers: [0; 2],
             said: 0,
+            said_fast: 0,
             marked: 0,
             deeds_inside: 0,
             is_pulled: false,
             was_filled: false,
             feeding: Bytes::new(),
+            is_body_paused: false,
             is_well: false,
         };
         self.peers.insert(peer, known);
@@ -261,6 +269,7 @@ impl ScriptedHandler {
         self.due.fill(Instant::MAX);
         let paused: Vec<PeerId> = self.known().filter(|known| known.is_paused).map(|known| known.id).collect();
         paused.into_iter().for_each(|peer| self.pause(ctx, peer, false));
+        self.continue_bodies(ctx, None);
         for troop in 0..self.troops.len() {
             let TroopState { dials, is_honest, .. } = self.troops[troop];
             let wanted = dials.filter(|_| is_honest).map_or(0, |(_, count)| count);
@@ -331,16 +340,23 @@ impl ScriptedHandler {
         self.set_wake(ctx);
     }
 
-    fn handle_numbered(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, payload: &[u8]) {
+    /// Checks the number of a message. Messages on different streams have no order between them, so each of the two
+    /// commands has numbers of its own.
+    fn check_number(&mut self, ctx: &Ctx<'_>, peer: PeerId, command: CommandName, payload: &[u8]) {
         let may_miss = self.may_miss;
         let Some(known) = self.get(peer) else { return };
         let number = payload.first_chunk().map_or(u64::MAX, |number| u64::from_le_bytes(*number));
-        let awaited = known.next_number;
-        known.next_number = number.wrapping_add(1);
-        let troop = known.troop;
+        let next = &mut known.next_numbers[usize::from(command == FAST_TALK)];
+        let awaited = std::mem::replace(next, number.wrapping_add(1));
         if number != awaited && !(may_miss && number > awaited) {
-            self.wrong(16, ctx.now(), format!("number {number} of {peer:?} was delivered instead of {awaited}"));
+            let text = format!("{command} number {number} of {peer:?} was delivered instead of {awaited}");
+            self.wrong(16, ctx.now(), text);
         }
+    }
+
+    fn handle_numbered(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, payload: &[u8]) {
+        self.check_number(ctx, peer, TALK, payload);
+        let Some(troop) = self.get(peer).map(|known| known.troop) else { return };
         let Some(acquaintance) = self.troops.get(troop) else { return };
         let (habit, chance) = (acquaintance.habit, acquaintance.chance.clone());
         if !acquaintance.answers && (chance.one_in(2) || self.is_calm) {
@@ -396,6 +412,11 @@ impl Handler for ScriptedHandler {
                 }
             }
             Event::Closed { reason, .. } => self.closed(ctx, peer, reason),
+            Event::StreamOpened { .. } => {
+                let is_dialled = self.get(peer).is_some_and(|known| known.is_outbound);
+                let begins = if is_dialled { "a stream to a dialled" } else { "a stream to a peer" };
+                self.marks.set(Mark::circumstance(begins));
+            }
             _ => {}
         }
         self.act_inside(ctx, peer);
@@ -408,7 +429,7 @@ impl Handler for ScriptedHandler {
         let Some(acquaintance) = self.troops.get(troop) else { return Delivery::Buffer };
         let (habit, chance) = (acquaintance.habit, acquaintance.chance.clone());
         self.act_inside(ctx, peer);
-        if header.command == TALK || !habit.is_moody {
+        if [TALK, FAST_TALK].contains(&header.command) || !habit.is_moody {
             return if header.payload_len > 1_000_000 { Delivery::Chunks } else { Delivery::Buffer };
         }
         if habit.is_rough && !self.is_calm && chance.one_in(200) {
@@ -422,6 +443,9 @@ impl Handler for ScriptedHandler {
         if frame.command() == TALK {
             self.handle_numbered(ctx, peer, frame.payload());
             return self.act_inside(ctx, peer);
+        }
+        if frame.command() == FAST_TALK {
+            self.check_number(ctx, peer, FAST_TALK, frame.payload());
         }
         self.act_inside(ctx, peer);
         let _ = frame.decode();
@@ -456,6 +480,9 @@ impl Handler for ScriptedHandler {
 
     fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
         self.calls.note(event.label());
+        if let ControlEvent::StreamOpened { .. } | ControlEvent::StreamFailed { .. } = event {
+            Mark::of_control(event).for_each(|mark| self.marks.set(mark));
+        }
         if let Some(peer) = event.peer() {
             self.use_timers_for(ctx, peer);
             self.act_inside(ctx, peer);

@@ -32,6 +32,8 @@ fn broken_by(bug: Bug) -> &'static [u8] {
         Bug::RepliesTellNobody => &[41],
         Bug::PullForgotten => &[42],
         Bug::MarkLeftBehind => &[45],
+        Bug::StreamOutlivesPeer => &[46],
+        Bug::StreamKeepsSlot => &[1],
     }
 }
 

@@ -13,13 +13,13 @@ use peerloop::error::{CloseReason, Deadline};
 use peerloop::handler::Handler;
 use peerloop::internals::id::LinkId;
 use peerloop::internals::net::Net;
-use peerloop::peer::ConnectionState;
+use peerloop::peer::{ConnectionState, StreamPolicy};
 use peerloop::sim::invariant::Checked;
 
 use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
 use peerloop::stats::{PeerCost, Stats};
 use peerloop::time::{Instant, Wait};
-use peerloop::wire::Header;
+use peerloop::wire::{Header, StreamType};
 use peerloop::{Config, Ctx, Network, PeerId};
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
@@ -50,6 +50,8 @@ pub struct Journal {
     pub messages: Vec<(PeerId, String, usize)>,
     pub chunks: usize,
     pub rejects: Vec<(u8, Vec<u8>)>,
+    /// The further streams that were opened, with the policy in force since then.
+    pub streams: Vec<(PeerId, StreamType, StreamPolicy)>,
     pub writable: usize,
     pub pulled: usize,
     /// The marks that were reported as written.
@@ -118,8 +120,10 @@ impl Handler for Player {
             Event::LimitsAnnounced { max_recv_payload_bytes, .. } => journal.limits.push(max_recv_payload_bytes),
             Event::VersionReceived => {}
             Event::Written { mark, .. } => journal.written.push(mark),
+            Event::StreamOpened { stream_type, policy } => journal.streams.push((peer, stream_type, policy)),
             Event::SendHeaders => journal.sendheaders += 1,
             Event::Rejected(reject) => journal.rejects.push((reject.code.0, reject.reason.to_vec())),
+            Event::BodyCut { .. } => {}
             Event::Closed { reason, state } => journal.closed.push(Closed { peer, at: ctx.now(), reason, state }),
             other => panic!("unexpected event: {other:?}"),
         }

@@ -84,6 +84,7 @@ fn settings(setup: &Setup) -> Settings {
         timeout_ns: Nanos(setup.timeout),
         source_ips: setup.sources.iter().map(ToString::to_string).collect(),
         spin: setup.spin,
+        multistreams: setup.multistreams,
     }
 }
 
@@ -136,6 +137,8 @@ fn counts(report: &Report) -> Counts {
     });
     Counts {
         tally: tally(report.peers, report.work),
+        streams_opened: report.streams_opened,
+        stream_failures: report.stream_failures,
         sent_bytes: report.traffic.sent_bytes,
         received_bytes: report.traffic.received_bytes,
         errors: failed.collect(),

@@ -87,6 +87,7 @@ pub(super) struct Settings {
     pub(super) timeout_ns: Nanos,
     pub(super) source_ips: Vec<String>,
     pub(super) spin: bool,
+    pub(super) multistreams: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -130,6 +131,9 @@ pub(super) struct Tally {
 pub(super) struct Counts {
     #[serde(flatten)]
     pub(super) tally: Tally,
+    /// Further TCP streams that were opened, and those that could not be opened.
+    pub(super) streams_opened: u64,
+    pub(super) stream_failures: u64,
     pub(super) sent_bytes: u64,
     pub(super) received_bytes: u64,
     pub(super) errors: Vec<Failed>,

@@ -41,6 +41,7 @@ fn setup(targets: &[&str]) -> Setup {
         percentiles: parse_percentiles("50,99.90,100").unwrap(),
         seed: u64::MAX,
         spin: true,
+        multistreams: false,
         strict: true,
         quiet: false,
         machine: Machine {

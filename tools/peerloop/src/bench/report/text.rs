@@ -92,6 +92,11 @@ fn work(page: &mut Page, Document { run, config, counts, agents, .. }: &Document
     page.parts("Work       ", "   ", parts);
     let [sent, received] = [counts.sent_bytes, counts.received_bytes].map(show_bytes);
     page.line(format_args!("Traffic    out {sent}   in {received}"));
+    if config.multistreams {
+        let (opened, failed) = (counts.streams_opened, counts.stream_failures);
+        let ready = counts.tally.ready;
+        page.line(format_args!("Streams    {opened} of {ready} peers have a second stream   {failed} failed"));
+    }
     for agent in agents {
         page.line(format_args!(
             "Nodes      {} protocol {}   {} peers",
