@@ -72,6 +72,16 @@ pub enum Bug {
     CancelledTimerFires,
     /// When a ping or pong overtakes a marked message, the mark's recorded position is not updated.
     MarkLeftBehind,
+    /// The last of several transactions that are announced together is omitted.
+    AnnouncementLost,
+    /// A peer's cursor is not moved past the last announced transaction.
+    AnnouncementRepeated,
+    /// A leaf's transaction is announced to other leaf peers although no upstream has announced it.
+    UntrustedAnnounced,
+    /// After a `notfound`, the next announcer is not asked.
+    RequestNotMoved,
+    /// A closed peer's index is used again before its traces were removed.
+    IndexReusedEarly,
     /// The end of a further stream does not end its peer.
     StreamOutlivesPeer,
     /// A connection that becomes a stream still counts as an accepted peer.
@@ -144,7 +154,16 @@ mod planting {
     }
 
     impl Bug {
-        /// All bugs.
+        /// The relay's bugs.
+        pub const RELAY: [Self; 5] = [
+            Self::AnnouncementLost,
+            Self::AnnouncementRepeated,
+            Self::UntrustedAnnounced,
+            Self::RequestNotMoved,
+            Self::IndexReusedEarly,
+        ];
+
+        /// The loop's bugs.
         pub const ALL: [Self; 19] = [
             Self::NoGenerationCheck,
             Self::EarlyTimer,

@@ -23,6 +23,7 @@
 //! - You implement [`Handler`], which acts through [`Ctx`]. [`Reactor`] runs it, and other threads reach it through a
 //!   [`Handle`]. [`Config`] has all settings.
 //! - [`channel`] is for programs without a handler: [`ControlEvent`]s and messages through bounded queues.
+//! - [`relay`] is a relay of transactions, written as a plain handler.
 //! - [`load`] is a load generator and a responder, written as plain handlers.
 //! - [`wire`] has the protocol's messages, and [`peer`] has its state machines. Neither uses a socket or a clock, and
 //!   each can be used on its own.
@@ -116,6 +117,7 @@ mod offload;
 pub mod peer;
 pub mod protocol;
 pub mod reactor;
+pub mod relay;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod state;

@@ -14,8 +14,8 @@ pub enum DialMode {
     /// [`ManagerConfig::target_peers`]: super::ManagerConfig::target_peers
     Normal,
     /// Dials only these peers and [`ManagerConfig::fixed_names`], at most [`ManagerConfig::max_peers`] at a time.
-    /// Skips the loop's own addresses, and banned hosts that are not trusted. The list has at most 100,000 peers, and
-    /// at least one if there are no names.
+    /// Skips the loop's own addresses, and banned hosts that are not trusted. The list has at most 100,000 peers.
+    /// Without a peer and a name, the manager dials nobody by itself.
     ///
     /// [`ManagerConfig::fixed_names`]: super::ManagerConfig::fixed_names
     /// [`ManagerConfig::max_peers`]: super::ManagerConfig::max_peers

@@ -49,14 +49,8 @@ impl ManagerConfig {
         let is_possible = (1..=self.max_peers).contains(&self.target_peers);
         compare(Field::TargetPeers, is_possible, "must be 1 to max_peers", &[Field::MaxPeers])?;
         if let DialMode::Fixed(peers) = &self.mode {
-            let least = usize::from(self.fixed_names.is_empty());
-            let is_possible = (least..=limits::MAX_FIXED_PEERS).contains(&peers.len());
-            compare(
-                Field::Mode,
-                is_possible,
-                "must list at most 100,000 fixed peers, and at least one peer or name",
-                &[Field::FixedNames],
-            )?;
+            let is_possible = peers.len() <= limits::MAX_FIXED_PEERS;
+            compare(Field::Mode, is_possible, "must list at most 100,000 fixed peers", &[])?;
         }
         let is_possible = self.max_backoff >= self.initial_backoff;
         compare(Field::MaxBackoff, is_possible, "must not be below initial_backoff", &[Field::InitialBackoff])
@@ -72,6 +66,17 @@ mod tests {
 
     fn fixed(peers: &[&str]) -> DialMode {
         DialMode::Fixed(peers.iter().map(|peer| peer.parse().unwrap()).collect())
+    }
+
+    /// Returns one fixed peer more than are allowed.
+    fn many_peers() -> Vec<SocketAddr> {
+        vec![([192, 0, 2, 1], 8_333).into(); limits::MAX_FIXED_PEERS + 1]
+    }
+
+    #[test]
+    fn a_manager_that_dials_nobody_is_valid() {
+        let config = ManagerConfig { mode: fixed(&[]), ..ManagerConfig::new(Network::Regtest) };
+        assert_eq!(config.validate(MAX_LINKS), Ok(()));
     }
 
     #[test]
@@ -100,7 +105,7 @@ mod tests {
             (Field::DnsSeeds, ManagerConfig { dns_seeds: vec![String::new()], ..good() }),
             (Field::DnsSeeds, ManagerConfig { dns_seeds: vec!["a b".to_owned()], ..good() }),
             (Field::DefaultPort, ManagerConfig { default_port: 0, ..good() }),
-            (Field::Mode, ManagerConfig { mode: fixed(&[]), ..good() }),
+            (Field::Mode, ManagerConfig { mode: DialMode::Fixed(many_peers()), ..good() }),
             (Field::Mode, ManagerConfig { mode: fixed(&["192.0.2.1:0"]), ..good() }),
             (Field::Mode, ManagerConfig { mode: fixed(&["0.0.0.0:8333"]), ..good() }),
             (Field::RestartWindow, ManagerConfig { restart_window: Duration::ZERO, ..good() }),

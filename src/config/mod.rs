@@ -20,7 +20,7 @@ pub use error::ConfigError;
 pub use multistreams::Multistreams;
 pub use table::{Config, Field, ManagerConfig, VersionRules};
 
-use crate::protocol::Network;
+use crate::protocol::{CommandName, Network};
 
 impl Config {
     /// Returns the defaults for `network` with a peer manager.
@@ -31,6 +31,24 @@ impl Config {
     /// Returns the four bytes at the start of every message: `magic` if it is set, otherwise the network's.
     pub fn magic_bytes(&self) -> [u8; 4] {
         self.magic.unwrap_or_else(|| self.network.magic())
+    }
+
+    /// Returns the largest payload of `command` that is buffered for a handler, in bytes: its own limit if it has one,
+    /// otherwise [`Config::max_buffered_message_bytes`]. A handler receives a larger message only in chunks.
+    ///
+    /// ```
+    /// use peerloop::wire::Header;
+    /// use peerloop::{Ctx, Delivery};
+    ///
+    /// /// Requests each message whole if the loop can buffer it, and in chunks otherwise.
+    /// fn delivery(ctx: &Ctx<'_>, header: &Header) -> Delivery {
+    ///     let is_small = header.payload_len <= ctx.config().buffer_limit_bytes(header.command);
+    ///     if is_small { Delivery::Buffer } else { Delivery::Chunks }
+    /// }
+    /// ```
+    pub fn buffer_limit_bytes(&self, command: CommandName) -> u64 {
+        let own = self.max_buffered_command_bytes.iter().find(|(limited, _)| *limited == command);
+        own.map_or(self.max_buffered_message_bytes, |&(_, bytes)| bytes)
     }
 
     /// Checks the range of every field, and the rules that compare fields.
@@ -69,7 +87,6 @@ impl Default for VersionRules {
 mod tests {
     use super::*;
     use crate::limits;
-    use crate::protocol::CommandName;
     use std::time::Duration;
 
     #[test]
@@ -104,8 +121,8 @@ mod tests {
     #[test]
     fn a_rule_that_compares_two_fields_lists_the_other_field_and_a_range_lists_none() {
         use Field::{
-            FixedNames, InitialBackoff, MaxBackoff, MaxBufferedCommandBytes, MaxBufferedMessageBytes,
-            MaxBufferedTotalBytes, MaxLinks, MaxPeers, Mode, TargetPeers,
+            InitialBackoff, MaxBackoff, MaxBufferedCommandBytes, MaxBufferedMessageBytes, MaxBufferedTotalBytes,
+            MaxLinks, MaxPeers, TargetPeers,
         };
         let good = || Config::managed(Network::Regtest);
         let managed = |change: fn(&mut ManagerConfig)| {
@@ -118,7 +135,6 @@ mod tests {
             (MaxPeers, &[MaxLinks][..], Config { max_links: 7, ..good() }),
             (TargetPeers, &[MaxPeers], managed(|manager| manager.max_peers = 7)),
             (MaxBackoff, &[InitialBackoff], managed(|manager| manager.max_backoff = Duration::from_secs(4))),
-            (Mode, &[FixedNames], managed(|manager| manager.mode = DialMode::Fixed(Vec::new()))),
             (MaxBufferedTotalBytes, &[MaxBufferedMessageBytes], Config { max_buffered_total_bytes: 2_048, ..good() }),
             (
                 MaxBufferedCommandBytes,

@@ -160,6 +160,7 @@ impl Closing<'_> {
         state.links.wheel.disarm(id.slot() as u32);
         state.marks.remove(id);
         state.links.remove_member(id);
+        state.facts.remove(&id);
         if let Some(link) = state.links.table.get_mut(id) {
             link.framer.reset(self.memory);
             link.queue.clear(&mut state.links.pool);

@@ -19,7 +19,7 @@ use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehavior};
 use crate::handler::Handler;
 use crate::id::{LinkId, PeerId};
 use crate::link::row::Link;
-use crate::peer::{ConnectionState, ConnectionType, validate_version};
+use crate::peer::{ConnectionState, ConnectionType, VersionFacts, validate_version};
 use crate::protocol::{CommandName, SENDHEADERS_VERSION};
 use crate::state::LoopState;
 use crate::wire::{NetAddress, ProtoconfRef, RejectCode, RejectRef, Sender, Version};
@@ -80,30 +80,30 @@ impl Handshake<'_> {
         if !link.peer.is_inbound() {
             self.nonces.insert(nonce, id);
             if let Some(manager) = &mut state.manager {
-                manager.dialler.tcp_connected(link.peer.address());
+                manager.tcp_connected(id, link.peer.address());
             }
         }
         let association_id = Some(streams::association_id_to_send(id, state));
-        let config = &state.config;
+        let facts = state.facts.remove(&id).unwrap_or_else(|| VersionFacts::of_config(&state.config));
         // The peer learns our listening port from `sender`, and our address from the connection itself.
-        let port = state.manager.as_ref().map_or(0, |manager| manager.listening_port());
+        let port = state.manager.as_ref().map_or(0, |manager| manager.listening_port(id));
+        let claimed = facts.protocol_version;
         let version = Version {
-            protocol_version: i32::try_from(config.protocol_version).unwrap_or(i32::MAX),
-            services: config.services,
+            protocol_version: i32::try_from(claimed).unwrap_or(i32::MAX),
+            services: facts.services,
             time: state.clocks.unix(),
             receiver: NetAddress::from_socket(0, address),
             sender: Some(Sender {
-                address: NetAddress { services: config.services, port, ..NetAddress::UNSPECIFIED },
+                address: NetAddress { services: facts.services, port, ..NetAddress::UNSPECIFIED },
                 nonce,
             }),
-            user_agent: Some(config.user_agent.as_bytes().into()),
-            start_height: Some(config.start_height),
-            relay: Some(config.relay),
+            user_agent: Some(facts.user_agent),
+            start_height: Some(facts.start_height),
+            relay: Some(facts.relay),
             association_id,
         };
         let mut payload = state.links.pool.take();
         version.encode(&mut payload);
-        let claimed = config.protocol_version;
         state.send_payload(id, CommandName::VERSION, payload);
         if let Some(link) = state.links.table.get_mut(id) {
             // On an accepted link, both versions have been compared already.

@@ -302,6 +302,9 @@ pub enum RequestError {
     BodyOverrun,
     /// A payload of up to 2^32 - 1 bytes needs a checksum in its header, and this header has none.
     ChecksumMissing,
+    /// The user agent of [`VersionFacts`](crate::peer::VersionFacts) has more than
+    /// [`MAX_USER_AGENT_BYTES`](crate::limits::MAX_USER_AGENT_BYTES).
+    UserAgentTooLong,
     /// The loop has the maximum number of connections; see [`Config::max_links`](crate::Config::max_links).
     TableFull,
     /// The address belongs to a banned host.
@@ -421,6 +424,7 @@ impl RequestError {
             Self::NoBody => "no_body",
             Self::BodyOverrun => "body_overrun",
             Self::ChecksumMissing => "checksum_missing",
+            Self::UserAgentTooLong => "user_agent_too_long",
             Self::TableFull => "table_full",
             Self::Banned => "banned",
             Self::AddressTaken => "address_taken",
@@ -446,6 +450,7 @@ impl fmt::Display for RequestError {
             Self::NoBody => "no message is being fed to the peer; begin one first",
             Self::BodyOverrun => "the part is longer than the rest of the message",
             Self::ChecksumMissing => "a payload of up to 2^32 - 1 bytes needs a checksum in its header",
+            Self::UserAgentTooLong => "the user agent has more than 256 bytes; shorten it",
             Self::TableFull => "the table has no room for another connection; raise max_links",
             Self::Banned => "the host of the address is banned; unban it first",
             Self::AddressTaken => "already connected or connecting to the address",

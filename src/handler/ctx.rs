@@ -3,7 +3,7 @@
 use super::broadcast::Broadcast;
 use super::peer_view::PeerView;
 use crate::config::Config;
-use crate::error::{Disconnect, Misbehavior, RequestError};
+use crate::error::RequestError;
 use crate::id::{Lane, LinkId, PeerId};
 use crate::peer::ConnectionState;
 use crate::state::{self, LoopState, TimerKey};
@@ -13,7 +13,6 @@ use crate::time::{Instant, UnixTime};
 use crate::wire::{Header, MessageRef, StreamType};
 use bytes::Bytes;
 use rand::rngs::StdRng;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// A handler's access to the loop during one call.
@@ -30,6 +29,7 @@ use std::time::Duration;
 ///     let (received, sent) = (ctx.received_messages(), ctx.sent_messages());
 ///     println!("{} blocks received, {} sent", received.count(CommandName::BLOCK).messages, sent.total().messages);
 ///     println!("{misbehavior:?} costs {:?}, one of {} ready peers", misbehavior.penalty(), ctx.ready_count());
+///     println!("noticed {:?} after the turn began", ctx.now().since(ctx.turn_began()));
 ///     ctx.penalize_for(peer, misbehavior);
 ///     ctx.cancel_timer(timer);
 /// }
@@ -95,6 +95,56 @@ impl<'a> Ctx<'a> {
         self.state.clock.now().max(self.now())
     }
 
+    /// Returns the moment at which this turn learned which connections have input. [`Ctx::now`] minus this moment is
+    /// the time for which a message's last byte may have waited while this turn served other connections.
+    pub fn turn_began(&self) -> Instant {
+        self.state.clocks.input_seen_until
+    }
+
+    /// Returns the time that the loop has spent working instead of waiting, up to the end of the last turn.
+    pub fn busy(&self) -> Duration {
+        self.state.telemetry.busy
+    }
+
+    /// Returns the longest time for which input can have waited in the kernel when this turn began, if the last turn
+    /// read all connections with input: the work of the last turn, or zero if the loop slept before this turn. The
+    /// input of a [paused](Self::pause) peer, and of one that the last turn had no time to read, may have waited for
+    /// longer. A latency that counts from the moment of the read hides that time. The time from the turn's beginning to
+    /// the read adds to it.
+    ///
+    /// ```
+    /// use peerloop::time::Instant;
+    /// use peerloop::{Ctx, Frame, Handler, PeerId};
+    /// use std::time::Duration;
+    ///
+    /// /// Measures the delay of messages, including the time for which they may have waited in the kernel.
+    /// #[derive(Default)]
+    /// struct Delays {
+    ///     /// The turn of the last message, and the moment of that turn's first one.
+    ///     turn: Option<(u64, Instant)>,
+    ///     longest: Duration,
+    /// }
+    ///
+    /// impl Handler for Delays {
+    ///     type Request = ();
+    ///
+    ///     fn on_message(&mut self, ctx: &mut Ctx<'_>, _peer: PeerId, _frame: Frame<'_>) {
+    ///         let (turn, now) = (ctx.counters().turns, ctx.now());
+    ///         let (_, first) = self.turn.filter(|(last, _)| *last == turn).unwrap_or((turn, now));
+    ///         self.turn = Some((turn, first));
+    ///         self.longest = self.longest.max(ctx.max_input_age() + now.since(first));
+    ///     }
+    /// }
+    /// ```
+    pub fn max_input_age(&self) -> Duration {
+        self.state.telemetry.max_input_age
+    }
+
+    /// Returns the time that the loop has spent polling instead of sleeping, to meet [exact wake-ups](Self::wake_at).
+    pub fn spinning(&self) -> Duration {
+        self.state.telemetry.spinning
+    }
+
     /// Returns the wall time at the turn's start, for timestamps.
     pub fn unix_time(&self) -> UnixTime {
         self.state.clocks.unix()
@@ -131,16 +181,6 @@ impl<'a> Ctx<'a> {
         state::stats(self.state, self.state.telemetry.gathered_bytes)
     }
 
-    /// Returns the time that the loop has spent working instead of waiting, up to the end of the last turn.
-    pub fn busy(&self) -> Duration {
-        self.state.telemetry.busy
-    }
-
-    /// Returns the time that the loop has spent polling instead of sleeping, to meet [exact wake-ups](Self::wake_at).
-    pub fn spinning(&self) -> Duration {
-        self.state.telemetry.spinning
-    }
-
     /// Returns the number and the payload bytes of the messages queued for sending so far, by command.
     pub fn sent_messages(&self) -> &MessageCounts {
         &self.state.telemetry.sent
@@ -164,118 +204,6 @@ impl<'a> Ctx<'a> {
     /// Returns the number of peers whose handshake is complete.
     pub fn ready_count(&self) -> usize {
         self.state.telemetry.ready_count()
-    }
-
-    /// Opens a connection. An event of the peer reports the result: `Opened`, or `Closed` with the reason.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError::TableFull`], or [`RequestError::Stopped`] while the loop is stopping. With a peer manager also
-    /// [`RequestError::Banned`], [`RequestError::AddressTaken`] or [`RequestError::MaxPeers`].
-    pub fn connect(&mut self, address: SocketAddr) -> Result<PeerId, RequestError> {
-        self.state.connect(address, None).map(PeerId::of)
-    }
-
-    /// Opens a connection from a local address of the caller's choice. Several local addresses multiply the available
-    /// ports.
-    ///
-    /// # Errors
-    ///
-    /// As [`Ctx::connect`].
-    pub fn connect_from(&mut self, source: IpAddr, address: SocketAddr) -> Result<PeerId, RequestError> {
-        self.state.connect(address, Some(source)).map(PeerId::of)
-    }
-
-    /// Closes a peer after its queue is sent. A message that is being fed is cut after the bytes fed so far, and
-    /// messages that wait after it are not sent. `disconnect` is reported in [`Event::Closed`](crate::Event::Closed)
-    /// and decides whether and when a peer manager dials the address again. It never causes a ban.
-    pub fn close(&mut self, peer: PeerId, disconnect: Disconnect) {
-        if let Some(link) = self.link_of(peer) {
-            self.state.links.close(link, disconnect.into(), self.state.clocks.now());
-        }
-    }
-
-    /// Closes a peer at the end of this turn and drops its queue. `disconnect` is as for [`Ctx::close`].
-    pub fn abort(&mut self, peer: PeerId, disconnect: Disconnect) {
-        if let Some(link) = self.link_of(peer) {
-            self.state.links.abort(link, disconnect.into());
-        }
-    }
-
-    /// Charges a peer `points` for a `reason` of your choice; [`ControlEvent::PeerMisbehaved`] and the log report both.
-    /// The peer manager adds the points to the peer's score. When the score reaches
-    /// [`ban_score`](crate::config::ManagerConfig::ban_score), the manager closes the peer at once and bans the
-    /// peer's host for [`ban_duration`](crate::config::ManagerConfig::ban_duration). A loopback address is never
-    /// banned in this way. A charge of 0 points is only reported.
-    ///
-    /// The call does nothing without a peer manager, for a trusted host, or for a peer that is being closed.
-    ///
-    /// ```
-    /// use peerloop::{Ctx, Frame, Handler, PeerId};
-    ///
-    /// struct Strict;
-    ///
-    /// impl Handler for Strict {
-    ///     type Request = ();
-    ///
-    ///     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
-    ///         if frame.decode().is_err() {
-    ///             ctx.penalize(peer, 25, "a payload that does not decode");
-    ///         }
-    ///     }
-    /// }
-    /// ```
-    ///
-    /// [`ControlEvent::PeerMisbehaved`]: crate::ControlEvent::PeerMisbehaved
-    pub fn penalize(&mut self, peer: PeerId, points: u32, reason: &'static str) {
-        self.penalize_for(peer, Misbehavior::Other { points, reason });
-    }
-
-    /// Charges a peer like [`Ctx::penalize`], with SV Node's points for a kind of misbehavior that only a handler can
-    /// detect, such as an invalid block. The [manual](crate::manual::peer_manager) lists these kinds. The engine
-    /// charges the other kinds itself, so a charge for one of them counts twice.
-    pub fn penalize_for(&mut self, peer: PeerId, misbehavior: Misbehavior) {
-        if let Some(link) = self.link_of(peer) {
-            self.state.charge(link, misbehavior);
-        }
-    }
-
-    /// Bans the host of `address` for `duration`, or permanently if `duration` is `None`. Starts to close the host's
-    /// connections, except those with trusted addresses. A duration of zero has no effect. The ban applies at once,
-    /// and is reported once it is durable.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError::NoManager`] and [`RequestError::BansFull`].
-    ///
-    /// ```
-    /// use peerloop::{Ctx, Event, Handler, PeerId};
-    /// use std::time::Duration;
-    ///
-    /// struct NoGuests;
-    ///
-    /// impl Handler for NoGuests {
-    ///     type Request = ();
-    ///
-    ///     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
-    ///         if let (Event::Rejected(_), Some(view)) = (event, ctx.peer(peer)) {
-    ///             let host = view.address().ip();
-    ///             let _ = ctx.ban(host, Some(Duration::from_secs(3_600)));
-    ///         }
-    ///     }
-    /// }
-    /// ```
-    pub fn ban(&mut self, address: IpAddr, duration: Option<Duration>) -> Result<(), RequestError> {
-        self.state.ban_by_request(address, duration)
-    }
-
-    /// Unbans the host of `address`, and returns whether the host was banned.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError::NoManager`].
-    pub fn unban(&mut self, address: IpAddr) -> Result<bool, RequestError> {
-        self.state.unban(address)
     }
 
     /// Sends a message. An `inv` or `getdata` with more items than the peer accepts is sent as several messages.
@@ -558,7 +486,7 @@ impl<'a> Ctx<'a> {
     }
 
     /// Returns the first link of a peer; `None` for the id of a peer that has become another peer's stream.
-    fn link_of(&self, peer: PeerId) -> Option<LinkId> {
+    pub(super) fn link_of(&self, peer: PeerId) -> Option<LinkId> {
         self.state.links.peer(peer.link()).map(|_| peer.link())
     }
 

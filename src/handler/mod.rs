@@ -64,6 +64,7 @@
 //! ```
 
 mod broadcast;
+mod connections;
 mod ctx;
 mod lanes;
 mod pair;

@@ -6,7 +6,6 @@
 
 use super::{Ctx, Handler};
 use crate::api::{Chunk, ControlEvent, Delivery, Event, Frame};
-use crate::config::Config;
 use crate::id::PeerId;
 use crate::wire::Header;
 
@@ -58,7 +57,7 @@ pub enum PairRequest<A, B> {
 /// - Both receive each header, and each receives the message in the form that it chose. If one chose the whole
 ///   message and the other chose chunks, the message is buffered once: one receives it whole, the other as a single
 ///   chunk. Neither handler receives such a message if its checksum is wrong or the loop has no room to buffer it. A
-///   message that is [too large to be buffered](Config::max_buffered_message_bytes) is delivered in the usual chunks,
+///   message that is [too large to be buffered](crate::Config::buffer_limit_bytes) is delivered in the usual chunks,
 ///   only to the handler that chose chunks.
 /// - A call that a handler requests for itself, with [`Ctx::wake_at`], [`Ctx::set_timer`] or [`Ctx::pull`], is made to
 ///   that handler alone.
@@ -139,7 +138,7 @@ impl<A: Handler, B: Handler> Handler for (A, B) {
         ctx.note_wishes(peer, [first, second]);
         let is_wanted_as = |delivery| first == delivery || second == delivery;
         match (is_wanted_as(Delivery::Buffer), is_wanted_as(Delivery::Chunks)) {
-            (true, true) if may_be_gathered(header, ctx.config()) => Delivery::Buffer,
+            (true, true) if header.payload_len <= ctx.config().buffer_limit_bytes(header.command) => Delivery::Buffer,
             (_, true) => Delivery::Chunks,
             (true, false) => Delivery::Buffer,
             (false, false) => Delivery::Discard,
@@ -222,10 +221,4 @@ fn give_whole<H: Handler>(handler: &mut H, ctx: &mut Ctx<'_>, peer: PeerId, fram
         Delivery::Chunks => handler.on_chunk(ctx, peer, frame.as_chunk()),
         Delivery::Discard => {}
     }
-}
-
-/// Returns whether a message is within its command's limit for buffered messages.
-fn may_be_gathered(header: &Header, config: &Config) -> bool {
-    let of_command = config.max_buffered_command_bytes.iter().find(|(command, _)| *command == header.command);
-    header.payload_len <= of_command.map_or(config.max_buffered_message_bytes, |&(_, bytes)| bytes)
 }

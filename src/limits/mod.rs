@@ -7,6 +7,8 @@
 
 pub(crate) mod link;
 pub(crate) mod manager;
+pub(crate) mod pipe;
+pub(crate) mod relay;
 pub(crate) mod store;
 pub(crate) mod telemetry;
 pub(crate) mod turn;
@@ -17,6 +19,8 @@ pub use link::{
     MAX_ROW_BYTES, MAX_SEND_QUEUE_BYTES, PEER_COST_BYTES, PULL_WAITING_BYTES, UNREAD_REPLIES_PAUSE_BYTES,
 };
 pub use manager::MAX_BANS;
+pub use pipe::{MAX_PIPE_HELD_BYTES, MAX_PIPE_OPEN_REQUESTS, PIPE_ALONE_TIMEOUT};
+pub use relay::{MAX_RELAY_ENTRIES, MAX_RELAY_UPSTREAMS, RELAY_ENTRIES, RELAY_SUBMIT_TIMEOUT};
 pub use store::{MAX_BOOK_END, MAX_BOOK_FILE_BYTES, MAX_BOOK_PEERS, MAX_BOOK_SET_ASIDE};
 pub use telemetry::{CHANNEL_ITEMS, MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_ITEMS, PEERS_PER_REPLY};
 pub use turn::{
@@ -29,7 +33,7 @@ pub use wire::{
     MAX_MINER_SIGNATURE_BYTES, MAX_REJECT_MESSAGE_BYTES, MAX_REJECT_REASON_BYTES, MAX_STREAM_POLICIES_BYTES,
     MAX_STREAM_POLICY_BYTES, MAX_USER_AGENT_BYTES,
 };
-pub(crate) use {link::*, manager::*, store::*, telemetry::*, turn::*, wire::*};
+pub(crate) use {link::*, manager::*, pipe::*, relay::*, store::*, telemetry::*, turn::*, wire::*};
 
 const _: () = {
     assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "the read block is not larger than a header");

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+/// Longest wait for events that does not count as a sleep. A poll that finds events at once lasts a few microseconds.
+pub const MAX_POLL_TIME: Duration = Duration::from_micros(20);
 /// Size of the block that receives the links' input. No read is larger, not even one into a message's own buffer.
 /// Each link is read at most once per turn.
 pub const READ_BLOCK_BYTES: usize = 64 * 1024;

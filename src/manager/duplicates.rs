@@ -39,10 +39,14 @@ impl Duplicates {
     /// this side opened the link, or if `version` names no listening port.
     ///
     /// If the peer connected to us, its listening address is the IP address of `address` with the port in `version`.
-    /// This link claims that listening address unless another link keeps it.
+    /// This link claims that listening address unless another link keeps it for itself.
     ///
     /// `is_long_ready` returns whether the link with the given ID has been ready for at least the handshake timeout.
     /// Such a link is treated as older than this one, so this one is the duplicate.
+    ///
+    /// All accepted links are kept if `is_trusted` is set: the peers of a trusted network may share one IP address.
+    /// Each of them claims the listening address, so that the address is not dialled while one of them is open.
+    #[expect(clippy::too_many_arguments, reason = "the link, its peer's claim and the manager's view of both")]
     pub(super) fn identify(
         &mut self,
         live: &mut Live,
@@ -50,6 +54,7 @@ impl Duplicates {
         address: SocketAddr,
         opener: Side,
         version: &Version,
+        is_trusted: bool,
         is_long_ready: impl FnOnce(LinkId) -> bool,
     ) -> Option<Duplicate> {
         if opener == Side::Local {
@@ -60,21 +65,21 @@ impl Duplicates {
             return None;
         }
         let theirs = SocketAddr::new(address.ip(), sender.address.port);
-        let Err(other) = live.claim(theirs, id) else {
-            self.said_listening.insert(id, theirs);
-            return None;
-        };
-        if is_long_ready(other) {
+        // Another link was accepted, too, if it has claimed a listening address.
+        let is_kept = |other: &LinkId| is_trusted && self.said_listening.contains_key(other);
+        let other = live.holders(theirs).find(|other| *other != id && !is_kept(other));
+        if other.is_some_and(is_long_ready) {
             return Some(Duplicate::This);
         }
-        match resolve_crossing(opener, Some(version.receiver.to_socket()), Some(theirs)) {
-            Keep::Both => None,
-            Keep::This => {
+        let crossing = other.map(|_| resolve_crossing(opener, Some(version.receiver.to_socket()), Some(theirs)));
+        match crossing {
+            Some(Keep::Both) => None,
+            Some(Keep::Other) => Some(Duplicate::This),
+            Some(Keep::This) | None => {
                 live.enter(theirs, id);
                 self.said_listening.insert(id, theirs);
-                Some(Duplicate::Other(other))
+                other.map(Duplicate::Other)
             }
-            Keep::Other => Some(Duplicate::This),
         }
     }
 }
@@ -101,6 +106,33 @@ mod tests {
         payload.extend([7; 8]);
         payload.extend([0; 5]);
         Version::decode(&payload).unwrap()
+    }
+
+    #[test]
+    fn accepted_links_of_one_address_are_duplicates_unless_it_is_trusted() {
+        let from = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        for is_trusted in [false, true] {
+            let config = ManagerConfig {
+                trusted: if is_trusted { vec![(from(0).ip(), 32)] } else { Vec::new() },
+                ..ManagerConfig::new(Network::Mainnet)
+            };
+            let mut manager = Manager::new(&config, Network::Mainnet, &mut StdRng::seed_from_u64(1));
+            let mut identify = |slot, is_old| {
+                let port = 50_000 + slot as u16;
+                manager.identify(LinkId::new(slot, 0), from(port), Side::Remote, &version(), |_| is_old)
+            };
+            assert_eq!(identify(0, false), None);
+            let expected = if is_trusted { None } else { Some(Duplicate::This) };
+            assert_eq!([identify(1, true), identify(2, true)], [expected; 2]);
+            let listening = SocketAddr::from(([192, 0, 2, 1], 8_333));
+            manager.duplicates.link_removed(LinkId::new(0, 0), &mut manager.dialler.live);
+            let holder = if is_trusted { Some(LinkId::new(1, 0)) } else { None };
+            assert_eq!(manager.dialler.live.holder(listening), holder);
+            // A link that this side has dialled is the only one to its address.
+            manager.dialler.live.enter(listening, LinkId::new(9, 0));
+            let crossing = manager.identify(LinkId::new(3, 0), from(1), Side::Remote, &version(), |_| true);
+            assert_eq!(crossing, Some(Duplicate::This));
+        }
     }
 
     #[test]

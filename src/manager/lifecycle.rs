@@ -40,7 +40,8 @@ impl Manager {
     /// if this side opened the link `id`.
     ///
     /// If the peer connected to us, its listening address is the IP address of `address` with the port in `version`.
-    /// This link claims that listening address unless another link keeps it.
+    /// This link claims that listening address unless another link keeps it. All accepted links of a trusted address
+    /// are kept.
     ///
     /// `is_long_ready` returns whether the link with the given ID has been ready for at least the handshake timeout.
     /// Such a link is treated as older than this one, so this one is the duplicate.
@@ -52,7 +53,8 @@ impl Manager {
         version: &Version,
         is_long_ready: impl FnOnce(LinkId) -> bool,
     ) -> Option<Duplicate> {
-        self.duplicates.identify(&mut self.dialler.live, id, address, opener, version, is_long_ready)
+        let is_trusted = self.is_trusted(address.ip());
+        self.duplicates.identify(&mut self.dialler.live, id, address, opener, version, is_trusted, is_long_ready)
     }
 
     /// Records that a handshake is complete. If the peer's listening address is known, stores the facts from the
@@ -68,6 +70,8 @@ impl Manager {
         rng: &mut StdRng,
     ) {
         let listening = match opener {
+            // The embedder dials the address itself, so the book does not need it.
+            Side::Local if self.further.contains(&id) => None,
             Side::Local => {
                 self.dialler.ready(address, moment.now);
                 self.names.ready(address, moment.now);
@@ -131,7 +135,8 @@ impl Manager {
             ConnectionType::Outbound | ConnectionType::Inbound => self.dialler.slots.give_back(),
             ConnectionType::OverCapacity => {}
         }
-        if connection_type != ConnectionType::Outbound {
+        // The end of a further link says nothing about the address's other links, and the embedder dials it again.
+        if self.further.remove(&id) || connection_type != ConnectionType::Outbound {
             return None;
         }
         if has_ready_peer {

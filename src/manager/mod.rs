@@ -43,6 +43,7 @@ use gossip::Gossip;
 use keyed::KeyedState;
 use persistence::Persistence;
 use rand::rngs::StdRng;
+use std::collections::BTreeSet;
 use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -63,6 +64,8 @@ pub(crate) struct Manager {
     pub(crate) persistence: Persistence,
     pub(crate) conduct: Conduct,
     duplicates: Duplicates,
+    /// The dialled links that may share their address with other links. The dialler has no record of them.
+    further: BTreeSet<LinkId>,
     gossip: Gossip,
     outage: Outage,
     /// The addresses on which this loop listens.
@@ -87,6 +90,7 @@ impl Manager {
             persistence: Persistence::new(rng),
             conduct: Conduct::default(),
             duplicates: Duplicates::default(),
+            further: BTreeSet::new(),
             gossip: Gossip::new(keys),
             outage: Outage::default(),
             listening: Vec::new(),
@@ -128,9 +132,11 @@ impl Manager {
         }
     }
 
-    /// Returns the port of one of this loop's listeners; 0 if it has none.
-    pub(crate) fn listening_port(&self) -> u16 {
-        self.listening.first().map_or(0, SocketAddr::port)
+    /// Returns the port of one of this loop's listeners, to be claimed on `link`; 0 if there is none. A further
+    /// connection claims none, so that the peer does not treat it as a duplicate.
+    pub(crate) fn listening_port(&self, link: LinkId) -> u16 {
+        let port = self.listening.first().map_or(0, SocketAddr::port);
+        if self.further.contains(&link) { 0 } else { port }
     }
 
     pub(crate) fn is_trusted(&self, address: IpAddr) -> bool {
@@ -185,6 +191,27 @@ impl Manager {
             Taken::Address => RequestError::AddressTaken,
             Taken::Slots => RequestError::MaxPeers,
         })
+    }
+
+    /// Reserves a slot for a dial of an address that may have other links, or returns the reason why the address is not
+    /// dialled. The caller reports the link to [`Manager::further_link_added`].
+    pub(crate) fn allow_further_dial(&mut self, address: SocketAddr, moment: Moment) -> Result<(), RequestError> {
+        if self.is_barred(address, moment) {
+            return Err(RequestError::Banned);
+        }
+        if self.dialler.slots.try_take() { Ok(()) } else { Err(RequestError::MaxPeers) }
+    }
+
+    /// Records that a link may share its address with other links.
+    pub(crate) fn further_link_added(&mut self, link: LinkId) {
+        self.further.insert(link);
+    }
+
+    /// Records that the TCP connection of a dialled link is open and the handshake begins.
+    pub(crate) fn tcp_connected(&mut self, link: LinkId, address: SocketAddr) {
+        if !self.further.contains(&link) {
+            self.dialler.tcp_connected(address);
+        }
     }
 
     /// Returns the next address to dial, and reserves its slot.

@@ -146,6 +146,7 @@
 //! ```
 
 mod connection;
+mod facts;
 mod handshake;
 mod ping_pong;
 mod restart;
@@ -154,6 +155,7 @@ mod user_agent;
 
 pub(crate) use connection::LinkRole;
 pub use connection::{ConnectionState, ConnectionType, PeerConnection, TransitionError};
+pub use facts::VersionFacts;
 pub use handshake::{HandshakeState, validate_version};
 pub use ping_pong::{Answered, PingInFlight, PingPongState, PongError, create_pong_nonce};
 pub use restart::RestartTracking;

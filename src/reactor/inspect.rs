@@ -63,6 +63,8 @@ pub struct Summary {
     pub handler_timers_settled: u64,
     /// The number of links with marked messages that are not yet written.
     pub marked_links: usize,
+    /// The number of links that still hold the facts for their `version`.
+    pub links_with_facts: usize,
     /// The next moment at which to check the handler's timers.
     pub handler_timer_at: Option<Instant>,
     /// The moment of the earliest wake-up that the handler requested.
@@ -283,6 +285,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             timers: state.links.wheel.len(),
             handler_timers_settled: state.timers.settled(),
             marked_links: state.marks.links(),
+            links_with_facts: state.facts.len(),
             handler_timer_at: state.timers.next_at(),
             wake_at: state.clocks.wake_at(),
             gathered_bytes: self.engine.memory().gathered_bytes(),

@@ -353,6 +353,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         let spins = self.wait(timeout)?;
         self.read_clocks();
         let began = self.engine.now();
+        self.engine.telemetry_mut().note_wait(began.since(self.turn_ended));
         if spins {
             self.engine.telemetry_mut().spinning += began.since(self.turn_ended);
         }
@@ -565,14 +566,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
 
     fn measure_turn(&mut self, began: Instant, was_idle: bool) {
         let telemetry = self.engine.telemetry_mut();
-        telemetry.counters.turns += 1;
-        self.turn_ended = began;
-        if !was_idle {
-            self.turn_ended = self.net.now();
-            let took = self.turn_ended.since(began);
-            telemetry.turn.record(took);
-            telemetry.busy += took;
-        }
+        self.turn_ended = if was_idle { began } else { self.net.now() };
+        telemetry.note_turn((!was_idle).then(|| self.turn_ended.since(began)));
     }
 }
 

@@ -37,9 +37,10 @@ use crate::limits::{MAX_RESTARTS, RESTART_WINDOW};
 use crate::link::association::Association;
 use crate::link::table::Dial;
 use crate::manager::Manager;
-use crate::peer::PeerConnection;
+use crate::peer::{PeerConnection, VersionFacts};
 use crate::wire::StreamType;
 use rand::rngs::StdRng;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
@@ -55,6 +56,8 @@ pub(crate) struct LoopState {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) timers: Timers,
     pub(crate) marks: Marks,
+    /// The facts of connections whose `version` is not sent yet and whose dial named its own facts.
+    pub(crate) facts: BTreeMap<LinkId, VersionFacts>,
     pub(crate) telemetry: Telemetry,
     pub(crate) outbox: Outbox,
     pub(crate) wishes: Wishes,
@@ -85,6 +88,7 @@ impl LoopState {
             clock,
             timers: Timers::default(),
             marks: Marks::default(),
+            facts: BTreeMap::new(),
             telemetry: Telemetry::new(config.measure_peers),
             outbox: Outbox::default(),
             wishes: Wishes::default(),
@@ -107,6 +111,29 @@ impl LoopState {
         Ok(self.open(address, source))
     }
 
+    /// Allocates a row like [`LoopState::connect`], even if the address has other links.
+    pub(crate) fn connect_again(&mut self, address: SocketAddr) -> Result<LinkId, RequestError> {
+        self.check_room()?;
+        if let Some(manager) = &mut self.manager {
+            manager.allow_further_dial(address, self.clocks.moment())?;
+        }
+        let link = self.open(address, None);
+        if let Some(manager) = &mut self.manager {
+            manager.further_link_added(link);
+        }
+        Ok(link)
+    }
+
+    /// Allocates a row like [`LoopState::connect`], for a connection on which our `version` states `facts`.
+    pub(crate) fn connect_as(&mut self, address: SocketAddr, facts: VersionFacts) -> Result<LinkId, RequestError> {
+        facts.check()?;
+        let link = self.connect(address, None)?;
+        // Facts that stand for another node must not promise a second connection.
+        self.links.dissociate(link);
+        self.facts.insert(link, facts);
+        Ok(link)
+    }
+
     /// Allocates a row for a connection to `address` that an embedder has opened.
     pub(crate) fn add_outbound(&mut self, address: SocketAddr) -> Result<LinkId, RequestError> {
         self.allow_outbound(address)?;
@@ -115,14 +142,20 @@ impl LoopState {
 
     /// Checks that a connection to `address` is allowed, and reserves the manager's slot for it.
     fn allow_outbound(&mut self, address: SocketAddr) -> Result<(), RequestError> {
+        self.check_room()?;
+        if let Some(manager) = &mut self.manager {
+            manager.allow_dial(address, self.clocks.moment())?;
+        }
+        Ok(())
+    }
+
+    /// Checks that a further connection fits into the table and the loop is not stopping.
+    fn check_room(&self) -> Result<(), RequestError> {
         if self.stopping {
             return Err(RequestError::Stopped);
         }
         if self.links.table.len() >= self.config.max_links {
             return Err(RequestError::TableFull);
-        }
-        if let Some(manager) = &mut self.manager {
-            manager.allow_dial(address, self.clocks.moment())?;
         }
         Ok(())
     }

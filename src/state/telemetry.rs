@@ -4,6 +4,7 @@
 
 use crate::api::Latency;
 use crate::id::LinkId;
+use crate::limits::MAX_POLL_TIME;
 use crate::peer::ConnectionState;
 use crate::stats::histogram::{Counters, LatencyHistogram};
 use crate::stats::{Census, CloseCounts, Costs, DialHoldCounts, Mark, MessageCounts, PeerCost};
@@ -32,6 +33,10 @@ pub(crate) struct Telemetry {
     pub(crate) gathered_bytes: u64,
     /// Time spent working.
     pub(crate) busy: Duration,
+    /// Time that the last turn spent working.
+    last_turn: Duration,
+    /// The longest time for which input can have waited in the kernel when this turn began.
+    pub(crate) max_input_age: Duration,
     /// Time spent polling instead of sleeping.
     pub(crate) spinning: Duration,
 }
@@ -54,6 +59,8 @@ impl Telemetry {
             keepalive_lag: LatencyHistogram::new(),
             gathered_bytes: 0,
             busy: Duration::ZERO,
+            last_turn: Duration::ZERO,
+            max_input_age: Duration::ZERO,
             spinning: Duration::ZERO,
         }
     }
@@ -61,6 +68,23 @@ impl Telemetry {
     /// Returns the number of peers whose handshake is complete.
     pub(crate) fn ready_count(&self) -> usize {
         self.census.in_state(ConnectionState::Connected)
+    }
+
+    /// Notes that the loop waited for `waited` before this turn. A longer wait is a sleep, and the loop sleeps only if
+    /// the kernel has no input for it.
+    pub(crate) fn note_wait(&mut self, waited: Duration) {
+        let is_sleep = waited > MAX_POLL_TIME;
+        self.max_input_age = if is_sleep { Duration::ZERO } else { self.last_turn.saturating_add(waited) };
+    }
+
+    /// Counts a turn that worked for `took`; `None` if it had no work.
+    pub(crate) fn note_turn(&mut self, took: Option<Duration>) {
+        self.counters.turns += 1;
+        self.last_turn = took.unwrap_or_default();
+        self.busy += self.last_turn;
+        if let Some(took) = took {
+            self.turn.record(took);
+        }
     }
 
     /// Replaces a histogram with `spare`, and returns the replaced one.

@@ -42,6 +42,7 @@ pub struct InventoryRef<'a> {
 ///
 /// let received = InventoryRef::decode(CommandName::INV, &payload)?;
 /// assert!(received.iter().any(|item| item.kind == InventoryKind::BLOCK));
+/// assert_eq!(received.get(1), Some(InventoryItem::block(Hash256::from_bytes([8; 32]))));
 /// assert_eq!(received.chunks(1).map(|part| part.len()).collect::<Vec<_>>(), [1, 1]);
 /// # Ok::<(), peerloop::error::WireError>(())
 /// ```
@@ -141,6 +142,11 @@ impl<'a> InventoryRef<'a> {
     /// Returns whether there are no items.
     pub const fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Returns the item at `index`; `None` beyond the last one.
+    pub fn get(&self, index: usize) -> Option<InventoryItem> {
+        self.items.get(index).map(InventoryItem::decode)
     }
 
     /// Returns an iterator over the items.

@@ -151,3 +151,12 @@ fn a_refused_connection_is_reported_with_the_nodes_address() {
     assert!(printed.starts_with(&format!("{node}: ")), "{printed}");
     assert!(printed.ends_with("1 nodes known, 0 reached\n"), "{printed}");
 }
+
+#[test]
+fn a_submitted_transaction_is_followed_until_it_is_seen_back() {
+    let printed = output_of("submit");
+    let steps = printed.lines().filter(|line| line.contains("UpstreamLink"));
+    let steps: Vec<&str> = steps.filter_map(|line| line.split('(').next()).collect();
+    assert_eq!(steps, ["Announced", "Requested", "Sent", "SeenBack"], "{printed}");
+    assert_eq!(count(&printed, ": SeenBack"), 1, "{printed}");
+}

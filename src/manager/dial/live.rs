@@ -1,5 +1,4 @@
-//! The addresses of live links, in either direction. [`Live::claim`] gives an address to one link only;
-//! [`Live::enter`] lets links share it.
+//! The addresses of live links, in either direction. Links may share an address.
 //!
 //! A dialled link has the dialled address, and an accepted link has the peer's source address. If an accepted peer's
 //! `version` names a listening port, the link also claims the peer's listening address, unless another link keeps it.
@@ -26,19 +25,6 @@ impl Live {
         self.claims.insert(claim(address, link));
     }
 
-    /// Claims `address` for `link` alone.
-    ///
-    /// # Errors
-    ///
-    /// Another link that has this address.
-    pub(crate) fn claim(&mut self, address: SocketAddr, link: LinkId) -> Result<(), LinkId> {
-        let other = self.holders(address).find(|&holder| holder != link);
-        if other.is_none() {
-            self.enter(address, link);
-        }
-        other.map_or(Ok(()), Err)
-    }
-
     /// Removes the claim of `link` to `address`, if it has one.
     pub(crate) fn release(&mut self, address: SocketAddr, link: LinkId) {
         self.claims.remove(&claim(address, link));
@@ -62,7 +48,8 @@ impl Live {
         claims.into_iter()
     }
 
-    fn holders(&self, address: SocketAddr) -> impl Iterator<Item = LinkId> {
+    /// Returns the links with this address.
+    pub(crate) fn holders(&self, address: SocketAddr) -> impl Iterator<Item = LinkId> {
         let (host, address, least) = claim(address, LEAST_ID);
         let claims = self.claims.range((host, address, least)..);
         claims.take_while(move |(_, other, _)| *other == address).map(|&(_, _, link)| link)
@@ -86,18 +73,16 @@ mod tests {
     }
 
     #[test]
-    fn an_address_belongs_to_its_first_claimant_until_released() {
+    fn an_address_has_its_link_until_released_however_it_is_written() {
         let mut live = Live::default();
-        let theirs = address("192.0.2.1:8333");
-        assert_eq!(live.claim(theirs, FIRST), Ok(()));
-        assert_eq!(live.claim(theirs, FIRST), Ok(()), "a link could not claim its own address again");
-        assert_eq!(live.claim(address("[::ffff:192.0.2.1]:8333"), SECOND), Err(FIRST));
-        assert_eq!(live.claim(address("192.0.2.1:8334"), SECOND), Ok(()));
-        live.release(theirs, SECOND);
-        assert_eq!(live.holder(theirs), Some(FIRST), "another link released the address");
-        live.release(address("[::ffff:192.0.2.1]:8333"), FIRST);
-        assert_eq!(live.claim(theirs, SECOND), Ok(()));
+        let (theirs, mapped) = (address("192.0.2.1:8333"), address("[::ffff:192.0.2.1]:8333"));
+        [theirs, theirs, mapped].into_iter().for_each(|address| live.enter(address, FIRST));
+        live.enter(address("192.0.2.1:8334"), SECOND);
         assert_eq!(live.iter().count(), 2);
+        live.release(theirs, SECOND);
+        assert_eq!(live.holder(mapped), Some(FIRST), "another link released the address");
+        live.release(mapped, FIRST);
+        assert_eq!(live.holder(theirs), None);
     }
 
     #[test]
@@ -106,7 +91,7 @@ mod tests {
         let theirs = address("192.0.2.1:5000");
         live.enter(theirs, SECOND);
         live.enter(theirs, FIRST);
-        assert_eq!(live.claim(theirs, FIRST), Err(SECOND));
+        assert!(live.holders(theirs).eq([FIRST, SECOND]));
         live.release(theirs, SECOND);
         assert_eq!(live.holder(theirs), Some(FIRST));
         live.release(theirs, FIRST);
@@ -164,7 +149,6 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Enter,
-        Claim,
         Release,
     }
 
@@ -172,7 +156,7 @@ mod tests {
         #[test]
         fn the_set_equals_a_plain_list_of_all_claims(
             steps in prop::collection::vec(
-                (prop::sample::select(&[Step::Enter, Step::Claim, Step::Release][..]), any_address(), 0..3_u32),
+                (prop::sample::select(&[Step::Enter, Step::Release][..]), any_address(), 0..3_u32),
                 1..60,
             ),
         ) {
@@ -180,22 +164,18 @@ mod tests {
             let mut model: Vec<(SocketAddr, LinkId)> = Vec::new();
             for (step, theirs, slot) in steps {
                 let (claim, link) = ((canonical(theirs), LinkId::new(slot, 0)), LinkId::new(slot, 0));
-                let other = model.iter().filter(|(other, holder)| *other == claim.0 && *holder != link).min();
+                model.retain(|other| *other != claim);
                 match step {
-                    Step::Enter => live.enter(theirs, link),
-                    Step::Claim => prop_assert_eq!(live.claim(theirs, link).err(), other.map(|&(_, holder)| holder)),
+                    Step::Enter => {
+                        live.enter(theirs, link);
+                        model.push(claim);
+                    }
                     Step::Release => live.release(theirs, link),
-                }
-                let is_in = matches!(step, Step::Enter) || matches!(step, Step::Claim) && other.is_none();
-                if is_in && !model.contains(&claim) {
-                    model.push(claim);
-                } else if matches!(step, Step::Release) {
-                    model.retain(|other| *other != claim);
                 }
                 model.sort();
                 prop_assert!(live.iter().eq(model.iter().copied()));
-                let holder = model.iter().find(|(other, _)| *other == claim.0).map(|&(_, holder)| holder);
-                prop_assert_eq!(live.holder(theirs), holder);
+                let holders = model.iter().filter(|(other, _)| *other == claim.0).map(|&(_, holder)| holder);
+                prop_assert!(live.holders(theirs).eq(holders));
                 let host = Host::of(theirs.ip());
                 let of_host = model.iter().filter(|(other, _)| Host::of(other.ip()) == host).map(|&(_, link)| link);
                 prop_assert!(live.of_host(host).eq(of_host));
@@ -207,7 +187,7 @@ mod tests {
     fn a_removed_link_releases_no_address_of_the_next_link_in_its_slot() {
         let mut live = Live::default();
         let theirs = address("192.0.2.1:8333");
-        assert_eq!(live.claim(theirs, LinkId::new(1, 1)), Ok(()));
+        live.enter(theirs, LinkId::new(1, 1));
         live.release(theirs, FIRST);
         assert_eq!(live.holder(theirs), Some(LinkId::new(1, 1)));
     }

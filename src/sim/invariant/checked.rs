@@ -326,14 +326,15 @@ pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
         summary.ready_count,
         summary.inbound,
         summary.marked_links,
+        summary.links_with_facts,
         places + claims,
     ];
     let held_bytes = summary.gathered_bytes + summary.waiting_bytes;
     let is_empty = summary.connections == Census::default() && summary.over_capacity == 0 && held_bytes == 0;
-    ensure(left == [0; 8] && is_empty, || {
+    ensure(left == [0; 9] && is_empty, || {
         format!(
-            "the stopped loop still holds something; links, listeners, dials, timers, ready, inbound, marked, slots \
-             plus claims: {left:?}; {summary:?}"
+            "the stopped loop still holds something; links, listeners, dials, timers, ready, inbound, marked, with \
+             facts, slots plus claims: {left:?}; {summary:?}"
         )
     })
 }

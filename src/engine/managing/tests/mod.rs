@@ -1,5 +1,6 @@
 //! Tests of the engine with a manager and without a network. They run turns at the moments that the engine requests.
 
+mod further;
 mod steps;
 
 use crate::address::Host;

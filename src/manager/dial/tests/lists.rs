@@ -135,7 +135,7 @@ fn req_e31_an_inbound_peer_is_not_dialled() {
     let peers = private(2);
     let link = LinkId::new(3, 0);
     for mut scene in [Scene::normal(&peers[..1]), Scene::fixed(&peers[..1])] {
-        assert_eq!(scene.dialler.live.claim(peers[0], link), Ok(()));
+        scene.dialler.live.enter(peers[0], link);
         assert_eq!((scene.next(), scene.dialler.slots.taken()), (None, 0));
         assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Err(Taken::Address));
         scene.dialler.live.release(peers[0], link);

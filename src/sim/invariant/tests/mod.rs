@@ -552,7 +552,7 @@ fn a_stopped_loop_that_has_not_released_everything_is_reported() {
     nothing.summary.manager = Some(ManagerSummary::default());
     nothing.manager.as_mut().expect("the acceptor has a manager").claims.clear();
     assert_eq!(checked::end(&nothing), Ok(()));
-    let left: [fn(&mut Inspection); 12] = [
+    let left: [fn(&mut Inspection); 13] = [
         |left| left.links = Scene::new().inspection.links,
         |left| left.listeners = Scene::new().inspection.listeners,
         |left| left.dials.push(LinkId::new(0, 0)),
@@ -565,6 +565,7 @@ fn a_stopped_loop_that_has_not_released_everything_is_reported() {
         |left| left.summary.connections.add(ConnectionType::Outbound, ConnectionState::Connecting),
         |left| left.summary.waiting_bytes = 1,
         |left| left.summary.marked_links = 1,
+        |left| left.summary.links_with_facts = 1,
     ];
     for doctor in left {
         let mut left = nothing.clone();

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 
 mod budgets;
+mod relays;
 mod symptoms;
 
 use peerloop::internals::{self, Bug};
@@ -31,6 +32,11 @@ fn shows(bug: Bug) -> bool {
         Bug::PullForgotten => symptoms::a_requested_offer_of_room_is_never_made(),
         Bug::CancelledTimerFires => symptoms::a_cancelled_timer_fires(),
         Bug::MarkLeftBehind => symptoms::a_mark_is_reported_before_its_message_is_written(),
+        Bug::AnnouncementLost => relays::an_announcement_is_missing(),
+        Bug::AnnouncementRepeated => relays::an_announcement_arrives_twice(),
+        Bug::UntrustedAnnounced => relays::a_leafs_transaction_is_announced_without_an_upstream(),
+        Bug::RequestNotMoved => relays::a_transaction_is_not_requested_from_its_second_announcer(),
+        Bug::IndexReusedEarly => relays::a_new_peer_misses_an_announcement_that_an_earlier_one_had_sent(),
         Bug::StreamOutlivesPeer => symptoms::a_peer_whose_second_stream_ended_stays_open(),
         Bug::StreamKeepsSlot => symptoms::a_stream_counts_as_an_accepted_peer(),
     }
@@ -38,14 +44,14 @@ fn shows(bug: Bug) -> bool {
 
 #[test]
 fn a_loop_without_a_bug_shows_no_symptom() {
-    for bug in Bug::ALL {
+    for bug in Bug::ALL.into_iter().chain(Bug::RELAY) {
         assert!(!shows(bug), "the symptom of {bug:?} shows although no bug is planted");
     }
 }
 
 #[test]
 fn every_planted_bug_shows_its_symptom() {
-    for bug in Bug::ALL {
+    for bug in Bug::ALL.into_iter().chain(Bug::RELAY) {
         let _planted = internals::plant(Some(bug));
         simulated::judge(false);
         assert!(shows(bug), "the symptom of {bug:?} does not show although the bug is planted");

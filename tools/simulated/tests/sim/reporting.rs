@@ -3,6 +3,7 @@
 use peerloop::api::{Delivery, Event, Latency, PeerInfo};
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::histogram::LatencyHistogram;
+use peerloop::internals::limits::MAX_POLL_TIME;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Driver, World};
 use peerloop::stats::{MessageCount, Stats};
@@ -265,6 +266,38 @@ fn req_e47_the_time_that_bytes_wait_for_a_peer_is_charged_to_that_peer_alone() {
     stage.run_for(secs(1));
     assert_eq!(stage.last_cost().expect("the peer is measured").queued, gone, "bytes still waited");
     peer.close();
+}
+
+#[test]
+fn input_can_have_waited_for_the_last_turns_work_and_not_at_all_after_a_sleep() {
+    let world = World::new(1, Instant::ZERO);
+    let mut net = SlowHost::new(&world);
+    net.write_time = Duration::from_micros(7);
+    let address = net.address();
+    let mut reactor = Reactor::with_net(config(), net, Player::default()).unwrap();
+    reactor.listen(address).unwrap();
+    let mut peer = RawPeer::dialling(&world, address);
+    peer.send(&ready_bytes());
+    while reactor.stats().ready < 1 {
+        reactor.poll_once(Duration::ZERO).unwrap();
+    }
+    let mut turn = || {
+        reactor.poll_once(Duration::ZERO).unwrap();
+        reactor.act(|_, ctx| (ctx.max_input_age(), ctx.busy()))
+    };
+    turn();
+    let (_, before) = turn();
+    peer.send(&ping());
+    let work = READ_TIME + Duration::from_micros(7);
+    assert_eq!(turn(), (Duration::ZERO, before + work), "the turn before the ping had work");
+    assert_eq!(turn(), (work, before + work));
+    assert_eq!(turn(), (Duration::ZERO, before + work), "an idle turn had work");
+    for (pause, is_sleep) in [(MAX_POLL_TIME, false), (MAX_POLL_TIME + Duration::from_nanos(1), true)] {
+        peer.send(&ping());
+        turn();
+        world.advance(pause);
+        assert_eq!(turn().0, if is_sleep { Duration::ZERO } else { work + pause });
+    }
 }
 
 #[test]

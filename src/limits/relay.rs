@@ -1,0 +1,111 @@
+//! Bounds of the relay. None of them is on an engine's path: a loop without a relay uses no memory for them.
+
+use std::time::Duration;
+
+/// Default maximum number of transactions that the relay remembers with their announcers. Each costs 64 bytes, and 16
+/// to 24 bytes of index. At 2,000 transactions per second, 100,000 entries last 50 s.
+pub const RELAY_ENTRIES: usize = 100_000;
+/// Maximum value of the setting for [`RELAY_ENTRIES`]. All of them cost 370 MB.
+pub const MAX_RELAY_ENTRIES: usize = 1 << 22;
+/// Number of announcements in the relay's log, 12 bytes each. A peer that is further behind misses the difference,
+/// which is counted. At 2,000 transactions per second, the log covers 32 s.
+pub const RELAY_LOG_LEN: usize = 65_536;
+/// Number of announcers that an entry holds. Only these may be asked for the transaction.
+pub const RELAY_ANNOUNCERS: usize = 5;
+/// Maximum number of entries with more announcers. Each costs one bit per peer. Beyond it, an announcer may receive an
+/// announcement of a transaction that it has.
+pub const MAX_RELAY_SPILLS: usize = 4_096;
+/// Default maximum number of announced transactions that are remembered by a fingerprint after their entries have been
+/// dropped. A fingerprint costs 8 bytes in a table that is at most three quarters full, so 2,000,000 of them cost at
+/// most 32 MiB.
+pub const RELAY_SEEN: usize = 2_000_000;
+/// Time for which fingerprints are kept. An announcement that arrives later makes the transaction new again. SV Node
+/// 1.2.2 serves a transaction for 15 minutes after its announcement (net_processing.cpp, mapRelay).
+pub const RELAY_SEEN_TIME: Duration = Duration::from_secs(15 * 60);
+/// Default maximum number of bytes that the bodies of transactions retain.
+pub const RELAY_POOL_BYTES: usize = 256 * 1024 * 1024;
+/// Time for which a body is kept after all peers have passed its announcement.
+pub const RELAY_POOL_TIME: Duration = Duration::from_secs(2 * 60);
+/// Maximum time for which the body of a transaction that no upstream has announced is kept.
+pub const RELAY_HELD_TIME: Duration = Duration::from_secs(20 * 60);
+/// Number of bytes that a body costs in addition to its frame: its record and its share of the index.
+pub const RELAY_BODY_BYTES: usize = 120;
+/// Maximum number of transactions requested from one peer at a time. SV Node 1.2.2 answers a `getdata` before it
+/// handles the peer's next message (net_processing.cpp ProcessGetData), so more would delay its other messages.
+pub const RELAY_IN_FLIGHT: u32 = 1_000;
+/// Maximum number of transactions that a peer has announced and that have not arrived. Each costs a share of an entry,
+/// and 4 bytes while the peer has [`RELAY_IN_FLIGHT`] requests in flight.
+pub const RELAY_LIVE_ANNOUNCEMENTS: u32 = 50_000;
+/// Maximum number of requests in flight to all peers, 56 bytes each.
+pub const MAX_RELAY_ASKS: usize = 65_536;
+/// Maximum number of requests in flight to all leaf peers. The others are for upstreams, so leaf peers that answer
+/// nothing keep no transaction of an upstream from being requested.
+pub const MAX_RELAY_LEAF_ASKS: usize = MAX_RELAY_ASKS / 2;
+/// Maximum number of held transactions that a leaf's new transaction passes to find a slot, about 25 us of work. Beyond
+/// it the new one is dropped, and the next one continues from there.
+pub const RELAY_HELD_STEPS: usize = 256;
+/// Maximum number of items that are read from one `inv`; the others are dropped and counted (SV Node 1.2.2,
+/// protocol.h MAX_INV_SZ).
+pub const MAX_RELAY_INV_ITEMS: usize = 50_000;
+/// Shortest deadline of a request. Each further class of deadlines is twice as long.
+pub const RELAY_FIRST_DEADLINE: Duration = Duration::from_millis(50);
+/// Number of deadline classes, the longest of which is 51.2 s.
+pub const RELAY_DEADLINE_CLASSES: usize = 11;
+/// Lower bound of a request's deadline, before it is rounded up to a class.
+pub const RELAY_LEAST_DEADLINE: Duration = Duration::from_millis(200);
+/// Deadline of a request to a transaction's last announcer. The request is then repeated once.
+pub const RELAY_LAST_DEADLINE: Duration = Duration::from_secs(30);
+/// The delay after which a second announcer is asked, until enough requests have been answered to estimate it.
+pub const RELAY_FIRST_HEDGE: Duration = Duration::from_millis(100);
+/// Lower bound of that delay.
+pub const RELAY_LEAST_HEDGE: Duration = Duration::from_millis(20);
+/// Upper bound of that delay.
+pub const RELAY_MAX_HEDGE: Duration = Duration::from_secs(2);
+/// Assumed rate, in bytes per second, at which a peer sends the transactions that were requested from it.
+pub const RELAY_LEAST_RATE: u64 = 1_000_000;
+/// Maximum number of entries that one step of the sweep examines, about 50 us of work.
+pub const RELAY_SWEEP_STEP: usize = 4_096;
+/// Maximum number of items in one announcement, 74 KB. A peer that is further behind receives several.
+pub const RELAY_INV_ITEMS: usize = 2_048;
+/// A peer for which more bytes wait receives no announcement until its queue is empty. It then receives one that is
+/// larger.
+pub const RELAY_WAITING_BYTES: usize = 4_096;
+/// Number of peers that receive an announcement in the turn in which it was accepted, before reading continues.
+pub const RELAY_FIRST_SLICE: usize = 16;
+/// Maximum number of peers that receive an announcement per turn, about 0.4 ms of writing, so that new transactions are
+/// read and announced to their first receivers in the meantime.
+pub const RELAY_MAX_SLICE: usize = 96;
+/// Maximum number of such peers while the announcements are spread, about as many as one flush step can write to.
+pub const RELAY_SPREAD_SLICE: usize = 256;
+/// Shortest interval over which a busy relay spreads the announcements to all peers. A longer one makes them larger and
+/// fewer.
+pub const RELAY_INTERVAL: Duration = Duration::from_millis(7);
+/// Longest such interval, for a relay that has almost no idle time.
+pub const RELAY_MAX_INTERVAL: Duration = Duration::from_millis(20);
+/// Number of unanswered items of one peer's `getdata` messages beyond which the peer is not read.
+pub const RELAY_PENDING_ITEMS: usize = 1_000;
+/// Maximum number of bytes of unanswered `getdata` messages of all leaf peers. Beyond it, the leaf with the most of
+/// them is closed, so that no peer can end the link of another that asks for less. An upstream is never closed for it:
+/// each of its links keeps one message of 50,000 items, 1.8 MB, and [`RELAY_PENDING_ITEMS`] at most.
+pub const MAX_RELAY_PENDING_BYTES: usize = 64 * 1024 * 1024;
+/// Maximum number of transactions that are followed until an upstream has announced or rejected them, about 300 bytes
+/// each.
+pub const MAX_RELAY_SUBMISSIONS: usize = 16_384;
+/// Pause after which a submitted transaction is announced to the upstreams again.
+pub const RELAY_RESUBMIT: Duration = Duration::from_secs(60);
+/// Number of `dsdetected` and of `revokemid` messages that are remembered, 32 bytes each (SV Node 1.2.2,
+/// net_processing.cpp).
+pub const RELAY_ALERTS: usize = 1_000;
+/// A fee filter from which on nothing is announced to the peer, in satoshis per kilobyte. SV Node 1.2.2 sends
+/// 9,577,383 during its initial sync (net_processing.cpp).
+pub const RELAY_FEE_FILTER: i64 = 1_000_000;
+/// Default maximum rate at which a leaf's new transactions are accepted, per second.
+pub const RELAY_LEAF_RATE: u32 = 100;
+/// Maximum number of upstreams.
+pub const MAX_RELAY_UPSTREAMS: usize = 64;
+/// First pause before a link to an upstream is dialled again. It doubles up to [`RELAY_MAX_REDIAL`].
+pub const RELAY_REDIAL: Duration = Duration::from_secs(1);
+/// Longest pause before a link to an upstream is dialled again.
+pub const RELAY_MAX_REDIAL: Duration = Duration::from_secs(60);
+/// Time after which a submission's report is sent although no upstream has announced or rejected the transaction.
+pub const RELAY_SUBMIT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,127 @@
+//! The settings of a relay.
+
+use super::policy::TrustMode;
+use crate::limits::{
+    MAX_RELAY_ENTRIES, MAX_RELAY_UPSTREAMS, RELAY_ENTRIES, RELAY_LEAF_RATE, RELAY_POOL_BYTES, RELAY_SEEN,
+};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The settings of a [`Relay`](super::Relay).
+///
+/// ```
+/// use peerloop::relay::{RelayConfig, TrustMode};
+///
+/// let config = RelayConfig::new(vec!["127.0.0.1:18444".parse().unwrap()])
+///     .with_trust(TrustMode::Validated)
+///     .with_tx_pool_bytes(64 * 1024 * 1024);
+/// assert_eq!(config.upstreams.len(), 1);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RelayConfig {
+    /// The nodes whose announcements are believed, at most
+    /// [`MAX_RELAY_UPSTREAMS`](crate::limits::MAX_RELAY_UPSTREAMS); further ones are ignored. The relay dials them
+    /// itself, and dials them again after a pause of 1 to 60 s. Each should whitelist this host
+    /// (`-whitelist=OUR_IP -whitelistforcerelay=0`): an invalid transaction of a leaf would otherwise ban this host.
+    /// The second option is necessary in the mode [`TrustMode::Validated`]: without it, an SV Node announces double
+    /// spends of a whitelisted peer although it has refused them.
+    pub upstreams: Vec<SocketAddr>,
+    /// The treatment of transactions from leaf peers. Default: [`TrustMode::Validated`].
+    pub trust: TrustMode,
+    /// The number of links to each upstream, 1 or 2. The second link only listens, so that the upstream's announcement
+    /// of a submitted transaction is seen. Default: 2, and 1 in the mode [`TrustMode::Trusted`].
+    pub upstream_links: usize,
+    /// Whether transactions are sent to upstreams without waiting for their requests, which saves a round trip.
+    /// Default: off.
+    pub push: bool,
+    /// The time after which a submitted transaction counts as accepted although no upstream has announced it, if none
+    /// has rejected it. It begins with the first announcement to an upstream. This lets double spends and orphans pass,
+    /// because an SV Node rejects neither. Default: `None`, which never accepts on silence.
+    pub accept_on_silence: Option<Duration>,
+    /// The maximum number of bytes that the bodies of transactions retain. Default: 256 MiB.
+    pub tx_pool_bytes: usize,
+    /// The maximum number of transactions with announcers, from 1 to
+    /// [`MAX_RELAY_ENTRIES`](crate::limits::MAX_RELAY_ENTRIES), 88 bytes each. Default: 100,000.
+    pub max_entries: usize,
+    /// The maximum number of dropped transactions that are remembered for 15 minutes, 16 bytes each. Default:
+    /// 2,000,000.
+    pub max_seen: usize,
+    /// The rate at which a leaf may announce or send new transactions, per second, with a burst of ten seconds. Further
+    /// ones are dropped and counted. Default: 100.
+    pub leaf_tx_per_second: u32,
+}
+
+impl RelayConfig {
+    /// Returns the defaults for a relay between these upstreams and all other peers.
+    pub fn new(upstreams: Vec<SocketAddr>) -> Self {
+        Self {
+            upstreams,
+            trust: TrustMode::default(),
+            upstream_links: 2,
+            push: false,
+            accept_on_silence: None,
+            tx_pool_bytes: RELAY_POOL_BYTES,
+            max_entries: RELAY_ENTRIES,
+            max_seen: RELAY_SEEN,
+            leaf_tx_per_second: RELAY_LEAF_RATE,
+        }
+    }
+
+    /// Sets the treatment of transactions from leaf peers. The mode [`TrustMode::Trusted`] also sets
+    /// [`upstream_links`](Self::upstream_links) to 1, and every other mode sets it to 2.
+    #[must_use]
+    pub fn with_trust(self, trust: TrustMode) -> Self {
+        Self { trust, upstream_links: if trust == TrustMode::Trusted { 1 } else { 2 }, ..self }
+    }
+
+    /// Sets the number of links to each upstream, 1 or 2.
+    #[must_use]
+    pub fn with_upstream_links(self, upstream_links: usize) -> Self {
+        Self { upstream_links, ..self }
+    }
+
+    /// Sets whether transactions are sent to upstreams without waiting for their requests.
+    #[must_use]
+    pub fn with_push(self, push: bool) -> Self {
+        Self { push, ..self }
+    }
+
+    /// Sets the time after which silence counts as acceptance.
+    #[must_use]
+    pub fn with_accept_on_silence(self, accept_on_silence: Option<Duration>) -> Self {
+        Self { accept_on_silence, ..self }
+    }
+
+    /// Sets the maximum number of bytes that the bodies of transactions retain.
+    #[must_use]
+    pub fn with_tx_pool_bytes(self, tx_pool_bytes: usize) -> Self {
+        Self { tx_pool_bytes, ..self }
+    }
+
+    /// Sets the maximum number of transactions with announcers.
+    #[must_use]
+    pub fn with_max_entries(self, max_entries: usize) -> Self {
+        Self { max_entries, ..self }
+    }
+
+    /// Sets the maximum number of dropped transactions that are remembered.
+    #[must_use]
+    pub fn with_max_seen(self, max_seen: usize) -> Self {
+        Self { max_seen, ..self }
+    }
+
+    /// Sets the rate at which a leaf may announce or send new transactions, per second.
+    #[must_use]
+    pub fn with_leaf_tx_per_second(self, leaf_tx_per_second: u32) -> Self {
+        Self { leaf_tx_per_second, ..self }
+    }
+
+    /// Returns the settings with every value in its range.
+    pub(super) fn in_range(mut self) -> Self {
+        self.upstreams.truncate(MAX_RELAY_UPSTREAMS);
+        self.upstream_links = self.upstream_links.clamp(1, 2);
+        self.max_entries = self.max_entries.clamp(1, MAX_RELAY_ENTRIES);
+        self
+    }
+}

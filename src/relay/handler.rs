@@ -1,0 +1,387 @@
+//! The relay as a handler: each callback leads to one step of the core, and then to the policy's events.
+
+use super::core::{Core, Timer};
+use super::event::{SubmitOutcome, SubmitReport};
+use super::incoming::Arrival;
+use super::inventory::{NONE, PeerIndex, State};
+use super::peers::{Peer, Role};
+use super::policy::{IncomingTransaction, PolicyDecision, RelayPolicy};
+use super::{Relay, RelayRequest, announce, getdata};
+use crate::api::{Chunk, Delivery, Event, Frame, Reply};
+use crate::handler::{Ctx, Handler};
+use crate::id::PeerId;
+use crate::limits::RELAY_FEE_FILTER;
+use crate::peer::ConnectionType;
+use crate::protocol::CommandName;
+use crate::wire::{
+    BlockHeader, Hash256, Header, HeadersRef, Inventory, InventoryItem, Mempool, MessageRef, StreamType, put_frame,
+};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+impl<P: RelayPolicy> Handler for Relay<P> {
+    type Request = RelayRequest;
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        self.core.start(ctx);
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        match event {
+            Event::Ready { .. } => on_ready(&mut self.core, ctx, peer),
+            Event::Closed { .. } => {
+                self.oversized.remove(peer);
+                on_closed(&mut self.core, ctx, peer);
+            }
+            Event::Written { mark, at } => announce::on_written(&mut self.core, mark, at),
+            Event::Rejected(reject) => {
+                if let Some(index) = self.core.peers.index(peer) {
+                    self.core.on_reject(ctx, index, reject);
+                }
+            }
+            Event::BodyCut { stream_type, .. } => drop(self.take_hasher(peer, stream_type)),
+            Event::Opened { .. }
+            | Event::VersionReceived
+            | Event::Pong { .. }
+            | Event::LimitsAnnounced { .. }
+            | Event::StreamOpened { .. }
+            | Event::SendHeaders => return,
+        }
+        self.report(ctx);
+    }
+
+    fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
+        match header.command {
+            CommandName::TX => match is_buffered(ctx, header) {
+                is_buffered if !self.core.expects_tx(ctx, peer, is_buffered) => Delivery::Discard,
+                true => Delivery::Buffer,
+                false => Delivery::Chunks,
+            },
+            CommandName::INV
+            | CommandName::GETDATA
+            | CommandName::NOTFOUND
+            | CommandName::FEEFILTER
+            | CommandName::FILTERCLEAR => Delivery::Buffer,
+            // An SV Node closes a peer that is not whitelisted and sends a `mempool`. The engine does the same if the
+            // message is discarded.
+            CommandName::HEADERS | CommandName::DSDETECTED | CommandName::REVOKEMID | CommandName::MEMPOOL => {
+                let is_upstream = self.core.peers.index(peer).and_then(|index| self.core.link(index)).is_some();
+                if is_upstream { Delivery::Buffer } else { Delivery::Discard }
+            }
+            _ => Delivery::Discard,
+        }
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+        let Some(index) = self.core.peers.index(peer) else { return };
+        if frame.command() == CommandName::TX {
+            self.on_tx(ctx, index, &frame);
+        } else if let Ok(message) = frame.decode() {
+            on_message(&mut self.core, ctx, index, &frame, message);
+        }
+        self.report(ctx);
+    }
+
+    fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
+        // Each stream of a peer can have one such message.
+        let stream = ctx.receiving_stream();
+        let mut hasher = self.take_hasher(peer, stream).unwrap_or_default();
+        hasher.update(chunk.bytes());
+        if chunk.last().is_none() {
+            match self.oversized.get_mut(peer) {
+                Some(hashers) => hashers.push((stream, hasher)),
+                None => drop(self.oversized.insert(peer, vec![(stream, hasher)])),
+            }
+        } else {
+            let once: [u8; 32] = hasher.finalize().into();
+            self.core.on_oversized(ctx, Hash256::from_bytes(Sha256::digest(once).into()));
+        }
+    }
+
+    fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        announce::on_empty_queue(&mut self.core, ctx, peer);
+        self.report(ctx);
+    }
+
+    fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, _free_bytes: usize) {
+        if let Some(index) = self.core.peers.index(peer) {
+            getdata::serve(&mut self.core, ctx, index);
+        }
+        self.report(ctx);
+    }
+
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
+        announce::run_fanout(&mut self.core, ctx);
+        self.report(ctx);
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>, key: u64) {
+        match Timer::of(key) {
+            Some(Timer::Housekeeping) => self.core.keep_house(ctx),
+            Some(Timer::Deadlines) => self.core.expire_requests(ctx),
+            Some(Timer::Sweep) => self.core.sweep(ctx),
+            Some(Timer::Dial) => self.core.dial(ctx),
+            Some(Timer::Pace) => announce::run_fanout(&mut self.core, ctx),
+            Some(Timer::Silence) => self.core.accept_silent(ctx),
+            None => {}
+        }
+        self.report(ctx);
+    }
+
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, request: RelayRequest) {
+        match request {
+            RelayRequest::Submit { transaction, reply } => self.submit_with(ctx, &transaction, Some(reply)),
+            RelayRequest::SetUpstreams { upstreams } => set_upstreams(&mut self.core, ctx, upstreams),
+            RelayRequest::Stats { reply } => reply.send(self.stats()),
+            RelayRequest::TakeHops { mut spare, reply } => {
+                std::mem::swap(&mut self.core.hops, &mut *spare);
+                reply.send(spare);
+            }
+        }
+        self.report(ctx);
+    }
+}
+
+impl<P: RelayPolicy> Relay<P> {
+    /// Removes and returns the hash of the oversized transaction that arrives on a peer's stream.
+    fn take_hasher(&mut self, peer: PeerId, stream: StreamType) -> Option<Sha256> {
+        let hashers = self.oversized.get_mut(peer)?;
+        let at = hashers.iter().position(|(of, _)| *of == stream)?;
+        let (_, hasher) = hashers.swap_remove(at);
+        if hashers.is_empty() {
+            self.oversized.remove(peer);
+        }
+        Some(hasher)
+    }
+
+    /// Submits a transaction inside the loop, as [`RelayRequest::submit`] does from another thread. Its progress is
+    /// reported to [`RelayPolicy::on_relay_event`].
+    pub fn submit(&mut self, ctx: &mut Ctx<'_>, transaction: &[u8]) {
+        self.submit_with(ctx, transaction, None);
+        self.report(ctx);
+    }
+
+    fn on_tx(&mut self, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Frame<'_>) {
+        let txid = frame.hash().unwrap_or_else(|| Hash256::of(frame.payload()));
+        let Some(arrival) = self.core.on_tx(ctx, index, txid, frame.payload()) else { return };
+        let decision = self.decide(ctx, arrival, frame.payload());
+        match decision {
+            PolicyDecision::Relay => drop(self.core.relay(ctx, arrival, frame.to_frame(), None)),
+            PolicyDecision::Hold => self.core.hold(ctx, arrival, frame.to_frame()),
+            PolicyDecision::Drop | PolicyDecision::Misbehaved { .. } => refuse(&mut self.core, ctx, arrival, decision),
+        }
+    }
+
+    fn decide(&mut self, ctx: &mut Ctx<'_>, arrival: Arrival, payload: &[u8]) -> PolicyDecision {
+        let Arrival { id, origin, is_from_upstream, .. } = arrival;
+        let transaction = IncomingTransaction { txid: id.hash, peer: origin, is_from_upstream, payload };
+        self.policy.on_transaction(ctx, transaction)
+    }
+
+    fn submit_with(&mut self, ctx: &mut Ctx<'_>, payload: &[u8], reply: Option<Reply<SubmitReport>>) {
+        let txid = Hash256::of(payload);
+        match self.try_submit(ctx, txid, payload, reply) {
+            Ok(()) => {}
+            Err((outcome, Some(reply))) => reply.send(SubmitReport::ended(txid, outcome)),
+            Err((_, None)) => {}
+        }
+    }
+
+    fn try_submit(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        txid: Hash256,
+        payload: &[u8],
+        reply: Option<Reply<SubmitReport>>,
+    ) -> Result<(), (SubmitOutcome, Option<Reply<SubmitReport>>)> {
+        if !super::incoming::is_whole_transaction(payload) {
+            return Err((SubmitOutcome::Malformed, reply));
+        }
+        let header = Header::of(CommandName::TX, payload);
+        if !is_buffered(ctx, &header) || !self.core.pool.may_hold(payload.len() + header.len_bytes()) {
+            return Err((SubmitOutcome::TooLarge, reply));
+        }
+        let followed = self.core.submissions.get_mut(&txid);
+        if let Some(submission) = followed {
+            return submission.follow(reply).map_err(|reply| (SubmitOutcome::Known, reply));
+        }
+        let Some(arrival) = on_submitted(&mut self.core, txid) else { return Err((SubmitOutcome::Known, reply)) };
+        let decision = self.decide(ctx, arrival, payload);
+        let mut frame = Vec::with_capacity(payload.len() + header.len_bytes());
+        put_frame(ctx.config().magic_bytes(), CommandName::TX, payload, &mut frame);
+        match decision {
+            PolicyDecision::Relay => {
+                self.core.relay(ctx, arrival, frame.into(), reply);
+                return Ok(());
+            }
+            PolicyDecision::Hold => self.core.hold(ctx, arrival, frame.into()),
+            PolicyDecision::Drop | PolicyDecision::Misbehaved { .. } => refuse(&mut self.core, ctx, arrival, decision),
+        }
+        Err((SubmitOutcome::Refused, reply))
+    }
+
+    /// Reports the steps of submitted transactions, and begins the silences that follow from them.
+    fn report(&mut self, ctx: &mut Ctx<'_>) {
+        self.core.begin_silences(ctx);
+        for event in self.core.submissions.take_events() {
+            self.policy.on_relay_event(ctx, &event);
+        }
+    }
+}
+
+fn on_ready(core: &mut Core, ctx: &mut Ctx<'_>, id: PeerId) {
+    let Some(view) = ctx.peer(id) else { return };
+    let is_outbound = view.connection().connection_type() == ConnectionType::Outbound;
+    let no_relay = view.version().is_some_and(|version| version.relay == Some(false));
+    let role = match core.upstreams.find(id) {
+        Some((number, is_listening)) => {
+            core.upstreams.ready(number, is_listening);
+            Role::Upstream { number, is_listening }
+        }
+        None => Role::Leaf,
+    };
+    let is_listening = matches!(role, Role::Upstream { is_listening: true, .. });
+    let head = core.inventory.log().head();
+    let mut peer = Peer::new(id, role, is_outbound, head, ctx.now());
+    peer.mute.no_relay = no_relay;
+    peer.mute.listening = is_listening;
+    // The link is unmuted below, once the upstream is observed.
+    peer.mute.unobserved = matches!(role, Role::Upstream { .. });
+    let index = core.peers.insert(peer);
+    core.change_mute(ctx, index, |_| {});
+    if let Role::Upstream { number, .. } = role {
+        core.observe(ctx, number);
+    }
+}
+
+fn on_closed(core: &mut Core, ctx: &mut Ctx<'_>, id: PeerId) {
+    let upstream = core.upstreams.find(id);
+    if let Some((number, is_listening)) = upstream {
+        let now = ctx.now();
+        core.upstreams.ended(number, is_listening, now, ctx.rng());
+    }
+    if let Some(index) = core.peers.index(id) {
+        remove_peer(core, ctx, index);
+    }
+    if let Some((number, _)) = upstream {
+        core.observe(ctx, number);
+        core.dial(ctx);
+    }
+}
+
+fn remove_peer(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex) {
+    core.leave_fanout(index);
+    core.requests.closed(&mut core.inventory, &mut core.peers, index, ctx.now());
+    let is_sweeping = core.peers.unswept().is_some();
+    let closed = core.peers.remove(index, core.inventory.sweep_end());
+    let backlog = closed.and_then(|peer| peer.backlog);
+    core.pending_bytes -= backlog.map_or(0, |backlog| backlog.serving.bytes());
+    core.send_requests(ctx);
+    // Every close would put off the next step of a sweep that has begun.
+    if !is_sweeping {
+        Timer::Sweep.set(ctx, ctx.now().plus(crate::limits::TICK));
+    }
+}
+
+fn on_message(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Frame<'_>, message: MessageRef<'_>) {
+    match message {
+        MessageRef::Inv(items) => core.on_inv(ctx, index, items),
+        MessageRef::GetData(items) => getdata::on_getdata(core, ctx, index, frame, items),
+        MessageRef::NotFound(items) => core.on_notfound(ctx, index, items),
+        MessageRef::FeeFilter(filter) => {
+            let is_high = filter.satoshis_per_1000_bytes >= RELAY_FEE_FILTER;
+            core.counts.fee_unknown += u64::from(filter.satoshis_per_1000_bytes > 0 && !is_high);
+            core.change_mute(ctx, index, |mute| mute.high_fee = is_high);
+        }
+        MessageRef::FilterClear => core.change_mute(ctx, index, |mute| mute.no_relay = false),
+        MessageRef::Headers(headers) => on_headers(core, headers),
+        MessageRef::Mempool(request) => on_mempool(core, ctx, index, request),
+        MessageRef::DsDetected(_) => on_alert(core, ctx, index, frame, 0),
+        MessageRef::RevokeMid(_) => on_alert(core, ctx, index, frame, 1),
+        // The handler buffers no other messages.
+        _ => {}
+    }
+}
+
+fn on_headers(core: &mut Core, headers: HeadersRef<'_>) {
+    let last: Option<BlockHeader> = headers.iter().last().map(|listed| listed.header);
+    if let Some(last) = last {
+        core.on_tip(last.hash());
+    }
+}
+
+/// Answers an upstream's `mempool` with the accepted transactions whose bodies are held.
+fn on_mempool(core: &Core, ctx: &mut Ctx<'_>, index: PeerIndex, request: Mempool) {
+    let Some(link) = core.link(index).filter(|link| !link.is_listening) else { return };
+    let least_age = request.age_secs.and_then(|secs| u64::try_from(secs).ok()).unwrap_or(0);
+    let before = ctx.now().minus(std::time::Duration::from_secs(least_age));
+    let items: Vec<InventoryItem> = core.pool.accepted(before).map(InventoryItem::tx).collect();
+    if !items.is_empty() {
+        let _ = ctx.send(link.peer, &MessageRef::Inv(Inventory::from_items(items).as_ref()));
+    }
+}
+
+/// Passes on an upstream's alert to all peers except listening links.
+fn on_alert(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Frame<'_>, kind: usize) {
+    let Some(from) = core.peers.get(index).map(|peer| peer.id) else { return };
+    if !core.alerts[kind].insert(Hash256::of(frame.payload())) {
+        return;
+    }
+    core.counts.alerts += 1;
+    // A peer with a full queue misses the alert, as at an SV Node.
+    let frame: Bytes = frame.to_frame();
+    let _ = ctx.broadcast(&frame, |view| view.id() != from && !core.is_listening_link(view.id()));
+}
+
+/// Handles a transaction that the policy does not let pass.
+fn refuse(core: &mut Core, ctx: &mut Ctx<'_>, arrival: Arrival, decision: PolicyDecision) {
+    core.counts.dropped_by_policy += 1;
+    core.reject(arrival.slot);
+    if let (PolicyDecision::Misbehaved { points }, Some(peer), false) =
+        (decision, arrival.origin, arrival.is_from_upstream)
+    {
+        ctx.penalize(peer, points, "a transaction that the relay's policy does not accept");
+    }
+}
+
+/// Returns the arrival of a submitted transaction; `None` if it is known.
+fn on_submitted(core: &mut Core, txid: Hash256) -> Option<Arrival> {
+    let id = core.inventory.id(txid);
+    let slot = match core.inventory.find(id) {
+        None if core.inventory.was_seen(id) => return None,
+        None => core.create(id),
+        Some(slot) => {
+            let state = core.inventory.get(slot)?.state;
+            match state {
+                State::Wanted | State::Asked => {
+                    core.resolve(slot);
+                    core.requests.cancel(&mut core.inventory, &mut core.peers, slot);
+                    slot
+                }
+                State::Rejected => {
+                    core.forget(slot);
+                    core.create(id)
+                }
+                // The policy holds it, and now decides again.
+                State::Held => slot,
+                State::Accepted | State::Oversized => return None,
+            }
+        }
+    };
+    let entry = core.inventory.get_mut(slot)?;
+    (entry.state, entry.link) = (State::Held, NONE);
+    Some(Arrival { slot, id, origin: None, is_from_upstream: false })
+}
+
+fn set_upstreams(core: &mut Core, ctx: &mut Ctx<'_>, upstreams: Vec<std::net::SocketAddr>) {
+    core.config.upstreams = upstreams;
+    core.config.upstreams.truncate(crate::limits::MAX_RELAY_UPSTREAMS);
+    let closed = core.upstreams.set(&core.config.upstreams, core.config.upstream_links, ctx.now());
+    closed.into_iter().for_each(|peer| ctx.close(peer, crate::error::Disconnect::Done));
+    core.dial(ctx);
+}
+
+/// Returns whether a transaction is small enough to be buffered.
+fn is_buffered(ctx: &Ctx<'_>, header: &Header) -> bool {
+    header.payload_len <= ctx.config().buffer_limit_bytes(header.command)
+}

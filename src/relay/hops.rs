@@ -1,0 +1,201 @@
+//! The latencies of a relay.
+//!
+//! A hop begins when a transaction's last byte has been read, and ends when the kernel has accepted the first byte of
+//! its announcement. The moment of a read hides the time for which the bytes waited while the loop was busy with other
+//! links. Hops are therefore recorded twice: from the read, and from the earliest moment at which the bytes can have
+//! arrived: the beginning of the last turn, if the loop did not wait since then.
+
+use crate::stats::histogram::{LatencyHistogram, LatencySummary};
+use crate::time::Instant;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::Duration;
+
+/// The summaries of a relay's latencies.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct HopSummary {
+    /// From the read of a transaction to the write of its announcement to the first receiver.
+    pub hop_first: LatencySummary,
+    /// The same for the last receiver. Receivers that read slowly do not count.
+    pub hop_last: LatencySummary,
+    /// As `hop_first`, from the earliest moment at which the transaction can have arrived.
+    pub hop_first_with_lag: LatencySummary,
+    /// As `hop_last`, from the earliest moment at which the transaction can have arrived.
+    pub hop_last_with_lag: LatencySummary,
+    /// From the queueing of an announcement to its write, for the first and the last receiver.
+    pub queued: LatencySummary,
+    /// From a request to the transaction.
+    pub tx_fetch: LatencySummary,
+    /// From the acceptance of a transaction to its announcement by each further upstream link.
+    pub propagation: LatencySummary,
+}
+
+/// The histograms of a relay's latencies, 8 to 100 KiB each once used.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Hops {
+    /// See [`HopSummary::hop_first`].
+    pub hop_first: LatencyHistogram,
+    /// See [`HopSummary::hop_last`].
+    pub hop_last: LatencyHistogram,
+    /// See [`HopSummary::hop_first_with_lag`].
+    pub hop_first_with_lag: LatencyHistogram,
+    /// See [`HopSummary::hop_last_with_lag`].
+    pub hop_last_with_lag: LatencyHistogram,
+    /// See [`HopSummary::queued`].
+    pub queued: LatencyHistogram,
+    /// See [`HopSummary::tx_fetch`].
+    pub tx_fetch: LatencyHistogram,
+    /// See [`HopSummary::propagation`].
+    pub propagation: LatencyHistogram,
+}
+
+impl Hops {
+    /// Returns the summaries.
+    pub fn summary(&self) -> HopSummary {
+        HopSummary {
+            hop_first: self.hop_first.summary(),
+            hop_last: self.hop_last.summary(),
+            hop_first_with_lag: self.hop_first_with_lag.summary(),
+            hop_last_with_lag: self.hop_last_with_lag.summary(),
+            queued: self.queued.summary(),
+            tx_fetch: self.tx_fetch.summary(),
+            propagation: self.propagation.summary(),
+        }
+    }
+
+    /// Adds all samples of `other`.
+    ///
+    /// ```
+    /// use peerloop::relay::Hops;
+    /// use std::time::Duration;
+    ///
+    /// let (mut all, mut taken) = (Hops::default(), Hops::default());
+    /// taken.tx_fetch.record(Duration::from_millis(3));
+    /// all.merge(&taken);
+    /// assert_eq!(all.summary().tx_fetch.count, 1);
+    /// ```
+    pub fn merge(&mut self, other: &Self) {
+        let Self { hop_first, hop_last, hop_first_with_lag, hop_last_with_lag, queued, tx_fetch, propagation } = self;
+        for (all, other) in [
+            (hop_first, &other.hop_first),
+            (hop_last, &other.hop_last),
+            (hop_first_with_lag, &other.hop_first_with_lag),
+            (hop_last_with_lag, &other.hop_last_with_lag),
+            (queued, &other.queued),
+            (tx_fetch, &other.tx_fetch),
+            (propagation, &other.propagation),
+        ] {
+            all.merge(other);
+        }
+    }
+
+    /// Removes all samples and keeps the memory.
+    pub fn clear(&mut self) {
+        let Self { hop_first, hop_last, hop_first_with_lag, hop_last_with_lag, queued, tx_fetch, propagation } = self;
+        for histogram in [hop_first, hop_last, hop_first_with_lag, hop_last_with_lag, queued, tx_fetch, propagation] {
+            histogram.clear();
+        }
+    }
+
+    /// Records a hop to the first receiver, in a turn with the lag `lag`.
+    pub(super) fn record_first(&mut self, hop: Duration, lag: Duration) {
+        self.hop_first.record(hop);
+        self.hop_first_with_lag.record(hop + lag);
+    }
+
+    /// Records a hop to the last receiver, in a turn with the lag `lag`.
+    pub(super) fn record_last(&mut self, hop: Duration, lag: Duration) {
+        self.hop_last.record(hop);
+        self.hop_last_with_lag.record(hop + lag);
+    }
+}
+
+/// The announcements that one marked message carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Marked {
+    /// The moment at which it was queued.
+    pub(super) queued: Instant,
+    /// The positions for which its receiver is the first, and those for which it is the last.
+    pub(super) first: Range<u64>,
+    pub(super) last: Range<u64>,
+}
+
+impl Marked {
+    /// Returns the number of hops that the message's write ends.
+    pub(super) fn hops(&self) -> u64 {
+        [&self.first, &self.last].into_iter().map(|positions| positions.end.saturating_sub(positions.start)).sum()
+    }
+}
+
+/// The marked messages that wait to be written. The oldest ones are dropped beyond [`MAX_MARKED`]; marks of closed
+/// peers are dropped in this way.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    waiting: VecDeque<Option<Marked>>,
+    /// The mark of the first one.
+    first: u64,
+}
+
+const MAX_MARKED: usize = 1_024;
+
+impl Marks {
+    /// Adds a message. Returns its mark, and the number of hops that are not measured because the oldest message was
+    /// dropped.
+    pub(super) fn add(&mut self, marked: Marked) -> (u64, u64) {
+        let mut displaced = 0;
+        if self.waiting.len() == MAX_MARKED {
+            displaced = self.waiting.pop_front().flatten().map_or(0, |oldest| oldest.hops());
+            self.first += 1;
+        }
+        self.waiting.push_back(Some(marked));
+        (self.first + self.waiting.len() as u64 - 1, displaced)
+    }
+
+    /// Removes and returns the message with a mark.
+    pub(super) fn take(&mut self, mark: u64) -> Option<Marked> {
+        let marked = self.waiting.get_mut(usize::try_from(mark.checked_sub(self.first)?).ok()?)?.take();
+        while self.waiting.front().is_some_and(Option::is_none) {
+            self.waiting.pop_front();
+            self.first += 1;
+        }
+        marked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_returns_its_message_once_and_old_marks_are_dropped() {
+        let marked = |at| Marked { queued: Instant::from_nanos(at), first: at..at + 1, last: 0..0 };
+        let mut marks = Marks::default();
+        let numbers: Vec<u64> = (0..3).map(|at| marks.add(marked(at)).0).collect();
+        assert_eq!(marks.take(numbers[1]), Some(marked(1)));
+        assert_eq!((marks.take(numbers[1]), marks.take(99)), (None, None));
+        assert_eq!(marks.take(numbers[0]), Some(marked(0)));
+        assert_eq!(marks.take(numbers[0]), None);
+        let displaced: u64 = (3..3 + MAX_MARKED as u64).map(|at| marks.add(marked(at)).1).sum();
+        assert_eq!(displaced, 1, "the dropped message is not counted");
+        assert_eq!((marks.take(numbers[2]), marks.waiting.len()), (None, MAX_MARKED));
+    }
+
+    #[test]
+    fn both_views_of_a_hop_are_recorded() {
+        let (mut hops, lag) = (Hops::default(), Duration::from_micros(300));
+        hops.record_first(Duration::from_micros(20), lag);
+        hops.record_last(Duration::from_micros(500), lag);
+        let max = |histogram: &LatencyHistogram| histogram.max().map(|max| max.as_micros());
+        assert_eq!((max(&hops.hop_first), max(&hops.hop_first_with_lag)), (Some(20), Some(320)));
+        assert_eq!((max(&hops.hop_last), max(&hops.hop_last_with_lag)), (Some(500), Some(800)));
+        let mut twice = hops.clone();
+        twice.merge(&hops);
+        let counts = [&twice.hop_first, &twice.hop_last_with_lag, &twice.queued].map(|all| all.summary().count);
+        assert_eq!(counts, [2, 2, 0]);
+        assert_eq!(max(&twice.hop_last_with_lag), Some(800));
+        hops.clear();
+        assert_eq!(hops.summary(), HopSummary::default());
+    }
+}

@@ -1,0 +1,97 @@
+//! The maximum memory of a relay, as a formula of its settings and the number of its peers.
+
+use super::config::RelayConfig;
+use super::inventory::Inventory;
+use super::peers::Peers;
+use super::pool::Pool;
+use super::request::Requests;
+use super::submissions::Submissions;
+use crate::limits::MAX_RELAY_PENDING_BYTES;
+
+/// The histograms, the alerts, the marks, and the lists of one turn.
+const OTHER_BYTES: usize = 1024 * 1024;
+
+impl RelayConfig {
+    /// Returns the maximum number of bytes that a relay with these settings uses for `peers` peers, without the loop's
+    /// own memory. It is the sum of the following, each at its maximum:
+    ///
+    /// - 88 bytes for each of [`max_entries`](Self::max_entries), rounded up, and 1 MiB for the log;
+    /// - 16 to 32 bytes for each of [`max_seen`](Self::max_seen);
+    /// - [`tx_pool_bytes`](Self::tx_pool_bytes);
+    /// - 8 MB of requests in flight, 5 MB of submissions, and 64 MiB of unanswered `getdata` messages of leaf peers;
+    /// - about 1 KB for each peer: its row, its bits in the sets of announcers, and the growth of the tables;
+    /// - 4 bytes for each transaction that a peer has announced beyond 1,000 requests in flight, at most 50,000;
+    /// - up to 2 MB of unanswered `getdata` messages for each link to an upstream.
+    ///
+    /// The last two items are not part of the result, because only upstreams announce and request that many.
+    pub fn max_memory_bytes(&self, peers: usize) -> usize {
+        // An index is used again after a cycle of the sweep, so about twice as many may be in use.
+        let indexes = 2 * peers;
+        Inventory::memory_bytes(self.max_entries, self.max_seen, indexes)
+            + Peers::memory_bytes(indexes)
+            + Requests::memory_bytes()
+            + Submissions::memory_bytes()
+            + Pool::index_bytes()
+            + self.tx_pool_bytes
+            + MAX_RELAY_PENDING_BYTES
+            + OTHER_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{LinkId, PeerId};
+    use crate::relay::inventory::PeerIndex;
+    use crate::relay::peers::{Peer, Role};
+    use crate::time::Instant;
+    use crate::wire::Hash256;
+    use crate::wire::siphash::SipKey;
+    use allocation_counter::measure;
+    use std::time::Duration;
+
+    /// Returns the bytes of the tables with this many peers, and with a full inventory in which every tenth transaction
+    /// has more announcers than its entry holds.
+    fn used_bytes(peers: u32, entries: usize) -> usize {
+        let mut tables = None;
+        let info = measure(|| {
+            let mut inventory = Inventory::new(SipKey { k0: 1, k1: 2 }, entries, 2_000_000);
+            let mut rows = Peers::default();
+            for slot in 0..peers {
+                rows.insert(Peer::new(PeerId::of(LinkId::new(slot, 0)), Role::Leaf, false, 0, Instant::ZERO));
+            }
+            for number in 0..entries as u32 {
+                let slot = inventory.insert(inventory.id(Hash256::of(&number.to_le_bytes())));
+                let announcers: PeerIndex = if number % 10 == 0 { 8 } else { 1 };
+                for at in 0..announcers {
+                    inventory.add_announcer(slot, (number + at * peers / 8) % peers, |_| Some(false));
+                }
+                inventory.accept(slot, Instant::ZERO, Duration::ZERO);
+                if number % 1_000 == 0 {
+                    inventory.pass(u64::from(number).saturating_sub(20_000));
+                }
+            }
+            tables = Some((inventory, rows, Requests::new(1), Pool::new(1 << 20)));
+        });
+        drop(tables);
+        usize::try_from(info.bytes_current).expect("tables use memory")
+    }
+
+    #[test]
+    fn a_hundred_thousand_transactions_stay_within_the_budget_per_peer() {
+        for (peers, most_bytes) in [(1_000, 10_000), (10_000, 2_000)] {
+            let each = used_bytes(peers, 100_000) / peers as usize;
+            println!("{peers} peers and 100,000 transactions use {each} bytes per peer");
+            assert!(each <= most_bytes, "{each} bytes for each of {peers} peers");
+        }
+    }
+
+    #[test]
+    fn the_tables_stay_within_the_formula() {
+        for (peers, entries) in [(10, 1_000), (1_000, 100_000), (10_000, 50_000)] {
+            let config = RelayConfig::new(Vec::new()).with_max_entries(entries).with_tx_pool_bytes(0);
+            let (used, stated) = (used_bytes(peers, entries), config.max_memory_bytes(peers as usize));
+            assert!(used <= stated, "{used} bytes of at most {stated}");
+        }
+    }
+}

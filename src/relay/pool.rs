@@ -1,0 +1,419 @@
+//! The bodies of transactions: one frame each, as it was received, for any number of receivers.
+//!
+//! A body is kept until two minutes after all peers have passed its announcement, or for 20 minutes if it was never
+//! announced to all. The pool never retains more than its maximum: it then drops the oldest bodies, and counts them.
+//! A frame that shares a read block counts with the whole block.
+
+use super::inventory::Id;
+use crate::limits::{READ_BLOCK_BYTES, RELAY_BODY_BYTES, RELAY_HELD_TIME, RELAY_POOL_TIME};
+use crate::time::Instant;
+use crate::wire::Hash256;
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// Number of chains of the index, 4 bytes each.
+const CHAINS: usize = 1 << 16;
+/// The end of a chain. Record numbers start at 1, and a number of 0 is never reached within the life of a body.
+const END: u32 = 0;
+/// The number of records that one call of [`Pool::expire`] drops or keeps at most.
+const EXPIRE_STEP: usize = 16_384;
+
+/// The position of a body that was not announced to all.
+const HELD: u64 = u64::MAX;
+
+#[derive(Debug)]
+struct Record {
+    hash: Hash256,
+    key: u64,
+    /// The frame; empty after the body was removed.
+    frame: Bytes,
+    /// The position of its announcement, or [`HELD`].
+    position: u64,
+    added: Instant,
+    /// The number of the next record in the chain.
+    next: u32,
+}
+
+const _: () = assert!(size_of::<Record>() <= RELAY_BODY_BYTES, "a body costs more than its bound states");
+
+/// All bodies, in the order of their arrival.
+#[derive(Debug)]
+pub(super) struct Pool {
+    records: VecDeque<Record>,
+    /// The number of the first record.
+    first: u32,
+    chains: Vec<u32>,
+    max_bytes: usize,
+    /// The bytes that all bodies retain, and those of held bodies.
+    retained_bytes: usize,
+    held_bytes: usize,
+    len: usize,
+    evicted: u64,
+    /// Positions that all peers had passed, with the moments at which this was noticed.
+    passed: VecDeque<(Instant, u64)>,
+    /// All peers had passed this position two minutes ago.
+    expired: u64,
+}
+
+impl Pool {
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self {
+            records: VecDeque::new(),
+            first: 1,
+            chains: vec![END; CHAINS],
+            max_bytes,
+            retained_bytes: 0,
+            held_bytes: 0,
+            len: 0,
+            evicted: 0,
+            passed: VecDeque::new(),
+            expired: 0,
+        }
+    }
+
+    /// Returns the maximum number of bytes that a pool uses besides the bodies.
+    pub(super) const fn index_bytes() -> usize {
+        CHAINS * size_of::<u32>() + 4_096
+    }
+
+    /// Returns the frame of a transaction.
+    pub(super) fn get(&self, id: Id) -> Option<&Bytes> {
+        Some(&self.records[self.find(id)?].frame)
+    }
+
+    /// Returns the frame of a transaction for a peer. A held one is only for upstreams.
+    pub(super) fn get_for(&self, id: Id, is_upstream: bool) -> Option<&Bytes> {
+        let record = &self.records[self.find(id)?];
+        (is_upstream || record.position != HELD).then_some(&record.frame)
+    }
+
+    pub(super) fn contains(&self, id: Id) -> bool {
+        self.find(id).is_some()
+    }
+
+    /// Returns whether a held body of this length may be added: held bodies use at most a quarter of the pool, so that
+    /// leaf peers cannot displace the bodies that the upstreams have announced.
+    pub(super) fn may_hold(&self, len_bytes: usize) -> bool {
+        self.held_bytes + retained(len_bytes) <= self.max_bytes / 4
+    }
+
+    /// Adds a body that the pool does not contain, without a position. Drops the oldest bodies if the pool is full. A
+    /// body above the maximum is not added.
+    pub(super) fn insert(&mut self, id: Id, frame: Bytes, now: Instant) {
+        let bytes = retained(frame.len());
+        if bytes > self.max_bytes || frame.is_empty() {
+            self.evicted += 1;
+            return;
+        }
+        while self.retained_bytes + bytes > self.max_bytes && !self.records.is_empty() {
+            self.evicted += u64::from(self.pop_front());
+        }
+        self.retained_bytes += bytes;
+        self.held_bytes += bytes;
+        self.len += 1;
+        self.push_back(Record { hash: id.hash, key: id.key, frame, position: HELD, added: now, next: END });
+    }
+
+    /// Records the position of a body's announcement.
+    pub(super) fn accept(&mut self, id: Id, position: u64) {
+        if let Some(at) = self.find(id) {
+            let record = &mut self.records[at];
+            if record.position == HELD {
+                self.held_bytes -= retained(record.frame.len());
+            }
+            record.position = position;
+        }
+    }
+
+    /// Removes a body.
+    pub(super) fn remove(&mut self, id: Id) {
+        if let Some(at) = self.find(id) {
+            self.unchain(at);
+            self.forget(at);
+        }
+    }
+
+    /// Records that all peers have passed the positions below `floor`, and drops bodies whose time is over.
+    pub(super) fn expire(&mut self, floor: u64, now: Instant) {
+        if self.passed.back().is_none_or(|&(_, passed)| passed < floor) {
+            self.passed.push_back((now, floor));
+        }
+        while let Some(&(_, floor)) = self.passed.front().filter(|(at, _)| at.plus(RELAY_POOL_TIME) <= now) {
+            self.expired = floor;
+            self.passed.pop_front();
+        }
+        for _ in 0..EXPIRE_STEP.min(self.records.len()) {
+            let Some(front) = self.records.front() else { return };
+            let is_held = front.position == HELD && !front.frame.is_empty();
+            if is_held && front.added.plus(RELAY_HELD_TIME) > now {
+                self.rotate();
+            } else if is_held || front.frame.is_empty() || front.position < self.expired {
+                self.pop_front();
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Returns the ids of the announced bodies that arrived at `before` or earlier, in the order of their arrival.
+    pub(super) fn accepted(&self, before: Instant) -> impl Iterator<Item = Hash256> {
+        let is_accepted = |record: &&Record| record.position != HELD && !record.frame.is_empty();
+        self.records.iter().filter(is_accepted).filter(move |record| record.added <= before).map(|record| record.hash)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn retained_bytes(&self) -> usize {
+        self.retained_bytes
+    }
+
+    /// Returns the number of bodies that were dropped because the pool was full.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    // --- Records ----------------------------------------------------------------------------------------------------
+
+    /// Returns the index of a body's record.
+    fn find(&self, id: Id) -> Option<usize> {
+        let mut number = self.chains[chain_of(id.key)];
+        while number != END {
+            let at = self.index_of(number);
+            let record = self.records.get(at)?;
+            if record.hash == id.hash {
+                return Some(at);
+            }
+            number = record.next;
+        }
+        None
+    }
+
+    fn index_of(&self, number: u32) -> usize {
+        number.wrapping_sub(self.first) as usize
+    }
+
+    fn push_back(&mut self, mut record: Record) {
+        let mut number = self.first.wrapping_add(self.records.len() as u32);
+        if number == END {
+            // The number 0 marks the end of a chain, so an empty record uses it up.
+            let (hash, frame) = (Hash256::ZERO, Bytes::new());
+            self.records.push_back(Record { hash, key: 0, frame, position: HELD, added: record.added, next: END });
+            number = 1;
+        }
+        let chain = &mut self.chains[chain_of(record.key)];
+        record.next = std::mem::replace(chain, number);
+        self.records.push_back(record);
+    }
+
+    /// Removes the first record, and returns whether it had a body.
+    fn pop_front(&mut self) -> bool {
+        let Some(front) = self.records.front() else { return false };
+        let had_body = !front.frame.is_empty();
+        if had_body {
+            self.unchain(0);
+            self.forget(0);
+        }
+        self.records.pop_front();
+        self.first = self.first.wrapping_add(1);
+        had_body
+    }
+
+    /// Moves the first record to the end.
+    fn rotate(&mut self) {
+        self.unchain(0);
+        if let Some(front) = self.records.pop_front() {
+            self.first = self.first.wrapping_add(1);
+            self.push_back(front);
+        }
+    }
+
+    /// Removes the record at an index from its chain.
+    fn unchain(&mut self, at: usize) {
+        let number = self.first.wrapping_add(at as u32);
+        let (key, next) = (self.records[at].key, self.records[at].next);
+        let chain = &mut self.chains[chain_of(key)];
+        if *chain == number {
+            *chain = next;
+            return;
+        }
+        let mut before = *chain;
+        while before != END {
+            let index = self.index_of(before);
+            if self.records[index].next == number {
+                self.records[index].next = next;
+                return;
+            }
+            before = self.records[index].next;
+        }
+    }
+
+    /// Drops the body of a record that is in no chain.
+    fn forget(&mut self, at: usize) {
+        let record = &mut self.records[at];
+        let bytes = retained(record.frame.len());
+        if record.position == HELD {
+            self.held_bytes -= bytes;
+        }
+        self.retained_bytes -= bytes;
+        self.len -= 1;
+        record.frame = Bytes::new();
+    }
+}
+
+fn chain_of(key: u64) -> usize {
+    key as usize % CHAINS
+}
+
+/// Returns the number of bytes that a frame of this length retains: a frame of at least half a read block may share
+/// the block.
+const fn retained(len_bytes: usize) -> usize {
+    let is_shared = len_bytes >= READ_BLOCK_BYTES / 2 && len_bytes < READ_BLOCK_BYTES;
+    RELAY_BODY_BYTES + if is_shared { READ_BLOCK_BYTES } else { len_bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Returns an id whose chain is shared by every fourth one.
+    fn id(number: u32) -> Id {
+        Id { hash: Hash256::of(&number.to_le_bytes()), key: u64::from(number % 4) }
+    }
+
+    fn at(secs: u64) -> Instant {
+        Instant::from_nanos(secs * 1_000_000_000)
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u32, usize),
+        Accept(u32),
+        Remove(u32),
+        Expire(u64, u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let number = 0..20_u32;
+        prop_oneof![
+            3 => (number.clone(), 1..3_000_usize).prop_map(|(number, len)| Step::Insert(number, len)),
+            2 => number.clone().prop_map(Step::Accept),
+            1 => number.prop_map(Step::Remove),
+            1 => (0..200_u64, 0..20_u64).prop_map(|(secs, passed)| Step::Expire(secs, passed)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_pool_matches_a_list(steps in prop::collection::vec(step(), 0..200), start in prop::bool::ANY) {
+            const MAX_BYTES: usize = 20_000;
+            let mut pool = Pool::new(MAX_BYTES);
+            if start {
+                pool.first = u32::MAX - 20;
+            }
+            // Number, length, position, moment.
+            let mut model: Vec<(u32, usize, u64, u64)> = Vec::new();
+            let (mut now, mut next, mut floor, mut passed) = (0, 0, 0, Vec::new());
+            for step in steps {
+                match step {
+                    Step::Insert(number, len) if model.iter().all(|&(held, ..)| held != number) => {
+                        pool.insert(id(number), vec![number as u8; len].into(), at(now));
+                        let bytes = |model: &[(u32, usize, u64, u64)]| -> usize {
+                            model.iter().map(|(_, len, ..)| len + RELAY_BODY_BYTES).sum()
+                        };
+                        while bytes(&model) + len + RELAY_BODY_BYTES > MAX_BYTES {
+                            model.remove(0);
+                        }
+                        model.push((number, len, HELD, now));
+                    }
+                    Step::Accept(number) => {
+                        pool.accept(id(number), next);
+                        if let Some(found) = model.iter_mut().find(|(held, ..)| *held == number) {
+                            found.2 = next;
+                            next += 1;
+                        }
+                    }
+                    Step::Remove(number) => {
+                        pool.remove(id(number));
+                        model.retain(|&(held, ..)| held != number);
+                    }
+                    Step::Expire(secs, more) => {
+                        now += secs;
+                        floor = (floor + more).min(next);
+                        passed.push((now, floor));
+                        pool.expire(floor, at(now));
+                        let expired = passed.iter().filter(|(at, _)| at + 120 <= now).map(|(_, floor)| *floor);
+                        let expired = expired.max().unwrap_or(0);
+                        // The records in front of the first one that stays are examined; held ones move to the end.
+                        let mut kept = Vec::new();
+                        for _ in 0..model.len() {
+                            let (number, len, position, added) = model[0];
+                            if position == HELD && added + 1_200 > now {
+                                kept.push(model.remove(0));
+                            } else if position == HELD || position < expired {
+                                model.remove(0);
+                            } else {
+                                break;
+                            }
+                            let _ = (number, len);
+                        }
+                        model.extend(kept);
+                    }
+                    Step::Insert(..) => {}
+                }
+                for number in 0..20 {
+                    let held = model.iter().find(|(held, ..)| *held == number);
+                    prop_assert_eq!(pool.get(id(number)).map(Bytes::len), held.map(|(_, len, ..)| *len), "{}", number);
+                }
+                let bytes: usize = model.iter().map(|(_, len, ..)| len + RELAY_BODY_BYTES).sum();
+                let held: usize = model.iter().filter(|(_, _, position, _)| *position == HELD)
+                    .map(|(_, len, ..)| len + RELAY_BODY_BYTES).sum();
+                prop_assert_eq!((pool.retained_bytes, pool.held_bytes, pool.len), (bytes, held, model.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_is_kept_for_two_minutes_after_all_peers_have_passed_it() {
+        let mut pool = Pool::new(1_000_000);
+        pool.insert(id(1), vec![1; 10].into(), at(0));
+        pool.accept(id(1), 0);
+        pool.expire(0, at(500));
+        pool.expire(1, at(600));
+        pool.expire(1, at(719));
+        assert!(pool.contains(id(1)));
+        pool.expire(1, at(720));
+        assert!(!pool.contains(id(1)));
+        assert_eq!((pool.retained_bytes(), pool.len(), pool.evicted()), (0, 0, 0));
+    }
+
+    #[test]
+    fn held_bodies_use_at_most_a_quarter_and_expire_after_20_minutes() {
+        let mut pool = Pool::new(4 * (1_000 + RELAY_BODY_BYTES));
+        assert!(pool.may_hold(1_000) && !pool.may_hold(1_001));
+        pool.insert(id(1), vec![1; 1_000].into(), at(0));
+        assert!(!pool.may_hold(1));
+        pool.expire(100, at(1_199));
+        assert!(pool.contains(id(1)));
+        pool.expire(100, at(1_200));
+        assert!(!pool.contains(id(1)) && pool.may_hold(1_000));
+    }
+
+    #[test]
+    fn a_frame_that_may_share_a_block_counts_with_the_block() {
+        for (len_bytes, bytes) in [(100, 100), (32_767, 32_767), (32_768, 65_536), (65_535, 65_536), (90_000, 90_000)] {
+            assert_eq!(retained(len_bytes), bytes + RELAY_BODY_BYTES);
+        }
+    }
+
+    #[test]
+    fn a_body_above_the_maximum_is_not_kept_and_displaces_nothing() {
+        let mut pool = Pool::new(10_000);
+        pool.insert(id(1), vec![1; 100].into(), at(0));
+        pool.insert(id(2), vec![1; 10_000].into(), at(0));
+        assert!(pool.contains(id(1)) && !pool.contains(id(2)));
+        assert_eq!(pool.evicted(), 1);
+    }
+}

@@ -1,0 +1,126 @@
+//! The counters and gauges of a relay.
+
+use super::hops::HopSummary;
+use super::request::RequestCounts;
+use std::net::SocketAddr;
+
+/// A snapshot of a relay's counters and gauges. Counters start at zero with the relay.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct RelayStats {
+    /// Ready peers that are no upstreams.
+    pub leaf_peers: usize,
+    /// Ready links to upstreams.
+    pub upstream_links: usize,
+    /// Transactions with announcers.
+    pub entries: usize,
+    /// Dropped transactions that are still remembered.
+    pub seen: usize,
+    /// Bodies in the pool.
+    pub bodies: usize,
+    /// Bytes that the bodies retain.
+    pub pool_bytes: usize,
+    /// Requests in flight.
+    pub in_flight: usize,
+    /// Submitted transactions that are followed.
+    pub following: usize,
+    /// Bytes of unanswered `getdata` messages.
+    pub pending_bytes: usize,
+    /// The counts of transactions and messages.
+    pub counts: RelayCounts,
+    /// The counts of requests.
+    pub requests: RequestCounts,
+    /// The latencies.
+    pub hops: HopSummary,
+    /// The upstreams, at most [`MAX_RELAY_UPSTREAMS`](crate::limits::MAX_RELAY_UPSTREAMS).
+    pub upstreams: Vec<UpstreamStats>,
+}
+
+/// The state of an upstream's links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UpstreamStats {
+    /// The upstream's address.
+    pub address: SocketAddr,
+    /// Links, 1 or 2, whether connected or not.
+    pub links: usize,
+    /// Links whose handshake is complete.
+    pub ready_links: usize,
+    /// The largest number of consecutive dials of one link that failed. The loss of a ready link counts as the first.
+    pub failed_dials: u32,
+}
+
+impl UpstreamStats {
+    /// Returns the state of an upstream, for tests of code that uses it.
+    pub const fn new(address: SocketAddr, links: usize, ready_links: usize, failed_dials: u32) -> Self {
+        Self { address, links, ready_links, failed_dials }
+    }
+}
+
+/// The counts of a relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RelayCounts {
+    /// Transactions that were accepted, that is, announced to all peers.
+    pub accepted: u64,
+    /// Transactions that were submitted to the upstreams.
+    pub submitted: u64,
+    /// Submitted transactions that were announced to the upstreams again.
+    pub resubmitted: u64,
+    /// Submitted transactions that an upstream has announced.
+    pub seen_back: u64,
+    /// Transactions that an upstream has rejected.
+    pub rejected: u64,
+    /// Submitted transactions that were accepted because no upstream had rejected them in time.
+    pub accepted_on_silence: u64,
+    /// Items of received `inv` messages.
+    pub inv_items_received: u64,
+    /// Items of sent `inv` messages.
+    pub inv_items_sent: u64,
+    /// `inv` messages that were sent.
+    pub invs_sent: u64,
+    /// Encoded `inv` messages, each of which was sent to one or more peers.
+    pub invs_encoded: u64,
+    /// Hops to a first or last receiver that are missing in the latencies: the receiver had announced the transaction
+    /// itself, or too many announcements waited to be written.
+    pub hops_unmeasured: u64,
+    /// Followed transactions that were dropped, because too many were submitted.
+    pub submissions_dropped: u64,
+    /// Announcements that a peer missed because it was too far behind or their entries were dropped.
+    pub announcements_lost: u64,
+    /// Transactions that were served.
+    pub served: u64,
+    /// Items that were answered with `notfound`.
+    pub not_found: u64,
+    /// Announced and sent transactions that were dropped because their leaf exceeded its rate.
+    pub over_rate: u64,
+    /// Announcements that were dropped because a message had too many items or its peer too many announcements, or
+    /// because a leaf's transaction would have displaced a held one.
+    pub over_limit: u64,
+    /// Announcers that were forgotten for lack of room. Each may receive an announcement of its own transaction.
+    pub announcers_dropped: u64,
+    /// Announcements of transactions that were dropped after they had been relayed.
+    pub seen_again: u64,
+    /// Transactions that were too large to be relayed.
+    pub oversized: u64,
+    /// Transactions of leaf peers that could not be decoded.
+    pub malformed: u64,
+    /// Transactions that the policy has dropped.
+    pub dropped_by_policy: u64,
+    /// Held transactions that were dropped because the pool had no room for more.
+    pub held_dropped: u64,
+    /// Bodies that were dropped because the pool was full.
+    pub pool_evicted: u64,
+    /// Remembered transactions that were dropped because too many had been announced.
+    pub seen_evicted: u64,
+    /// Fee filters that were not applied, because a relay cannot compute fees.
+    pub fee_unknown: u64,
+    /// Requests for blocks, each of which ended its link.
+    pub blocks_refused: u64,
+    /// Links to leaf peers that were closed because too many items waited for an answer.
+    pub serving_overruns: u64,
+    /// `dsdetected` and `revokemid` messages that were passed on.
+    pub alerts: u64,
+    /// Dials of upstreams that were refused by this side, for example because the address is in use.
+    pub dials_refused: u64,
+}

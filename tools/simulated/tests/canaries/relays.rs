@@ -1,0 +1,58 @@
+//! One scenario for each bug that can be planted in the relay. Each scenario returns whether the bug's symptom shows.
+
+use peerloop::relay::TrustMode;
+use peerloop_testkit::bytes::frame;
+use peerloop_testkit::simulated::relay::{LISTENING, Scene, hashes, inv, items, message, transaction, tx};
+use std::time::Duration;
+
+/// Announces three transactions together, and returns the number of announcements that a leaf receives, also after
+/// a fourth one.
+fn announcements_of_four() -> usize {
+    let mut scene = Scene::new(TrustMode::Validated);
+    let mut leaf = scene.leaf();
+    let bodies: Vec<u8> = (0..3).flat_map(|number| tx(&transaction(number))).collect();
+    scene.upstream.send(LISTENING, &bodies);
+    let mut messages = scene.received(&mut leaf);
+    scene.upstream.send(LISTENING, &tx(&transaction(3)));
+    messages.extend(scene.received(&mut leaf));
+    hashes(&messages, "inv").len()
+}
+
+pub(crate) fn an_announcement_is_missing() -> bool {
+    announcements_of_four() < 4
+}
+
+pub(crate) fn an_announcement_arrives_twice() -> bool {
+    announcements_of_four() > 4
+}
+
+pub(crate) fn a_leafs_transaction_is_announced_without_an_upstream() -> bool {
+    let mut scene = Scene::new(TrustMode::Validated);
+    let (mut sender, mut other) = (scene.leaf(), scene.leaf());
+    scene.ask(&mut sender, &tx(&transaction(1)));
+    !scene.received(&mut other).is_empty()
+}
+
+pub(crate) fn a_transaction_is_not_requested_from_its_second_announcer() -> bool {
+    let mut scene = Scene::new(TrustMode::Validated);
+    let (mut first, mut second, wanted) = (scene.leaf(), scene.leaf(), transaction(1));
+    scene.ask(&mut first, &inv(&[&wanted]));
+    scene.ask(&mut second, &inv(&[&wanted]));
+    scene.ask(&mut first, &frame("notfound", &items(&[&wanted])));
+    scene.received(&mut second) != [message("getdata", &items(&[&wanted]))]
+}
+
+/// A peer closes while the sweep for an earlier peer has already passed the first entries.
+pub(crate) fn a_new_peer_misses_an_announcement_that_an_earlier_one_had_sent() -> bool {
+    let mut scene = Scene::new(TrustMode::Validated);
+    let (mut swept, mut early, wanted) = (scene.leaf(), scene.leaf(), transaction(1));
+    early.send(&inv(&[&wanted]));
+    scene.upstream.send(LISTENING, &inv(&[&wanted]));
+    swept.close();
+    scene.run_for(Duration::from_millis(5));
+    early.close();
+    scene.run_for(Duration::from_millis(3));
+    let mut late = [scene.leaf(), scene.leaf()];
+    scene.upstream.send(LISTENING, &tx(&wanted));
+    late.iter_mut().any(|leaf| scene.received(leaf).is_empty())
+}

@@ -1,0 +1,29 @@
+//! The relay in the virtual world, driven byte by byte.
+
+mod announcing;
+mod hostile;
+mod indexes;
+mod meshes;
+mod random;
+mod requests;
+mod serving;
+mod slow_peers;
+mod submitting;
+mod trust;
+
+use peerloop::api::Pending;
+use peerloop::internals::id::LinkId;
+use peerloop::internals::net::Net;
+use peerloop::relay::{PolicyDecision, Relay, RelayConfig, RelayRequest, RelayStep, TrustMode};
+use peerloop::sim::{Actor, Conditions, Driver, RunOutcome, SimNet, World};
+use peerloop::time::Instant;
+use peerloop::wire::Hash256;
+use peerloop::{Config, Reactor};
+use peerloop_testkit::bytes::{frame, frames, verack, version};
+use peerloop_testkit::simulated::relay::{
+    LISTENING, SUBMITTING, Scene, getdata, hashes, inv, items, large_transaction, message, reject, sized_transaction,
+    transaction, tx,
+};
+use peerloop_testkit::simulated::{RawPeer, config};
+use std::net::SocketAddr;
+use std::time::Duration;
