@@ -15,18 +15,26 @@ mod chain;
 mod drops;
 mod enriched;
 mod handshake;
+mod leaves;
 mod manager;
 mod many_peers;
 mod mined;
 mod node;
 mod observer;
 mod pings;
+mod pipe;
 mod plain;
 mod relay;
+mod rpc;
+mod running;
 mod said;
+mod scene;
 mod signed;
 mod streams;
+mod submitting;
 mod syncing;
+mod two_nodes;
+mod ways;
 
 use node::Node;
 

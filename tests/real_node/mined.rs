@@ -70,14 +70,9 @@ impl Chain {
     /// spends the wallet's unspent output at `position`, and its fee is `fee` coins.
     pub(crate) fn unsent_tx(&self, position: usize, fee: &str) -> Tx {
         let output = &self.node.json(&["listunspent"])[position];
-        let input = format!("[{{\"txid\":{},\"vout\":{}}}]", output["txid"], output["vout"]);
         let amount = output["amount"].as_f64().expect("the field is a number")
             - fee.parse::<f64>().expect("the fee is a number");
-        let payment = format!("{{\"{}\":{amount:.8}}}", self.address);
-        let unsigned = self.node.cli(&["createrawtransaction", &input, &payment]);
-        let signed = self.node.json(&["signrawtransaction", &unsigned]);
-        assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
-        let bytes = from_hex(signed["hex"].as_str().expect("the node returns a transaction"));
+        let bytes = signed_payment(&self.node, output, &self.address, amount, "ALL|FORKID");
         let tx = TxRef::decode(&bytes).expect("the bytes are a transaction");
         // The transaction is rebuilt from its parts, so that this crate encodes all of its bytes.
         let (inputs, outputs): (Vec<_>, Vec<_>) = (tx.inputs().collect(), tx.outputs().collect());
@@ -120,6 +115,18 @@ impl Chain {
         let seen = self.node.peer_once(|_| true);
         assert_eq!(seen["banscore"], Value::from(0), "{seen}");
     }
+}
+
+/// Returns a transaction that the node has signed, but neither sent nor added to its mempool. The transaction spends
+/// `output`, as `listunspent` describes it, and pays `amount` coins to an address. The node need not know the output if
+/// its script is given, too.
+pub(crate) fn signed_payment(node: &Node, output: &Value, address: &str, amount: f64, hash_type: &str) -> Vec<u8> {
+    let input = format!("[{{\"txid\":{},\"vout\":{}}}]", output["txid"], output["vout"]);
+    let unsigned = node.cli(&["createrawtransaction", &input, &format!("{{\"{address}\":{amount:.8}}}")]);
+    let outputs = Value::Array(vec![output.clone()]).to_string();
+    let signed = node.json(&["signrawtransaction", &unsigned, &outputs, "null", hash_type]);
+    assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
+    from_hex(signed["hex"].as_str().expect("the node returns a transaction"))
 }
 
 /// Parses a hash as RPC prints it.

@@ -153,6 +153,11 @@ impl Node {
         self.address
     }
 
+    /// Returns the loopback port on which the node answers RPC.
+    pub(crate) fn rpc_port(&self) -> u16 {
+        self.rpc_port
+    }
+
     /// Returns the node's data folder, which holds its log in `regtest/bitcoind.log`.
     pub(crate) fn data_folder(&self) -> &Path {
         self.data.path()

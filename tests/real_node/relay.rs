@@ -1,20 +1,31 @@
-//! The example `relay` between a peer that sends it large transactions and a node that requests all of them.
+//! Many large transactions that a node requests in one message: from the example `relay`, and through a relay.
 
-use crate::mined::{MATURITY, from_hex};
+use crate::mined::{MATURITY, signed_payment};
 use crate::node::Node;
+use crate::observer::config;
+use crate::rpc::Rpc;
+use crate::running::{RunningRelay, WHITELISTING, is_long, say};
+use crate::two_nodes::until;
+use peerloop::relay::{self, RelayConfig};
 use peerloop::wire::{Message, Tx, TxOutRef, TxRef};
 use peerloop_testkit::examples::{self, Client, Relay};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-const COUNT: usize = 60;
+/// The number of large transactions.
+pub(crate) const COUNT: usize = 60;
 const DATA_BYTES: u32 = 90_000;
 /// Length of a `getdata` for all of the transactions, in bytes.
 const REQUEST_BYTES: usize = 24 + 1 + 36 * COUNT;
+/// Length of this `getdata` and of one for a single transaction, in bytes.
+const BOTH_REQUESTS_BYTES: usize = REQUEST_BYTES + 24 + 1 + 36;
+/// The number of rounds in a long run.
+const LONG_ROUNDS: usize = 10;
 
 /// Returns large valid transactions. The node has signed their inputs, but does not store the transactions.
-fn large_payments(node: &Node) -> Vec<Vec<u8>> {
+pub(crate) fn large_payments(node: &Node) -> Vec<Vec<u8>> {
     node.cli(&["generate", &(MATURITY + COUNT).to_string()]);
     let address = node.cli(&["getnewaddress"]);
     let unspent = node.json(&["listunspent"]);
@@ -24,13 +35,9 @@ fn large_payments(node: &Node) -> Vec<Vec<u8>> {
 }
 
 fn large_payment(node: &Node, address: &str, output: &Value) -> Vec<u8> {
-    let input = json!([{"txid": output["txid"], "vout": output["vout"]}]).to_string();
     let amount = output["amount"].as_f64().expect("the field is a number") - 0.01;
-    let unsigned = node.cli(&["createrawtransaction", &input, &format!("{{\"{address}\":{amount:.8}}}")]);
     // The signature does not cover the outputs, so another output can be added.
-    let signed = node.json(&["signrawtransaction", &unsigned, "[]", "null", "NONE|FORKID"]);
-    assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
-    let bytes = from_hex(signed["hex"].as_str().expect("the node returns a transaction"));
+    let bytes = signed_payment(node, output, address, amount, "NONE|FORKID");
     let tx = TxRef::decode(&bytes).expect("the bytes are a transaction");
     // OP_FALSE, OP_RETURN, OP_PUSHDATA4.
     let mut script = vec![0x00, 0x6a, 0x4e];
@@ -65,4 +72,115 @@ fn a_node_receives_all_sixty_large_transactions_that_it_requests_in_one_message(
         json!(REQUEST_BYTES),
         "the transactions were not requested in one message"
     );
+}
+
+/// A relay whose upstream has many coins, and whose leaf is a node with the same chain.
+struct Between {
+    giver: Node,
+    taker: Node,
+    payments: Vec<Vec<u8>>,
+    relay: RunningRelay,
+    relay_address: SocketAddr,
+}
+
+impl Between {
+    fn start() -> Option<Self> {
+        // The giver announces transactions every 3 s, so that it announces all large ones in one message.
+        let giver = Node::start_with(&[&WHITELISTING[..], &["-txnpropagationfreq=3000"]].concat())?;
+        let taker = Node::start()?;
+        let payments = large_payments(&giver);
+        // This block matures one more coin, for the first transaction.
+        giver.cli(&["generate", "1"]);
+        taker.cli(&["addnode", &giver.address().to_string(), "onetry"]);
+        until("the chain", || giver.cli(&["getbestblockhash"]) == taker.cli(&["getbestblockhash"]));
+        let seen = taker.peer_once(|_| true);
+        taker.cli(&["disconnectnode", seen["addr"].as_str().expect("the peer has an address")]);
+        giver.wait_for_no_peer();
+        let settings = RelayConfig::new(vec![giver.address()]);
+        let links = settings.upstream_links;
+        let (relay, relay_address) = RunningRelay::with(config(), relay::Relay::new(settings), links);
+        taker.cli(&["addnode", &relay_address.to_string(), "onetry"]);
+        until("the leaf", || relay.stats().leaf_peers == 1);
+        let between = Self { giver, taker, payments, relay, relay_address };
+        between.wait_for_an_announcement();
+        Some(between)
+    }
+
+    /// Sends a small transaction, and waits until it has passed. The giver's next announcement is then 3 s away.
+    fn wait_for_an_announcement(&self) {
+        let unspent = self.giver.json(&["listunspent"]);
+        let newest = unspent.as_array().into_iter().flatten().min_by_key(|output| output["confirmations"].as_u64());
+        let address = self.giver.cli(&["getnewaddress"]);
+        self.send_from_giver(&[signed_payment(
+            &self.giver,
+            newest.expect("there are coins"),
+            &address,
+            1.0,
+            "ALL|FORKID",
+        )]);
+        self.wait_for_taker(1);
+    }
+
+    fn send_from_giver(&self, transactions: &[Vec<u8>]) {
+        let mut rpc = Rpc::connect(&self.giver);
+        for transaction in transactions {
+            let hex: String = transaction.iter().map(|byte| format!("{byte:02x}")).collect();
+            // The small transaction's fee is high.
+            rpc.call("sendrawtransaction", &[json!(hex), json!(true)]);
+        }
+    }
+
+    fn wait_for_taker(&self, count: usize) {
+        until("the transactions", || self.taker.json(&["getmempoolinfo"])["size"] == json!(count));
+    }
+
+    /// Checks that everything has passed and nothing was lost.
+    fn assert_all_passed(&self) {
+        let stats = self.relay.stats();
+        say(&format!("large transactions: {:?}, tx_fetch {:?}", stats.requests, stats.hops.tx_fetch));
+        let (counts, requests) = (stats.counts, stats.requests);
+        assert_eq!((counts.accepted, counts.not_found, counts.announcements_lost), (COUNT as u64 + 1, 0, 0));
+        assert_eq!((counts.rejected, counts.held_dropped, counts.pool_evicted), (0, 0, 0));
+        assert_eq!((requests.failed, requests.dropped), (0, 0));
+        assert_eq!(self.giver.json(&["getmempoolinfo"])["size"], json!(COUNT + 1));
+    }
+}
+
+fn rounds() -> usize {
+    if is_long() { LONG_ROUNDS } else { 1 }
+}
+
+#[test]
+fn a_relay_requests_sixty_large_transactions_of_its_upstream_at_once_and_a_node_receives_them() {
+    for _ in 0..rounds() {
+        let Some(between) = Between::start() else { return };
+        between.send_from_giver(&between.payments);
+        between.wait_for_taker(COUNT + 1);
+        between.assert_all_passed();
+        let peers = between.giver.json(&["getpeerinfo"]);
+        let peers = peers.as_array().expect("the reply is a list").iter();
+        let requested: u64 = peers.filter_map(|peer| peer["bytesrecv_per_msg"]["getdata"].as_u64()).sum();
+        let requests = between.relay.stats().requests;
+        assert_eq!(requests.hedged, 0, "both links lead to the same node");
+        // A transaction whose deadline passes is requested on the second link, too.
+        if requests.moved == 0 {
+            assert_eq!(requested, BOTH_REQUESTS_BYTES as u64, "not all were requested in one message");
+        }
+        assert_eq!(between.relay.stats().counts.served, COUNT as u64 + 1);
+    }
+}
+
+#[test]
+fn a_node_requests_sixty_large_transactions_of_a_relay_at_once_and_receives_them() {
+    for _ in 0..rounds() {
+        let Some(between) = Between::start() else { return };
+        // The relay announces these to the taker once the giver has announced them.
+        Client::connect(between.relay_address).give(&between.payments);
+        between.wait_for_taker(COUNT + 1);
+        between.assert_all_passed();
+        let requested = &between.taker.peer_once(|_| true)["bytessent_per_msg"]["getdata"];
+        assert_eq!(requested, &json!(BOTH_REQUESTS_BYTES), "not all were requested in one message");
+        let counts = between.relay.stats().counts;
+        assert_eq!((counts.submitted, counts.seen_back, counts.served), (60, 60, 121));
+    }
 }

@@ -3,7 +3,7 @@
 use crate::bench::{MinPeers, parse_min_peers};
 use crate::exit::{Exit, Failure};
 use crate::output;
-use crate::settings::{SettingFlags, parse_network};
+use crate::settings::{RelayFlags, SettingFlags, parse_network};
 #[cfg(feature = "sim")]
 use crate::sim::Worlds;
 use crate::sources::Source;
@@ -32,16 +32,22 @@ Examples:
   peerloop bench 127.0.0.1 --network regtest   load a node: 100 peers, 1 ping/s each
   peerloop serve --network regtest             run a node to load
   peerloop run --book peers.redb               run a long-lived node with an address book
+  peerloop relay --upstream HOST --listen IP:PORT   relay transactions to many peers
+  peerloop relay --pipe HOST HOST              join two nodes, and measure what that adds
   peerloop probe HOST                          check one node, step by step
   peerloop doctor --peers 10k                  check this machine for 10,000 peers
 
 Exit codes: 0 finished, 1 run failed, ended early or had too few peers, 2 wrong usage,
   3 machine limit exceeded, 4 bench --strict: results not trusted,
   129/130/143 stopped by a signal, 131 stopped at once by a second signal;
-  serve and run: 0 stopped by a signal, 129/130/143 stopped by a second signal";
+  serve, run and relay: 0 stopped by a signal, 129/130/143 stopped by a second signal";
 
 const EXIT_CODES_OF_RUN: &str = "\
 Exit codes: 0 stopped by a signal, 1 run failed, 2 invalid setting, 3 machine limit exceeded,
+130/143 stopped by a second signal before all peers were closed and the book was written";
+
+const EXIT_CODES_OF_RELAY: &str = "\
+Exit codes: 0 stopped by a signal, 1 run failed, 2 wrong usage, 3 machine limit exceeded,
 130/143 stopped by a second signal before all peers were closed and the book was written";
 
 const EXIT_CODES_OF_PEERS: &str = "\
@@ -64,6 +70,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Run a long-lived node that finds, keeps and bans peers
     Run(Box<RunArgs>),
+    /// Relay transactions between nodes
+    Relay(Box<RelayArgs>),
     /// Show and change the address book of a stopped node
     Peers(PeersArgs),
     /// Check one node, step by step
@@ -186,6 +194,33 @@ pub(crate) struct RunArgs {
     pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
+}
+
+/// Relays transactions between upstreams, which validate and are believed, and all other peers. With --pipe, two nodes
+/// are joined verbatim instead. Flags override variables, which override the settings file, where the relay's own
+/// settings are in the table [relay]. SIGHUP reads the file again; --pipe ignores it.
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES_OF_RELAY, arg_required_else_help = false)]
+pub(crate) struct RelayArgs {
+    /// Join these two nodes verbatim, each given as host, host:port or [ipv6]:port, and validate nothing
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    pub(crate) pipe: Option<Vec<String>>,
+    #[command(flatten)]
+    pub(crate) family: FamilyFlags,
+    /// Settings file in TOML; --print-config prints one [default: the variable PEERLOOP_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print all settings and their sources as a settings file, and exit
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Show no status
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Allow --trust open on mainnet
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) settings: RelayFlags,
 }
 
 /// The address book is the file of the setting `book`: from --book, PEERLOOP_BOOK or the settings file.

@@ -10,9 +10,10 @@
 //! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM; `bench` and `sim` write their results, marked `partial` |
 //! | 131 | `bench` or `sim` ended by a second signal: it writes at once the results that are available |
 //!
-//! A node (`run`, `serve`) runs until a signal stops it. This is its normal end, so the exit code is 0. A second
-//! signal ends the node early, with that signal's exit code: 129, 130 or 143. SIGHUP stops `run` only if the terminal
-//! was closed; otherwise `run` reads its settings again. While `run` is stopping, it ignores SIGHUP.
+//! A node or a relay (`run`, `serve`, `relay`) runs until a signal stops it. This is its normal end, so the exit code
+//! is 0. A second signal ends it early, with that signal's exit code: 129, 130 or 143. SIGHUP stops `run` and `relay`
+//! only if the terminal was closed; otherwise they read their settings again, and `relay --pipe` continues unchanged.
+//! While they are stopping, they ignore SIGHUP.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

@@ -16,6 +16,7 @@ mod peers;
 mod probe;
 mod process;
 mod progress;
+mod relay;
 mod run;
 mod serve;
 mod settings;
@@ -49,6 +50,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Bench(args)) => bench::run(*args),
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Relay(args)) => relay::run(&args),
         Some(Command::Peers(args)) => peers::run(&args),
         Some(Command::Probe(args)) => probe::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),

@@ -165,8 +165,13 @@ pub(crate) fn network<'a>(
 
 /// Finds the addresses of `target`.
 pub(crate) fn resolve(target: &str, network: Network, family: Family) -> Result<Target, Failure> {
+    resolve_at(target, network.default_port(), family)
+}
+
+/// Finds the addresses of `target`, which have the port `default_port` if the target names none.
+pub(crate) fn resolve_at(target: &str, default_port: u16, family: Family) -> Result<Target, Failure> {
     let (host, port) = split(target).ok_or_else(|| not_a_target(target))?;
-    let found = match (host, port.unwrap_or_else(|| network.default_port())).to_socket_addrs() {
+    let found = match (host, port.unwrap_or(default_port)).to_socket_addrs() {
         Ok(found) => found.take(MAX_RESOLVED_ADDRESSES),
         Err(error) => {
             let check = match host.split_once('%') {

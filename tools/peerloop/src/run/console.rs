@@ -30,7 +30,7 @@ const OF_RELOADS: &str = "event=config_updated ";
 
 /// The queue to the thread that writes to stderr.
 #[derive(Clone, Debug)]
-pub(super) struct Console {
+pub(crate) struct Console {
     said: SyncSender<Said>,
     lost: Arc<AtomicU64>,
     /// Whether there is a status line to maintain.
@@ -63,12 +63,12 @@ impl Console {
     }
 
     /// Returns whether a status line is shown.
-    pub(super) fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         self.is_live
     }
 
     /// Queues a line that the user sees at any log level.
-    pub(super) fn say(&self, level: Level, text: &str) {
+    pub(crate) fn say(&self, level: Level, text: &str) {
         self.put(line(level, text, SystemTime::now()));
     }
 

@@ -5,7 +5,8 @@
 
 use peerloop::api::Stats;
 use peerloop::histogram::{Counters, LatencyHistogram, LatencySummary};
-use peerloop::stats::BookCounts;
+use peerloop::protocol::CommandName;
+use peerloop::stats::{BookCounts, MessageCounts};
 use peerloop::{ConnectionState, ConnectionType, Network};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -91,6 +92,12 @@ const BUCKETS_NANOS: [u64; 15] = [
     10_000_000_000,
 ];
 
+/// The upper bounds of further buckets, for latencies that are often below the first of [`BUCKETS_NANOS`].
+const FINE_BUCKETS_NANOS: [u64; 3] = [10_000, 25_000, 50_000];
+
+/// The end mark of OpenMetrics text.
+pub(super) const END: &str = "# EOF\n";
+
 /// The state of a loop at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
@@ -102,13 +109,24 @@ pub(super) struct Snapshot {
 }
 
 /// Formats the exposition of one snapshot.
-pub(super) fn exposition(snapshot: Snapshot, network: Network) -> Result<String, fmt::Error> {
+pub(crate) fn exposition(snapshot: impl Collector + 'static, network: Network) -> Result<String, fmt::Error> {
     let labels = [("network".into(), network.name().into())];
     let mut registry = Registry::with_prefix_and_labels("peerloop", labels.into_iter());
     registry.register_collector(Box::new(snapshot));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
+}
+
+/// Returns the number of messages with each known command, and with all others as `other`.
+pub(crate) fn commands(counts: &MessageCounts) -> Vec<(String, u64)> {
+    let name = |command: Option<CommandName>| command.map_or_else(|| "other".to_owned(), |command| command.to_string());
+    counts.iter().map(|(command, count)| (name(command), count.messages)).collect()
+}
+
+/// Removes the end mark of an exposition; `None` if there is none.
+pub(crate) fn without_end(text: String) -> Option<String> {
+    text.strip_suffix(END).map(str::to_owned)
 }
 
 /// Converts an exposition to Prometheus's text format, version 0.0.4. In that format a counter's description also
@@ -150,7 +168,7 @@ impl Collector for Snapshot {
 }
 
 /// A writer of metrics.
-struct Metrics<'a>(DescriptorEncoder<'a>);
+pub(crate) struct Metrics<'a>(pub(crate) DescriptorEncoder<'a>);
 
 impl Metrics<'_> {
     /// Writes the current state.
@@ -158,20 +176,17 @@ impl Metrics<'_> {
         self.gauge("peers", "Peers whose handshake is complete", stats.ready as u64)?;
         self.gauge("streams", "Connections that are further streams of peers", stats.streams as u64)?;
         let help = "Connections by direction and state, including those being opened or closed";
-        let mut family = self.family("connections", help, None, &gauge(0_u64))?;
-        for kind in ConnectionType::ALL {
-            for state in ConnectionState::ALL {
-                let labels = [("direction", kind.label()), ("state", state.label())];
-                gauge(stats.connections.count(kind, state) as u64).encode(family.encode_family(&Labels(labels))?)?;
-            }
-        }
+        let kinds = ConnectionType::ALL.into_iter();
+        let all = kinds.flat_map(|kind| ConnectionState::ALL.into_iter().map(move |state| (kind, state)));
+        let row = |(kind, state): (ConnectionType, ConnectionState)| {
+            let labels = [("direction", kind.label()), ("state", state.label())];
+            (labels, stats.connections.count(kind, state) as u64)
+        };
+        self.gauges("connections", help, all.map(row))?;
         let BookCounts { unknown, valid, inaccessible, banned, .. } = stats.book.unwrap_or_default();
-        let mut family = self.family("book_peers", "Peers in the book by status", None, &gauge(0_u64))?;
-        for (status, count) in
-            [("unknown", unknown), ("valid", valid), ("inaccessible", inaccessible), ("banned", banned)]
-        {
-            gauge(count as u64).encode(family.encode_family(&Labels([("status", status)]))?)?;
-        }
+        let all = [("unknown", unknown), ("valid", valid), ("inaccessible", inaccessible), ("banned", banned)];
+        let rows = all.map(|(status, count)| ([("status", status)], count as u64));
+        self.gauges("book_peers", "Peers in the book by status", rows)?;
         self.gauge("banned_hosts", "Banned hosts", stats.banned_hosts as u64)?;
         self.gauge("send_queues", "Non-empty send queues", stats.send_queues as u64)?;
         let bytes = Some(&Unit::Bytes);
@@ -188,29 +203,20 @@ impl Metrics<'_> {
         for (name, help, of) in COUNTERS {
             self.one(name, help, None, &counter(of(counters)))?;
         }
-        let mut family = self.family("closed_connections", "Connections closed", None, &counter(0_u64))?;
-        for (reason, count) in stats.closed_by_reason() {
-            counter(count).encode(family.encode_family(&Labels([("reason", reason)]))?)?;
-        }
+        let closes = stats.closed_by_reason().map(|(reason, count)| ([("reason", reason)], count));
+        self.counts("closed_connections", "Connections closed", None, closes)?;
         let help = "Reported reasons for not dialling wanted peers";
-        let mut family = self.family("dial_holds", help, None, &counter(0_u64))?;
-        for (cause, count) in stats.dial_holds.iter() {
-            counter(count).encode(family.encode_family(&Labels([("cause", cause.label())]))?)?;
-        }
-        let mut family = self.family("traffic", "Bytes on all connections", Some(&Unit::Bytes), &counter(0_u64))?;
-        for (direction, bytes) in [("received", counters.bytes_received), ("sent", counters.bytes_sent)] {
-            counter(bytes).encode(family.encode_family(&Labels([("direction", direction)]))?)?;
-        }
+        let holds = stats.dial_holds.iter().map(|(cause, count)| ([("cause", cause.label())], count));
+        self.counts("dial_holds", help, None, holds)?;
+        let traffic = [("received", counters.bytes_received), ("sent", counters.bytes_sent)];
+        let traffic = traffic.map(|(direction, bytes)| ([("direction", direction)], bytes));
+        self.counts("traffic", "Bytes on all connections", Some(&Unit::Bytes), traffic)?;
         let help = "Messages sent or received, even if not delivered; commands outside the protocol count as other";
-        let mut family = self.family("messages", help, None, &counter(0_u64))?;
-        for (direction, counts) in [("received", &stats.received), ("sent", &stats.sent)] {
-            for (command, count) in counts.iter() {
-                let command = command.map_or_else(|| "other".to_owned(), |command| command.to_string());
-                let labels = Labels([("command", command.as_str()), ("direction", direction)]);
-                counter(count.messages).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
+        let all = [("received", commands(&stats.received)), ("sent", commands(&stats.sent))];
+        let rows = all.iter().flat_map(|(direction, commands)| {
+            commands.iter().map(|(command, count)| ([("command", command.as_str()), ("direction", direction)], *count))
+        });
+        self.counts("messages", help, None, rows)
     }
 
     fn one(&mut self, name: &str, help: &str, unit: Option<&Unit>, metric: &impl EncodeMetric) -> fmt::Result {
@@ -228,8 +234,40 @@ impl Metrics<'_> {
         self.0.encode_descriptor(name, &format!("{help}."), unit, metric.metric_type())
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    /// Writes a counter with one value for each set of labels.
+    pub(crate) fn counts<'a, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        rows: impl IntoIterator<Item = ([(&'a str, &'a str); N], u64)>,
+    ) -> fmt::Result {
+        let mut family = self.family(name, help, unit, &counter(0_u64))?;
+        rows.into_iter().try_for_each(|(labels, value)| counter(value).encode(family.encode_family(&Labels(&labels))?))
+    }
+
+    /// Writes a gauge with one value for each set of labels.
+    pub(crate) fn gauges<'a, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = ([(&'a str, &'a str); N], u64)>,
+    ) -> fmt::Result {
+        let mut family = self.family(name, help, None, &gauge(0_u64))?;
+        rows.into_iter().try_for_each(|(labels, value)| gauge(value).encode(family.encode_family(&Labels(&labels))?))
+    }
+
+    pub(crate) fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         self.one(name, help, None, &gauge(value))
+    }
+
+    pub(crate) fn count(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.one(name, help, None, &counter(value))
+    }
+
+    /// Writes a gauge of bytes.
+    pub(crate) fn bytes(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.one(name, help, Some(&Unit::Bytes), &gauge(value))
     }
 
     fn seconds(&mut self, name: &str, help: &str, time: Duration) -> fmt::Result {
@@ -238,34 +276,67 @@ impl Metrics<'_> {
 
     /// Writes the summary of a histogram as gauges, which have no value before the first measurement.
     fn quantiles(&mut self, name: &str, help: &str, summary: &LatencySummary) -> fmt::Result {
+        self.labelled_quantiles(name, help, &[([], *summary)])
+    }
+
+    /// Writes the summaries of one metric, each with its labels, as [`Metrics::quantiles`] does.
+    pub(crate) fn labelled_quantiles<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        all: &[([(&str, &str); N], LatencySummary)],
+    ) -> fmt::Result {
         let mut family = self.family(name, help, Some(&Unit::Seconds), &gauge(0.0))?;
-        let LatencySummary { p50, p99, p999, max, .. } = *summary;
-        for (quantile, latency) in [("0.5", p50), ("0.99", p99), ("0.999", p999), ("1", max)] {
-            if let Some(latency) = latency {
-                gauge(latency.as_secs_f64()).encode(family.encode_family(&Labels([("quantile", quantile)]))?)?;
+        for (labels, LatencySummary { p50, p99, p999, max, .. }) in all {
+            for (quantile, latency) in [("0.5", p50), ("0.99", p99), ("0.999", p999), ("1", max)] {
+                let Some(latency) = latency else { continue };
+                let labels = [&labels[..], &[("quantile", quantile)]].concat();
+                gauge(latency.as_secs_f64()).encode(family.encode_family(&Labels(&labels))?)?;
             }
         }
         Ok(())
     }
 
     /// Writes a histogram in the buckets that all nodes use, so that the histograms of several nodes can be added.
-    fn histogram(&mut self, name: &str, help: &str, histogram: &LatencyHistogram) -> fmt::Result {
-        let mut encoder =
-            self.0.encode_descriptor(name, &format!("{help}."), Some(&Unit::Seconds), MetricType::Histogram)?;
-        let hdr = histogram.as_hdr();
-        let mut counted = 0;
-        let mut buckets = Vec::with_capacity(BUCKETS_NANOS.len() + 1);
-        for bound in BUCKETS_NANOS {
-            // Latencies are counted from zero, because counting from the previous bound would include the latencies at
-            // that bound again.
-            let up_to_bound = hdr.count_between(0, bound);
-            buckets.push((bound as f64 / 1e9, up_to_bound - counted));
-            counted = up_to_bound;
-        }
-        buckets.push((f64::INFINITY, hdr.len() - counted));
-        let sum = hdr.mean() * hdr.len() as f64 / 1e9;
-        encoder.encode_histogram::<[(&str, &str); 0]>(sum, hdr.len(), &buckets, None)
+    pub(crate) fn histogram(&mut self, name: &str, help: &str, histogram: &LatencyHistogram) -> fmt::Result {
+        put_histogram(self.histogram_family(name, help)?, histogram, &BUCKETS_NANOS)
     }
+
+    /// Writes histograms of one metric, each with its labels, as [`Metrics::histogram`] does. They have further buckets
+    /// for latencies below 100 us.
+    pub(crate) fn fine_histograms<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        all: &[([(&str, &str); N], &LatencyHistogram)],
+    ) -> fmt::Result {
+        let buckets = [&FINE_BUCKETS_NANOS[..], &BUCKETS_NANOS].concat();
+        let mut family = self.histogram_family(name, help)?;
+        for (labels, histogram) in all {
+            put_histogram(family.encode_family(&Labels(labels))?, histogram, &buckets)?;
+        }
+        Ok(())
+    }
+
+    fn histogram_family<'a>(&'a mut self, name: &'a str, help: &str) -> Result<MetricEncoder<'a>, fmt::Error> {
+        self.0.encode_descriptor(name, &format!("{help}."), Some(&Unit::Seconds), MetricType::Histogram)
+    }
+}
+
+fn put_histogram(mut encoder: MetricEncoder<'_>, histogram: &LatencyHistogram, bounds: &[u64]) -> fmt::Result {
+    let hdr = histogram.as_hdr();
+    let mut counted = 0;
+    let mut buckets = Vec::with_capacity(bounds.len() + 1);
+    for &bound in bounds {
+        // Latencies are counted from zero, because counting from the previous bound would include the latencies at
+        // that bound again.
+        let up_to_bound = hdr.count_between(0, bound);
+        buckets.push((bound as f64 / 1e9, up_to_bound - counted));
+        counted = up_to_bound;
+    }
+    buckets.push((f64::INFINITY, hdr.len() - counted));
+    let sum = hdr.mean() * hdr.len() as f64 / 1e9;
+    encoder.encode_histogram::<[(&str, &str); 0]>(sum, hdr.len(), &buckets, None)
 }
 
 fn counter<N>(value: N) -> ConstCounter<N> {
@@ -278,9 +349,9 @@ fn gauge<N>(value: N) -> ConstGauge<N> {
 
 /// Labels and their values.
 #[derive(Debug)]
-struct Labels<'a, const N: usize>([(&'a str, &'a str); N]);
+struct Labels<'a>(&'a [(&'a str, &'a str)]);
 
-impl<const N: usize> EncodeLabelSet for Labels<'_, N> {
+impl EncodeLabelSet for Labels<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|label| EncodeLabel::encode(label, encoder.encode_label()))
     }

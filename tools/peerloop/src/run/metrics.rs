@@ -3,7 +3,7 @@
 //! One thread serves all clients at once ([`http`]). It requests at most one snapshot from the loop per
 //! [`MIN_SNAPSHOT_INTERVAL`], however many clients there are, so a flood of requests never reaches the loop.
 
-use super::exposition::{Snapshot, exposition, plain};
+use super::exposition::{END, Snapshot, exposition, plain, without_end};
 use super::http::{self, Format};
 use crate::exit::Failure;
 use peerloop::api::Latency;
@@ -22,13 +22,13 @@ const MIN_SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A bound listener and its address.
 #[derive(Debug)]
-pub(super) struct Metrics {
+pub(crate) struct Metrics {
     listener: TcpListener,
     address: SocketAddr,
 }
 
 impl Metrics {
-    pub(super) fn bind(address: SocketAddr) -> Result<Self, Failure> {
+    pub(crate) fn bind(address: SocketAddr) -> Result<Self, Failure> {
         let bound = TcpListener::bind(address).and_then(|listener| {
             let address = listener.local_addr()?;
             Ok(Self { listener, address })
@@ -41,16 +41,25 @@ impl Metrics {
         })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves the metrics on a thread of its own for as long as the process lives.
-    pub(super) fn serve(self, handle: Handle<()>, network: Network) -> Result<(), Failure> {
+    /// Serves the metrics on a thread of its own for as long as the process lives. `more` returns further metrics as
+    /// OpenMetrics text without an end mark, or `None` if the loop does not reply.
+    pub(crate) fn serve<C: Send + 'static>(
+        self,
+        handle: Handle<C>,
+        network: Network,
+        mut more: impl FnMut() -> Option<String> + Send + 'static,
+    ) -> Result<(), Failure> {
         let serve = move || {
             let mut latencies = Latencies::default();
             let mut texts = Texts::default();
-            let mut snapshot = || exposition(latencies.snapshot(&handle)?, network).ok();
+            let mut snapshot = || {
+                let text = without_end(exposition(latencies.snapshot(&handle)?, network).ok()?)?;
+                Some(text + &more()? + END)
+            };
             // The server ends only if the listener cannot be made non-blocking or the poll fails. The node then
             // continues without metrics.
             let _ = http::serve(&self.listener, PATH, |format| texts.take(format, Instant::now(), &mut snapshot));
@@ -106,7 +115,7 @@ struct Latencies {
 
 impl Latencies {
     /// Returns the current snapshot; `None` if the loop refuses a request, or ends before it replies.
-    fn snapshot(&mut self, handle: &Handle<()>) -> Option<Snapshot> {
+    fn snapshot<C>(&mut self, handle: &Handle<C>) -> Option<Snapshot> {
         let stats = handle.stats().ok()?.wait().ok()?;
         let Self { connect, handshake, ping_rtt, spare } = self;
         for (latency, all) in [

@@ -1,6 +1,6 @@
-//! A settings file: TOML without tables. Each key is the name of a setting.
+//! A settings file: TOML with one table, `[relay]`. Each key is the name of a setting.
 
-use super::table::{self, SETTINGS};
+use super::table::{self, RELAY, SETTINGS};
 use super::{Given, Source};
 use crate::exit::Failure;
 use std::fs::File;
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::Builder;
 use std::time::Duration;
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// A settings file, as it was read.
@@ -80,18 +81,43 @@ impl SettingsFile {
     pub(super) fn given(&self) -> Result<Vec<Given>, Failure> {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            self.failure(at, error.message())
+            self.failure(at, &format!("{}{}", error.message(), self.hint(at)))
         })?;
-        let given = table.get_ref().iter().map(|(key, value)| {
-            let at = key.span().start;
-            let name = key.get_ref().as_ref();
-            let setting = table::position_of(name);
-            let setting = setting.ok_or_else(|| self.failure(at, &unknown(name)))?;
-            let texts = texts_of(value.get_ref(), SETTINGS[setting].kind.is_list());
-            let texts = texts.map_err(|why| self.failure(value.span().start, &format!("{name}: {why}")))?;
-            Ok(Given { setting, source: Source::File { path: self.path.clone(), line: self.line_of(at) }, texts })
-        });
-        given.collect()
+        let mut given = Vec::new();
+        for (key, value) in table.get_ref() {
+            let (at, name) = (key.span().start, key.get_ref().as_ref());
+            match value.get_ref() {
+                // A value that is no table is the former name of the version's flag.
+                DeValue::Table(table) if name == RELAY => {
+                    for (key, value) in table {
+                        let (at, name) = (key.span().start, key.get_ref().as_ref());
+                        let setting = table::position_in_relay(name);
+                        let setting = setting.ok_or_else(|| self.failure(at, &unknown_in_relay(name)))?;
+                        given.push(self.value(setting, name, at, value)?);
+                    }
+                }
+                _ => {
+                    let setting = table::position_of(name).filter(|setting| !SETTINGS[*setting].is_of_relay);
+                    let setting = setting.ok_or_else(|| self.failure(at, &unknown(name)))?;
+                    given.push(self.value(setting, name, at, value)?);
+                }
+            }
+        }
+        Ok(given)
+    }
+
+    /// Returns the value of the setting with this position in the table.
+    fn value(&self, setting: usize, name: &str, at: usize, value: &Spanned<DeValue<'_>>) -> Result<Given, Failure> {
+        let texts = texts_of(value.get_ref(), SETTINGS[setting].kind.is_list());
+        let texts = texts.map_err(|why| self.failure(value.span().start, &format!("{name}: {why}")))?;
+        Ok(Given { setting, source: Source::File { path: self.path.clone(), line: self.line_of(at) }, texts })
+    }
+
+    /// Returns a hint for a file with the table `[relay]` and, before it, the former name of the version's flag.
+    fn hint(&self, at: usize) -> &'static str {
+        let (before, after) = self.text.split_at_checked(at).unwrap_or_default();
+        let is_table = before.ends_with('[') && after.starts_with("relay]");
+        if is_table && !before.contains("[relay]") { "; rename `relay = ..` to `relay_flag`" } else { "" }
     }
 
     fn failure(&self, at: usize, why: &str) -> Failure {
@@ -107,8 +133,24 @@ impl SettingsFile {
 
 fn unknown(name: &str) -> String {
     match table::nearest(&name.to_lowercase().replace('-', "_")) {
-        Some(setting) => format!("there is no setting `{name}`; did you mean `{}`?", setting.name),
+        Some(setting) => {
+            let place = if setting.is_of_relay { " in the table [relay]" } else { "" };
+            format!("there is no setting `{name}`; did you mean `{}`{place}?", setting.name)
+        }
         None => format!("there is no setting `{name}`; --print-config lists all"),
+    }
+}
+
+fn unknown_in_relay(name: &str) -> String {
+    let key = name.to_lowercase().replace('-', "_");
+    if table::position_of(&key).is_some() {
+        return format!("there is no setting `{name}` in [relay]; move it above the line [relay]");
+    }
+    match table::nearest(&format!("{RELAY}_{key}")) {
+        Some(setting) if setting.is_of_relay => {
+            format!("there is no setting `{name}` in [relay]; did you mean `{}`?", setting.name)
+        }
+        Some(_) | None => format!("there is no setting `{name}` in [relay]; relay --print-config lists all"),
     }
 }
 

@@ -4,11 +4,12 @@
 
 use super::Node;
 use crate::targets;
-use crate::units::{parse_address, parse_bytes, parse_count, parse_duration, write_bytes};
+use crate::units::{parse_address, parse_bytes, parse_count, parse_duration, parse_duration_above_zero, write_bytes};
 use log::LevelFilter;
 use peerloop::config::{DialMode, ManagerConfig, Multistreams};
 use peerloop::limits::MAX_BLOCK_PAYLOAD_BYTES;
 use peerloop::protocol::CommandName;
+use peerloop::relay::TrustMode;
 use peerloop::{Config, Network};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -47,7 +48,18 @@ pub(super) enum Kind {
     /// An address, or none.
     Address(fn(&mut Node) -> &mut Option<SocketAddr>),
     Level(fn(&mut Node) -> &mut LevelFilter),
+    /// Nodes, each as host, host:port or [ipv6]:port.
+    Nodes(fn(&mut Node) -> &mut Vec<String>),
+    Trust(fn(&mut Node) -> &mut TrustMode),
+    RelaySize(fn(&mut Node) -> &mut u64),
+    RelaySwitch(fn(&mut Node) -> &mut bool),
+    RelayNumber(fn(&mut Node) -> &mut u32),
+    /// A time, or none.
+    Silence(fn(&mut Node) -> &mut Option<Duration>),
 }
+
+/// All trust modes.
+pub(super) const TRUST_MODES: [TrustMode; 3] = [TrustMode::Validated, TrustMode::Trusted, TrustMode::Open];
 
 const UNLIMITED: &str = "unlimited";
 
@@ -60,7 +72,12 @@ impl Kind {
     /// Returns whether the setting may be given several times.
     pub(super) const fn is_list(&self) -> bool {
         match self {
-            Self::FixedPeers | Self::CommandSizes | Self::Texts(_) | Self::Addresses(_) | Self::Networks(_) => true,
+            Self::FixedPeers
+            | Self::CommandSizes
+            | Self::Texts(_)
+            | Self::Addresses(_)
+            | Self::Networks(_)
+            | Self::Nodes(_) => true,
             Self::Network
             | Self::Magic
             | Self::Duration(_)
@@ -78,7 +95,12 @@ impl Kind {
             | Self::Text(_)
             | Self::File(_)
             | Self::Address(_)
-            | Self::Level(_) => false,
+            | Self::Level(_)
+            | Self::Trust(_)
+            | Self::RelaySize(_)
+            | Self::RelaySwitch(_)
+            | Self::RelayNumber(_)
+            | Self::Silence(_) => false,
         }
     }
 
@@ -87,20 +109,26 @@ impl Kind {
         match self {
             Self::Network => "NAME",
             Self::Magic => "HEX",
-            Self::FixedPeers => "HOST[:PORT]",
+            Self::FixedPeers | Self::Nodes(_) => "HOST[:PORT]",
             Self::Addresses(_) | Self::Address(_) => "IP:PORT",
             Self::CommandSizes => "COMMAND=SIZE",
-            Self::Duration(_) => "TIME",
-            Self::Size(_) | Self::BlockSize(_) => "SIZE",
-            Self::Count(_) | Self::Limit(_) | Self::Number(_) | Self::Height(_) | Self::Bits(_) => "N",
+            Self::Duration(_) | Self::Silence(_) => "TIME",
+            Self::Size(_) | Self::BlockSize(_) | Self::RelaySize(_) => "SIZE",
+            Self::Count(_)
+            | Self::Limit(_)
+            | Self::Number(_)
+            | Self::Height(_)
+            | Self::Bits(_)
+            | Self::RelayNumber(_) => "N",
             Self::Port(_) => "PORT",
             Self::Factor(_) => "FACTOR",
-            Self::Switch(_) => "true|false",
+            Self::Switch(_) | Self::RelaySwitch(_) => "true|false",
             Self::Streams(_) => "off|accept|open",
             Self::Text(_) | Self::Texts(_) => "TEXT",
             Self::Networks(_) => "IP[/PREFIX]",
             Self::File(_) => "FILE",
             Self::Level(_) => "LEVEL",
+            Self::Trust(_) => "MODE",
         }
     }
 
@@ -151,6 +179,15 @@ impl Kind {
                 *of(node) = Some(one()?).filter(|text| !text.is_empty()).map(parse_address).transpose()?;
             }
             Self::Level(of) => *of(node) = parse_level(one()?)?,
+            Self::Nodes(of) => *of(node) = parse_nodes(texts)?,
+            Self::Trust(of) => *of(node) = parse_trust(one()?)?,
+            Self::RelaySize(of) => *of(node) = parse_bytes(one()?)?,
+            Self::RelaySwitch(of) => *of(node) = parse_switch(one()?)?,
+            Self::RelayNumber(of) => *of(node) = parse_number(one()?)?,
+            Self::Silence(of) => {
+                let text = Some(one()?).filter(|text| !text.is_empty());
+                *of(node) = text.map(parse_duration_above_zero).transpose()?;
+            }
         }
         Ok(())
     }
@@ -199,6 +236,12 @@ impl Kind {
             Self::File(of) => quoted(&of(node).as_ref()?.to_string_lossy()),
             Self::Address(of) => quoted(&of(node).as_ref()?.to_string()),
             Self::Level(of) => quoted(&of(node).to_string().to_lowercase()),
+            Self::Nodes(of) => list(of(node).iter().cloned()),
+            Self::Trust(of) => quoted(&of(node).to_string()),
+            Self::RelaySize(of) => quoted(&write_bytes(*of(node))),
+            Self::RelaySwitch(of) => of(node).to_string(),
+            Self::RelayNumber(of) => of(node).to_string(),
+            Self::Silence(of) => quoted(&humantime::format_duration((*of(node))?).to_string()),
         })
     }
 }
@@ -207,20 +250,31 @@ impl Kind {
 /// given; any other valid peer is a name that the loop resolves. Without fixed peers, sets the normal mode.
 fn read_fixed_peers(manager: &mut ManagerConfig, texts: &[String]) -> Result<(), String> {
     let (mut peers, mut names) = (Vec::new(), Vec::new());
-    for text in texts.iter().flat_map(|text| text.split(',')).map(str::trim) {
+    for text in parse_nodes(texts)? {
         match text.parse() {
             Ok(address) => peers.push(address),
-            Err(_) if targets::split(text).is_some() => names.push(text.to_owned()),
-            Err(_) => {
-                let forms = "use host, host:port or [ipv6]:port, for example localhost:8333";
-                return Err(format!("`{text}` is not a peer: {forms}"));
-            }
+            Err(_) => names.push(text),
         }
     }
     let is_empty = peers.is_empty() && names.is_empty();
     manager.mode = if is_empty { DialMode::Normal } else { DialMode::Fixed(peers) };
     manager.fixed_names = names;
     Ok(())
+}
+
+/// Splits texts that each list one or more nodes, separated by commas.
+fn parse_nodes(texts: &[String]) -> Result<Vec<String>, String> {
+    let nodes = texts.iter().flat_map(|text| text.split(',')).map(str::trim).map(|text| {
+        let forms = "use host, host:port or [ipv6]:port, for example localhost:8333";
+        let is_node = text.parse::<SocketAddr>().is_ok() || targets::split(text).is_some();
+        if is_node { Ok(text.to_owned()) } else { Err(format!("`{text}` is not a peer: {forms}")) }
+    });
+    nodes.collect()
+}
+
+fn parse_trust(text: &str) -> Result<TrustMode, String> {
+    let found = TRUST_MODES.into_iter().find(|mode| mode.to_string() == text);
+    found.ok_or_else(|| format!("`{text}` is none of validated, trusted and open"))
 }
 
 fn all<T>(texts: &[String], parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {

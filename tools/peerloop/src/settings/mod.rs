@@ -3,16 +3,18 @@
 //! A setting has one name and one row in [`table`]: `ping_interval` is the key of a TOML file, `--ping-interval` the
 //! flag and `PEERLOOP_PING_INTERVAL` the variable. All three use the same parser, so a duration is written `10s` and
 //! a size `2MiB` everywhere. A renamed setting's former name is accepted in all three. Every resulting value is stored
-//! with its source.
+//! with its source. The relay's own settings are in the file's table `[relay]`, and their variables begin with
+//! `PEERLOOP_RELAY_`; other commands read and ignore them.
 //!
-//! An unknown key or flag, an unreadable value and an invalid combination are errors, and one line describes the
-//! first error with its source. An unknown variable that begins with `PEERLOOP_` is an error if its name resembles the
-//! name of a setting's variable. Other unknown variables are ignored, and so are empty variables and those that
-//! Kubernetes or Docker sets for a service whose name begins with `peerloop`. This module never reads the environment,
-//! and only [`SettingsFile::read`] reads a file.
+//! An unknown key or flag, an unreadable value and an invalid combination are errors, and one line describes the first
+//! error with its source. An unknown variable that begins with `PEERLOOP_` is an error if its name resembles the name
+//! of a setting's variable, or lacks only the `RELAY_` of a relay's setting. Other unknown variables are ignored, and
+//! so are empty variables and those that Kubernetes or Docker sets for a service whose name begins with `peerloop`.
+//! This module never reads the environment, and only [`SettingsFile::read`] reads a file.
 
 mod file;
 mod kind;
+mod relay;
 mod table;
 
 use crate::cli::network_names;
@@ -22,15 +24,17 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 pub(crate) use file::SettingsFile;
 use kind::Kind;
+use kind::TRUST_MODES;
 pub(crate) use kind::parse_network;
 use log::LevelFilter;
 use peerloop::config::{DialMode, Field};
 use peerloop::{Config, Network};
+pub(crate) use relay::{RelayFlags, RelaySettings, changes_after_restart};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use table::{OF_NETWORK, SETTINGS, Setting};
+use table::{OF_NETWORK, RELAY, SETTINGS, Setting};
 
 /// The prefix of the variables.
 const VARIABLE_PREFIX: &str = "PEERLOOP_";
@@ -52,6 +56,7 @@ pub(crate) struct Node {
     pub(crate) book: Option<PathBuf>,
     pub(crate) metrics_addr: Option<SocketAddr>,
     pub(crate) log_level: LevelFilter,
+    pub(crate) relay: RelaySettings,
 }
 
 /// Settings and the source of each value.
@@ -108,11 +113,16 @@ impl Settings {
 
 impl Effective {
     /// Formats all settings as a file, each value with its source. Defaults that depend on the network are written as
-    /// comments, so that the file works for another network too.
-    pub(crate) fn to_toml(&self) -> String {
+    /// comments, so that the file works for another network too. The relay's own settings are included if `has_relay`
+    /// is set.
+    pub(crate) fn to_toml(&self, has_relay: bool) -> String {
         let mut node = self.node.clone();
         let mut text = "# Flags override variables, which override the file.\n".to_owned();
-        for (setting, source) in SETTINGS.iter().zip(&self.sources) {
+        let mut is_in_relay = false;
+        for (setting, source) in SETTINGS.iter().zip(&self.sources).filter(|(one, _)| has_relay || !one.is_of_relay) {
+            if setting.is_of_relay && !std::mem::replace(&mut is_in_relay, true) {
+                text += &format!("\n[{RELAY}]\n");
+            }
             // A path may contain any characters, but a TOML comment must not contain control characters.
             let shown_source = source.to_string().replace(char::is_control, "?");
             let name = setting.name;
@@ -147,10 +157,18 @@ impl Effective {
             }
             _ => manager.dns_seeds.clone(),
         };
-        targets::network(None, names.iter().map(String::as_str)).map(drop)
+        let names = names.iter().chain(&self.node.relay.upstreams);
+        targets::network(None, names.map(String::as_str)).map(drop)
+    }
+
+    /// Returns the network of `nodes`. It must be given if one of them has a port other than mainnet's.
+    pub(crate) fn network_for(&self, nodes: &[String]) -> Result<Network, Failure> {
+        let is_given = self.source("network").is_some_and(|source| *source != Source::Default);
+        targets::network(is_given.then_some(self.node.config.network), nodes.iter().map(String::as_str))
     }
 
     fn check(&self) -> Result<(), Failure> {
+        relay::check(self)?;
         self.node.config.validate().map_err(|error| {
             let name = name_of(error.field);
             let given = match self.source(name) {
@@ -181,7 +199,13 @@ pub(crate) fn name_of(field: Field) -> &'static str {
 
 impl Default for Node {
     fn default() -> Self {
-        Self { config: Config::managed(Network::Mainnet), book: None, metrics_addr: None, log_level: LevelFilter::Info }
+        Self {
+            config: Config::managed(Network::Mainnet),
+            book: None,
+            metrics_addr: None,
+            log_level: LevelFilter::Info,
+            relay: RelaySettings::default(),
+        }
     }
 }
 
@@ -199,36 +223,52 @@ impl SettingFlags {
 }
 
 impl Setting {
-    fn flag(&self) -> String {
-        format!("--{}", self.name.replace('_', "-"))
+    fn variable(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.key().to_uppercase())
     }
 
-    fn variable(&self) -> String {
-        format!("{VARIABLE_PREFIX}{}", self.name.to_uppercase())
+    /// Returns the flag as an argument of the command line.
+    fn argument(&self) -> Arg {
+        let flag = Arg::new(self.name)
+            .long(self.flag().trim_start_matches('-').to_owned())
+            .aliases(self.former_name().map(|name| name.replace('_', "-")))
+            .help(self.help)
+            .value_name(self.kind.value_name())
+            .help_heading(if self.is_of_relay { "Relay" } else { "Settings" });
+        match self.kind {
+            Kind::Network => flag.value_parser(PossibleValuesParser::new(network_names())),
+            Kind::Level(_) => {
+                let levels = LevelFilter::iter().map(|level| level.as_str().to_lowercase());
+                flag.value_parser(PossibleValuesParser::new(levels)).ignore_case(true)
+            }
+            Kind::Trust(_) => flag.value_parser(PossibleValuesParser::new(TRUST_MODES.map(|mode| mode.to_string()))),
+            Kind::Height(_) => flag.allow_negative_numbers(true),
+            Kind::Switch(_) | Kind::RelaySwitch(_) => {
+                flag.num_args(0..=1).require_equals(true).default_missing_value("true")
+            }
+            _ if self.kind.is_list() => flag.action(ArgAction::Append),
+            _ => flag,
+        }
     }
+
+    /// Returns the setting as it was given on the command line.
+    fn given(number: usize, matches: &ArgMatches) -> Option<Given> {
+        let setting = &SETTINGS[number];
+        // On the command line, an empty string is the only way to give an empty list.
+        let is_meant = |text: &&String| !(setting.kind.is_list() && text.is_empty());
+        let texts = matches.get_many::<String>(setting.name)?.filter(is_meant).cloned().collect();
+        Some(Given { setting: number, source: Source::Flag(setting.flag()), texts })
+    }
+}
+
+/// Returns the table positions of the settings that are the relay's own, or of the others.
+fn positions(is_of_relay: bool) -> impl Iterator<Item = usize> {
+    (0..SETTINGS.len()).filter(move |number| SETTINGS[*number].is_of_relay == is_of_relay)
 }
 
 impl clap::Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
-        command.args(SETTINGS.iter().map(|setting| {
-            let flag = Arg::new(setting.name)
-                .long(setting.flag().trim_start_matches('-').to_owned())
-                .aliases(setting.former_name().map(|name| name.replace('_', "-")))
-                .help(setting.help)
-                .value_name(setting.kind.value_name())
-                .help_heading("Settings");
-            match setting.kind {
-                Kind::Network => flag.value_parser(PossibleValuesParser::new(network_names())),
-                Kind::Level(_) => {
-                    let levels = LevelFilter::iter().map(|level| level.as_str().to_lowercase());
-                    flag.value_parser(PossibleValuesParser::new(levels)).ignore_case(true)
-                }
-                Kind::Height(_) => flag.allow_negative_numbers(true),
-                Kind::Switch(_) => flag.num_args(0..=1).require_equals(true).default_missing_value("true"),
-                _ if setting.kind.is_list() => flag.action(ArgAction::Append),
-                _ => flag,
-            }
-        }))
+        command.args(positions(false).map(|number| SETTINGS[number].argument()))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -238,15 +278,7 @@ impl clap::Args for SettingFlags {
 
 impl clap::FromArgMatches for SettingFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let texts = |setting: &Setting| {
-            // On the command line, an empty string is the only way to give an empty list.
-            let is_meant = |text: &&String| !(setting.kind.is_list() && text.is_empty());
-            Some(matches.get_many::<String>(setting.name)?.filter(is_meant).cloned().collect())
-        };
-        let given = |(number, setting): (usize, &Setting)| {
-            Some(Given { setting: number, source: Source::Flag(setting.flag()), texts: texts(setting)? })
-        };
-        Ok(Self { given: SETTINGS.iter().enumerate().filter_map(given).collect() })
+        Ok(Self { given: positions(false).filter_map(|number| Setting::given(number, matches)).collect() })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

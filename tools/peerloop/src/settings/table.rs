@@ -2,10 +2,12 @@
 //! kind of value, and its help.
 //!
 //! The key, the flag and the variable are derived from the name. Settings are read in the table's order; the network
-//! is first, because other defaults depend on it.
+//! is first, because other defaults depend on it. The relay's own settings are last, because a file has them in its
+//! table `[relay]`, which ends the keys without a table.
 
 use super::kind::{Kind, manager};
 use peerloop::config::Field;
+use std::borrow::Cow;
 
 /// One setting.
 #[derive(Debug)]
@@ -16,7 +18,15 @@ pub(super) struct Setting {
     pub(super) fields: &'static [Field],
     pub(super) help: &'static str,
     pub(super) kind: Kind,
+    /// Whether only the command `relay` uses the setting. In a file, its key is in the table [`RELAY`].
+    pub(super) is_of_relay: bool,
 }
+
+/// The table of a file with the relay's own settings, and the prefix of their variables.
+pub(super) const RELAY: &str = "relay";
+
+/// Lists whose flag names one element.
+const SINGULAR_FLAGS: [(&str, &str); 1] = [("upstreams", "upstream")];
 
 /// The settings whose defaults depend on the network.
 pub(super) const OF_NETWORK: [&str; 2] = ["dns_seeds", "default_port"];
@@ -26,7 +36,8 @@ const MAX_EDITS: usize = 2;
 
 /// Settings that were renamed: the name and the former name. Files, variables and flags may use the former name for one
 /// more release.
-const FORMER_NAMES: [(&str, &str); 13] = [
+const FORMER_NAMES: [(&str, &str); 14] = [
+    ("relay_flag", "relay"),
     ("learn_addresses", "learns_addresses"),
     ("max_backoff", "backoff_max"),
     ("max_per_host", "per_host_max"),
@@ -43,7 +54,7 @@ const FORMER_NAMES: [(&str, &str); 13] = [
 ];
 
 /// Declares [`SETTINGS`] from rows `name [Fields]: Kind in place, "help";`, where the value is the field `name` of
-/// `place`. A kind that always sets the same field omits `in place`.
+/// `place`. A kind that always sets the same field omits `in place`; the place `relay_of_version` is one field.
 macro_rules! settings {
     ($($name:ident [$($field:ident)*]: $kind:ident $(in $place:ident)?, $help:literal;)+) => {
         pub(super) static SETTINGS: &[Setting] = &[$(
@@ -52,6 +63,7 @@ macro_rules! settings {
                 fields: &[$(Field::$field),*],
                 help: $help,
                 kind: settings!(@kind $kind $name $($place)?),
+                is_of_relay: settings!(@is_of_relay $($place)?),
             },
         )+];
     };
@@ -59,6 +71,10 @@ macro_rules! settings {
     (@kind $kind:ident $name:ident config) => { Kind::$kind(|config| &mut config.$name) };
     (@kind $kind:ident $name:ident rules) => { Kind::$kind(|config| &mut config.version_rules.$name) };
     (@kind $kind:ident $name:ident manager) => { Kind::$kind(|config| &mut manager(config).$name) };
+    (@kind $kind:ident $name:ident relay_of_version) => { Kind::$kind(|config| &mut config.relay) };
+    (@kind $kind:ident $name:ident relay) => { Kind::$kind(|node| &mut node.relay.$name) };
+    (@is_of_relay relay) => { true };
+    (@is_of_relay $($place:ident)?) => { false };
     (@kind $kind:ident $name:ident node) => { Kind::$kind(|node| &mut node.$name) };
 }
 
@@ -110,7 +126,7 @@ settings! {
     start_height [StartHeight]: Height in config, "Chain height to claim";
     multistreams [Multistreams]: Streams in config,
         "Further TCP streams of a peer: off, accept (those that peers open), or open (also open them)";
-    relay [Relay]: Switch in config, "Let peers announce transactions";
+    relay_flag [Relay]: Switch in relay_of_version, "Let peers announce transactions";
     // Times.
     connect_timeout [ConnectTimeout]: Duration in config, "Maximum time to open a TCP connection";
     handshake_timeout [HandshakeTimeout]: Duration in config, "Maximum time for a handshake";
@@ -136,6 +152,18 @@ settings! {
     book []: File in node, "File that stores peers and bans for the next run; without one they are lost at exit";
     metrics_addr []: Address in node, "Address on which to serve /metrics for Prometheus";
     log_level []: Level in node, "Log level";
+    // The relay.
+    upstreams []: Nodes in relay,
+        "Node whose announcements are believed: host, host:port or [ipv6]:port; a name is resolved again; repeatable";
+    trust []: Trust in relay,
+        "Treatment of other peers' transactions: validated (announce once an upstream has announced), trusted (submit \
+         to the upstreams only) or open (announce at once, for test networks)";
+    tx_pool []: RelaySize in relay, "Maximum size of all kept transactions together";
+    push []: RelaySwitch in relay, "Send transactions to upstreams without waiting for their requests";
+    accept_on_silence []: Silence in relay,
+        "Announce a submitted transaction that no upstream has rejected for this time; passes double spends";
+    leaf_tx_per_second []: RelayNumber in relay, "Maximum rate of new transactions of each peer that is no upstream";
+    find_peers []: RelaySwitch in relay, "Also dial peers of the book and of the seeds, up to target_peers";
 }
 
 /// Finds the setting that sets a field of the configuration.
@@ -143,21 +171,41 @@ pub(super) fn setting_of(field: Field) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.fields.contains(&field))
 }
 
-/// Returns the table position of the setting with this name or former name.
-pub(super) fn position_of(name: &str) -> Option<usize> {
-    SETTINGS.iter().position(|setting| setting.name == name || setting.former_name() == Some(name))
+/// Returns the table position of the setting with this key or former name. The key of a relay's setting begins with
+/// [`RELAY`] and `_`.
+pub(super) fn position_of(key: &str) -> Option<usize> {
+    SETTINGS.iter().position(|setting| setting.key() == key || setting.former_name() == Some(key))
+}
+
+/// Returns the table position of the relay's setting with this name.
+pub(super) fn position_in_relay(name: &str) -> Option<usize> {
+    SETTINGS.iter().position(|setting| setting.is_of_relay && setting.name == name)
 }
 
 impl Setting {
+    /// Returns the name, with a prefix if it is one of the relay's settings. It is unique.
+    pub(super) fn key(&self) -> Cow<'static, str> {
+        if self.is_of_relay { format!("{RELAY}_{}", self.name).into() } else { self.name.into() }
+    }
+
+    pub(super) fn flag(&self) -> String {
+        let singular = SINGULAR_FLAGS.iter().find(|(name, _)| *name == self.name).map(|&(_, flag)| flag);
+        format!("--{}", singular.unwrap_or(self.name).replace('_', "-"))
+    }
+
     /// Returns the former name of the setting, if it had one.
     pub(super) fn former_name(&self) -> Option<&'static str> {
         FORMER_NAMES.iter().find(|(name, _)| *name == self.name).map(|&(_, former)| former)
     }
 }
 
-/// Finds the setting with the most similar name; `None` if all names differ by more than [`MAX_EDITS`].
-pub(super) fn nearest(name: &str) -> Option<&'static Setting> {
-    let distances = SETTINGS.iter().map(|setting| (edits(name, setting.name), setting));
+/// Finds the relay's setting with this name, or else the setting with the most similar key; `None` if all keys differ
+/// by more than [`MAX_EDITS`].
+pub(super) fn nearest(key: &str) -> Option<&'static Setting> {
+    if let Some(number) = position_in_relay(key) {
+        return Some(&SETTINGS[number]);
+    }
+    let distances = SETTINGS.iter().map(|setting| (edits(key, &setting.key()), setting));
     distances.filter(|(distance, _)| *distance <= MAX_EDITS).min_by_key(|(distance, _)| *distance).map(|(_, near)| near)
 }
 
@@ -196,18 +244,19 @@ mod tests {
                 file!()
             );
         }
-        let own: Vec<&str> = SETTINGS.iter().filter(|one| one.fields.is_empty()).map(|one| one.name).collect();
+        let own = SETTINGS.iter().filter(|one| one.fields.is_empty() && !one.is_of_relay);
+        let own: Vec<&str> = own.map(|one| one.name).collect();
         assert_eq!(own, ["book", "metrics_addr", "log_level"]);
         for setting in SETTINGS {
             let name = setting.name;
-            assert!(
-                setting.fields.len() != 1 || setting.fields[0].name() == name,
-                "`{name}` differs from its field's name"
-            );
+            let is_same = setting.fields.len() != 1 || setting.fields[0].name() == name;
+            assert!(is_same || name == "relay_flag", "`{name}` differs from its field's name");
             assert!(!setting.help.is_empty(), "`{name}` has no help");
         }
+        // The flags and the command line's ids have no table that separates them.
         let names: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
         assert_eq!(names.len(), SETTINGS.len(), "a name is listed twice");
+        assert!(SETTINGS.is_sorted_by_key(|setting| setting.is_of_relay), "the relay's settings are not the last");
     }
 
     #[test]

@@ -5,13 +5,15 @@ use crate::exit::Exit;
 use clap::{Args, FromArgMatches};
 use peerloop::config::DialMode;
 use peerloop::protocol::CommandName;
+use peerloop::relay::TrustMode;
 use proptest::prelude::*;
 use std::path::Path;
 use std::time::Duration;
 
 fn flags(typed: &[&str]) -> Result<SettingFlags, clap::Error> {
-    let command = SettingFlags::augment_args(Command::new("run"));
-    SettingFlags::from_arg_matches(&command.try_get_matches_from([&["run"], typed].concat())?)
+    let command = RelayFlags::augment_args(Command::new("relay"));
+    let flags = RelayFlags::from_arg_matches(&command.try_get_matches_from([&["relay"], typed].concat())?)?;
+    Ok(flags.settings().clone())
 }
 
 fn file(text: &str) -> SettingsFile {
@@ -89,7 +91,8 @@ fn every_setting_can_be_given_in_all_three_ways() {
     let mut example = loaded(&[], &[], EXAMPLE);
     for setting in SETTINGS {
         let shown = setting.kind.show(&mut example.node).expect("the example sets every setting");
-        let line = format!("{} = {shown}", setting.name);
+        let table = if setting.is_of_relay { "[relay]\n" } else { "" };
+        let line = format!("{table}{} = {shown}", setting.name);
         let texts = file(&line).given().unwrap().remove(0).texts;
         let typed: Vec<String> = match texts.is_empty() {
             true => vec![format!("{}=", setting.flag())],
@@ -138,7 +141,7 @@ services = 0x25
 user_agent = "/mine:1/"
 start_height = -1
 multistreams = "open"
-relay = false
+relay_flag = false
 connect_timeout = "1s"
 handshake_timeout = "1s"
 ping_interval = "0s"
@@ -157,6 +160,15 @@ measure_peers = true
 book = "/var/lib/peer \"book\".redb"
 metrics_addr = "127.0.0.1:9333"
 log_level = "debug"
+
+[relay]
+upstreams = ["node.example", "[::1]:7"]
+trust = "trusted"
+tx_pool = "64MiB"
+push = true
+accept_on_silence = "5s"
+leaf_tx_per_second = 7
+find_peers = true
 "#;
 
 #[test]
@@ -183,14 +195,17 @@ fn the_example_changes_every_setting_from_its_default() {
 fn printed_settings_are_a_file_with_the_same_values() {
     for text in ["", EXAMPLE, "network = 'testnet'", "user_agent = \"tab\\there\"\nmax_inbound = 'unlimited'"] {
         let effective = loaded(&[], &[], text);
-        let printed = effective.to_toml();
+        let printed = effective.to_toml(true);
         assert_eq!(loaded(&[], &[], &printed).node, effective.node, "{printed}");
     }
-    let printed = loaded(&["--max-peers", "30"], &[("PEERLOOP_SPIN", "false")], "\nrelay = false").to_toml();
+    let printed = loaded(&["--max-peers", "30"], &[("PEERLOOP_SPIN", "false")], "\nrelay = false").to_toml(true);
     for line in [
         "max_peers = 30 # flag --max-peers",
         "spin = false # variable PEERLOOP_SPIN",
-        "relay = false # node.toml:2",
+        "relay_flag = false # node.toml:2",
+        "[relay]",
+        "trust = \"validated\" # default",
+        "# accept_on_silence is not set # default",
         "ping_interval = \"2m\" # default",
         "# magic is not set # default",
         "max_message_bytes = \"2MiB\" # default",
@@ -202,7 +217,7 @@ fn printed_settings_are_a_file_with_the_same_values() {
 
 #[test]
 fn printed_defaults_follow_a_changed_network() {
-    let printed = loaded(&[], &[], "").to_toml();
+    let printed = loaded(&[], &[], "").to_toml(true);
     for line in ["# default_port = 8333 # default of mainnet", "# dns_seeds = [\"seed.bitcoinsv.io\", "] {
         assert!(printed.lines().any(|printed| printed.starts_with(line)), "{line}: {printed}");
     }
@@ -210,7 +225,7 @@ fn printed_defaults_follow_a_changed_network() {
     assert_eq!(loaded(&[], &[], &edited).node.config, Config::managed(Network::Testnet), "{edited}");
     assert_eq!(loaded(&["--network", "stn"], &[], &printed).node.config, Config::managed(Network::Stn));
     // A given value stays as it was given, even if it is the default.
-    let given = loaded(&["--default-port", "8333"], &[], &printed).to_toml();
+    let given = loaded(&["--default-port", "8333"], &[], &printed).to_toml(true);
     assert!(given.contains("\ndefault_port = 8333 # flag --default-port\n"), "{given}");
 }
 
@@ -244,7 +259,7 @@ fn a_value_that_cannot_be_read_is_named_with_its_source() {
         ("network = 'bitcoin'", &["unknown network"]),
         ("services = 0xffffffffffffffffff", &["too large"]),
         ("start_height = 1979-05-27", &["has the wrong type datetime"]),
-        ("spin = true\nspin = true", &["node.toml:2", "duplicate key"]),
+        ("spin = true\nspin = true", &["node.toml:2: duplicate key"]),
         ("spin = ", &["node.toml:1"]),
     ] {
         let message = refused(text);
@@ -390,7 +405,7 @@ fn a_limit_may_be_unlimited_or_zero() {
         let effective = loaded(&["--max-block-bytes", text], &[], "");
         assert_eq!(effective.node.config.max_block_bytes, limit);
         let line = format!("max_block_bytes = \"{text}\" # flag --max-block-bytes\n");
-        assert!(effective.to_toml().contains(&line), "{}", effective.to_toml());
+        assert!(effective.to_toml(true).contains(&line), "{}", effective.to_toml(true));
     }
     assert!(refusal(load(&["--max-block-bytes", "endless"], &[], "")).contains("`endless` is not a size"));
 }
@@ -426,7 +441,7 @@ proptest! {
     fn any_printed_user_agent_is_read_back_unchanged(agent in "[ -~\\x00-\\x1f\u{e9}\u{7f}]{0,60}") {
         let mut effective = loaded(&[], &[], "");
         effective.node.config.user_agent.clone_from(&agent);
-        prop_assert_eq!(loaded(&[], &[], &effective.to_toml()).node.config.user_agent, agent);
+        prop_assert_eq!(loaded(&[], &[], &effective.to_toml(true)).node.config.user_agent, agent);
     }
 }
 
@@ -446,4 +461,87 @@ fn reading_a_file_that_never_ends_or_never_responds_is_abandoned() {
     // All blocked reads end when the pipe gets a writer.
     drop(std::fs::OpenOptions::new().write(true).open(&pipe).unwrap());
     std::fs::remove_file(&pipe).unwrap();
+}
+
+#[test]
+fn the_relays_settings_are_in_a_table_and_their_variables_have_its_name() {
+    let text = "max_peers = 30\n[relay]\nupstreams = ['a:1', '[::1]:2']\npush = true\n";
+    let relay = loaded(&[], &[("PEERLOOP_RELAY_TRUST", "open")], text).node.relay;
+    assert_eq!((&relay.upstreams[..], relay.push), (&["a:1".to_owned(), "[::1]:2".to_owned()][..], true));
+    assert_eq!(relay.trust, TrustMode::Open);
+    let relay = loaded(&[], &[("PEERLOOP_RELAY_UPSTREAMS", "c, d:9")], text).node.relay;
+    assert_eq!(relay.upstreams, ["c", "d:9"]);
+    for (text, expected) in [
+        ("[relay]\ntrusts = 'open'", "node.toml:2: there is no setting `trusts` in [relay]; did you mean `trust`?"),
+        (
+            "[relay]\nmax_peers = 3",
+            "node.toml:2: there is no setting `max_peers` in [relay]; move it above the line [relay]",
+        ),
+        ("[relay]\ncolour = 3", "node.toml:2: there is no setting `colour` in [relay]; relay --print-config lists all"),
+        ("relay = true\n\n[relay]\npush = true", "node.toml:3: duplicate key; rename `relay = ..` to `relay_flag`"),
+        ("[relay]\nupstreams = 'a'", "node.toml:2: upstreams: must be a list: write [ ] around the string"),
+        ("[relay]\ntrust = 'all'", "node.toml:2: trust: `all` is none of validated, trusted and open"),
+        ("[relay]\nupstreams = ['a b']", "node.toml:2: upstreams: `a b` is not a peer: use host, host:port or "),
+        ("[relay]\naccept_on_silence = '0s'", "node.toml:2: accept_on_silence: "),
+        ("[relay]\ntx_pool = '4095KiB'", "node.toml:2: tx_pool must be 4MiB or more"),
+        (
+            "relay_trust = 'open'",
+            "node.toml:1: there is no setting `relay_trust`; did you mean `trust` in the table [relay]?",
+        ),
+        ("trust = 'open'", "node.toml:1: there is no setting `trust`; did you mean `trust` in the table [relay]?"),
+    ] {
+        let message = refused(text);
+        assert!(message.starts_with(expected), "{text}: {message}");
+    }
+    for (name, right) in [("TRUST", "TRUST"), ("UPSTREAMS", "UPSTREAMS"), ("PUSH", "PUSH"), ("TX_POOL", "TX_POOL")] {
+        let message = refusal(load(&[], &[(&format!("PEERLOOP_{name}"), "1")], ""));
+        assert!(message.ends_with(&format!("; did you mean PEERLOOP_RELAY_{right}?")), "{message}");
+    }
+    let many: Vec<String> = (0..65).map(|number| format!("'n{number}'")).collect();
+    let message = refused(&format!("[relay]\nupstreams = [{}]", many.join(",")));
+    assert_eq!(message, "node.toml:2: upstreams has 65 nodes, at most 64");
+}
+
+#[test]
+fn the_other_commands_have_no_flags_of_the_relay() {
+    let command = SettingFlags::augment_args(Command::new("run"));
+    assert!(command.get_arguments().all(|argument| argument.get_id() != "upstreams"));
+    assert!(command.try_get_matches_from(["run", "--upstream", "a"]).is_err());
+}
+
+#[test]
+fn the_versions_flag_keeps_its_former_name() {
+    for text in ["relay = false", "relay_flag = false"] {
+        assert!(!loaded(&[], &[], text).node.config.relay, "{text}");
+    }
+    for name in ["PEERLOOP_RELAY", "PEERLOOP_RELAY_FLAG"] {
+        assert!(!loaded(&[], &[(name, "false")], "").node.config.relay, "{name}");
+    }
+    for flag in ["--relay=false", "--relay-flag=false"] {
+        assert!(!loaded(&[flag], &[], "relay = true").node.config.relay, "{flag}");
+    }
+}
+
+#[test]
+fn only_the_relays_file_has_the_relays_table() {
+    let effective = loaded(&[], &[], EXAMPLE);
+    assert!(!effective.to_toml(false).contains("[relay]"));
+    assert!(effective.to_toml(true).contains("\n[relay]\nupstreams = [\"node.example\", \"[::1]:7\"] # "));
+}
+
+#[test]
+fn settings_that_need_a_restart_are_named() {
+    let old = Node::default();
+    let mut new = old.clone();
+    assert_eq!(changes_after_restart(&old, &new), [""; 0]);
+    new.relay.push = true;
+    (new.relay.upstreams, new.relay.find_peers) = (vec!["a".to_owned()], true);
+    new.book = Some(PathBuf::from("b"));
+    new.log_level = LevelFilter::Off;
+    assert_eq!(changes_after_restart(&old, &new), ["book", "push"]);
+    // Settings that were not applied are named again after the next SIGHUP.
+    let mut applied = Node::default();
+    applied.relay.apply(new.relay.clone());
+    assert_eq!(changes_after_restart(&applied, &new), ["book", "push"]);
+    assert_eq!((&applied.relay.upstreams, applied.relay.find_peers), (&new.relay.upstreams, true));
 }

@@ -7,7 +7,10 @@ mod doctor;
 mod peers;
 mod probe;
 mod process;
+mod relay;
+mod relaying;
 mod run;
+mod scripted;
 mod serve;
 #[cfg(feature = "sim")]
 mod sim;

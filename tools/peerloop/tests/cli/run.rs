@@ -216,13 +216,20 @@ fn a_sighup_without_a_settings_file_is_reported() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_sighup_ends_the_node_only_if_its_terminal_is_closed() {
+    let run = ["run", "--network", "regtest", "--fixed-peers", "127.0.0.1:1"];
+    end_with_terminal(&run, "SIGHUP: no setting has changed", ["ran ", " dialled"]);
+    let pipe = ["relay", "--network", "regtest", "--pipe", "127.0.0.1:1", "127.0.0.1:2"];
+    end_with_terminal(&pipe, "SIGHUP: a pipe reads no settings again", ["relayed ", "A to B"]);
+}
+
+fn end_with_terminal(arguments: &[&str], expected: &str, summary: [&str; 2]) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let terminal = openpt(flags).expect("the system has terminals");
     grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("the terminal is ours");
     let name = ptsname(&terminal, Vec::new()).expect("the terminal has a name");
     let name = name.to_str().expect("the text is UTF-8");
     let shown = OpenOptions::new().write(true).open(name).expect("the file exists");
-    let mut run = command(&["run", "--network", "regtest", "--fixed-peers", "127.0.0.1:1"]);
+    let mut run = command(arguments);
     let mut node = run.stdout(Stdio::piped()).stderr(shown).spawn().expect("the program starts");
     drop(run);
     let mut stdout = BufReader::new(node.stdout.take().expect("the stream is piped"));
@@ -235,7 +242,7 @@ fn a_sighup_ends_the_node_only_if_its_terminal_is_closed() {
     hang_up();
     let mut shown = BufReader::new(File::from(terminal));
     let mut line = String::new();
-    while !line.contains("SIGHUP: no setting has changed") {
+    while !line.contains(expected) {
         line.clear();
         shown.read_line(&mut line).expect("the node keeps running");
     }
@@ -249,7 +256,7 @@ fn a_sighup_ends_the_node_only_if_its_terminal_is_closed() {
     assert_eq!(ended.expect("the node has ended").code(), Some(0));
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).expect("the output can be read");
-    assert!(rest.contains("ran ") && rest.contains(" dialled"), "{rest}");
+    assert!(summary.iter().all(|part| rest.contains(part)), "{rest}");
 }
 
 #[test]
@@ -453,7 +460,7 @@ fn get(address: &str, method: &str, accept: &str) -> String {
 }
 
 /// Requests the metrics as OpenMetrics, and returns each sample's value by its name and labels.
-fn scrape(address: &str) -> BTreeMap<String, f64> {
+pub(crate) fn scrape(address: &str) -> BTreeMap<String, f64> {
     let text = get(address, "GET", "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5");
     let (head, body) = text.split_once("\r\n\r\n").expect("the reply has a head");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("openmetrics-text"), "{head}");

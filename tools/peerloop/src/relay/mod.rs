@@ -1,0 +1,20 @@
+//! `relay`: relays transactions between upstreams and all other peers, or, with `--pipe`, joins two nodes verbatim.
+
+mod exposition;
+mod hops;
+mod metrics;
+mod node;
+mod pipe;
+mod report;
+mod summary;
+mod upstreams;
+
+use crate::cli::RelayArgs;
+use crate::exit::{Exit, Failure};
+
+pub(crate) fn run(args: &RelayArgs) -> Result<Exit, Failure> {
+    match &args.pipe {
+        Some(nodes) => pipe::run(args, nodes),
+        None => node::run(args),
+    }
+}
