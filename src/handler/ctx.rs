@@ -60,6 +60,24 @@ impl<'a> Ctx<'a> {
     ///
     /// Each stream can have one message in chunks at a time, so chunks of several messages of one peer may alternate.
     /// A handler that keeps the state of such a message must keep it for each stream.
+    ///
+    /// ```
+    /// use peerloop::wire::StreamType;
+    /// use peerloop::{Chunk, Ctx, Handler, PeerId};
+    /// use std::collections::HashMap;
+    ///
+    /// /// Counts the bytes of large messages by peer and stream.
+    /// #[derive(Default)]
+    /// struct Counter(HashMap<(PeerId, StreamType), u64>);
+    ///
+    /// impl Handler for Counter {
+    ///     type Request = ();
+    ///
+    ///     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
+    ///         *self.0.entry((peer, ctx.receiving_stream())).or_default() += chunk.bytes().len() as u64;
+    ///     }
+    /// }
+    /// ```
     pub fn receiving_stream(&self) -> StreamType {
         let links = &self.state.links;
         links.receiving().map_or(StreamType::General, |link| links.stream_type(link))

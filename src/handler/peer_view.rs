@@ -102,6 +102,15 @@ impl<'a> PeerView<'a> {
     }
 
     /// Returns the pings in flight on all of the peer's streams, including queued ones, in no particular order.
+    ///
+    /// ```
+    /// use peerloop::{Ctx, PeerId};
+    ///
+    /// /// Returns whether the peer has a ping of ours to answer.
+    /// fn owes_pong(ctx: &Ctx<'_>, peer: PeerId) -> bool {
+    ///     ctx.peer(peer).is_some_and(|view| view.pings_in_flight().next().is_some())
+    /// }
+    /// ```
     pub fn pings_in_flight(&self) -> impl Iterator<Item = PingInFlight> + use<'a> {
         self.links().flat_map(|link| link.peer.ping_pong().in_flight())
     }

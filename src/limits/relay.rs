@@ -16,9 +16,11 @@ pub const RELAY_ANNOUNCERS: usize = 5;
 /// announcement of a transaction that it has.
 pub const MAX_RELAY_SPILLS: usize = 4_096;
 /// Default maximum number of announced transactions that are remembered by a fingerprint after their entries have been
-/// dropped. A fingerprint costs 8 bytes in a table that is at most three quarters full, so 2,000,000 of them cost at
-/// most 32 MiB.
+/// dropped. A fingerprint costs 8 bytes in a table that doubles when it is five eighths full, so 2,000,000 of them cost
+/// at most 34 MB.
 pub const RELAY_SEEN: usize = 2_000_000;
+/// Maximum number of dropped transactions that a relay remembers. All of them cost at most 1.1 GB.
+pub const MAX_RELAY_SEEN: usize = 1 << 26;
 /// Time for which fingerprints are kept. An announcement that arrives later makes the transaction new again. SV Node
 /// 1.2.2 serves a transaction for 15 minutes after its announcement (net_processing.cpp, mapRelay).
 pub const RELAY_SEEN_TIME: Duration = Duration::from_secs(15 * 60);

@@ -2,7 +2,8 @@
 
 use super::policy::TrustMode;
 use crate::limits::{
-    MAX_RELAY_ENTRIES, MAX_RELAY_UPSTREAMS, RELAY_ENTRIES, RELAY_LEAF_RATE, RELAY_POOL_BYTES, RELAY_SEEN,
+    MAX_RELAY_ENTRIES, MAX_RELAY_SEEN, MAX_RELAY_UPSTREAMS, RELAY_ENTRIES, RELAY_LEAF_RATE, RELAY_POOL_BYTES,
+    RELAY_SEEN,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -44,8 +45,8 @@ pub struct RelayConfig {
     /// The maximum number of transactions with announcers, from 1 to
     /// [`MAX_RELAY_ENTRIES`](crate::limits::MAX_RELAY_ENTRIES), 88 bytes each. Default: 100,000.
     pub max_entries: usize,
-    /// The maximum number of dropped transactions that are remembered for 15 minutes, 16 bytes each. Default:
-    /// 2,000,000.
+    /// The maximum number of dropped transactions that are remembered for 15 minutes, from 1 to
+    /// [`MAX_RELAY_SEEN`](crate::limits::MAX_RELAY_SEEN), 17 bytes each at the default. Default: 2,000,000.
     pub max_seen: usize,
     /// The rate at which a leaf may announce or send new transactions, per second, with a burst of ten seconds. Further
     /// ones are dropped and counted. Default: 100.
@@ -122,6 +123,7 @@ impl RelayConfig {
         self.upstreams.truncate(MAX_RELAY_UPSTREAMS);
         self.upstream_links = self.upstream_links.clamp(1, 2);
         self.max_entries = self.max_entries.clamp(1, MAX_RELAY_ENTRIES);
+        self.max_seen = self.max_seen.clamp(1, MAX_RELAY_SEEN);
         self
     }
 }

@@ -6,7 +6,7 @@ use super::batch::Batch;
 use super::config::RelayConfig;
 use super::fanout::Fanout;
 use super::hops::{Hops, Marks};
-use super::inventory::{Id, Inventory, NONE, PeerIndex, Slot, State};
+use super::inventory::{Id, Inventory, NONE, PeerIndex, Refusal, Slot, State};
 use super::link::UpstreamLink;
 use super::peers::{Mute, Peer, Peers, Role};
 use super::pool::Pool;
@@ -210,7 +210,7 @@ impl Core {
                 self.requests.cancel(&mut self.inventory, &mut self.peers, slot);
             }
             State::Held => self.pool.remove(self.inventory.id(hash)),
-            State::Accepted | State::Rejected | State::Oversized => {}
+            State::Accepted | State::Rejected | State::Dropped | State::Oversized => {}
         }
         if is_submitted {
             if let Some(submission) = self.submissions.get(&hash) {
@@ -231,15 +231,15 @@ impl Core {
         });
     }
 
-    /// Marks an entry as rejected, and drops its body and its announcement.
-    pub(super) fn reject(&mut self, slot: Slot) {
+    /// Marks an entry as rejected or dropped, and drops its body and its announcement.
+    pub(super) fn refuse(&mut self, slot: Slot, refusal: Refusal) {
         let Some(entry) = self.inventory.get(slot) else { return };
         let (hash, is_submitted) = (entry.hash, entry.is_submitted);
         self.pool.remove(self.inventory.id(hash));
         if is_submitted && let Some(submission) = self.submissions.get(&hash) {
             self.inventory.withdraw(submission.position);
         }
-        self.inventory.reject(slot);
+        self.inventory.refuse(slot, refusal);
     }
 
     /// Announces an entry to all peers. Its body is in the pool.

@@ -3,14 +3,14 @@
 use super::core::{Core, Timer};
 use super::event::{SubmitOutcome, SubmitReport};
 use super::incoming::Arrival;
-use super::inventory::{NONE, PeerIndex, State};
+use super::inventory::{NONE, PeerIndex, Refusal, State};
 use super::peers::{Peer, Role};
 use super::policy::{IncomingTransaction, PolicyDecision, RelayPolicy};
 use super::{Relay, RelayRequest, announce, getdata};
 use crate::api::{Chunk, Delivery, Event, Frame, Reply};
 use crate::handler::{Ctx, Handler};
 use crate::id::PeerId;
-use crate::limits::RELAY_FEE_FILTER;
+use crate::limits::{RELAY_FEE_FILTER, RELAY_INV_ITEMS};
 use crate::peer::ConnectionType;
 use crate::protocol::CommandName;
 use crate::wire::{
@@ -166,7 +166,7 @@ impl<P: RelayPolicy> Relay<P> {
         let Some(arrival) = self.core.on_tx(ctx, index, txid, frame.payload()) else { return };
         let decision = self.decide(ctx, arrival, frame.payload());
         match decision {
-            PolicyDecision::Relay => drop(self.core.relay(ctx, arrival, frame.to_frame(), None)),
+            PolicyDecision::Relay => self.core.relay(ctx, arrival, frame.to_frame(), None),
             PolicyDecision::Hold => self.core.hold(ctx, arrival, frame.to_frame()),
             PolicyDecision::Drop | PolicyDecision::Misbehaved { .. } => refuse(&mut self.core, ctx, arrival, decision),
         }
@@ -310,14 +310,20 @@ fn on_headers(core: &mut Core, headers: HeadersRef<'_>) {
     }
 }
 
-/// Answers an upstream's `mempool` with the accepted transactions whose bodies are held.
-fn on_mempool(core: &Core, ctx: &mut Ctx<'_>, index: PeerIndex, request: Mempool) {
+/// Answers an upstream's `mempool` with the accepted transactions whose bodies are held, as far as its queue has room.
+fn on_mempool(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, request: Mempool) {
     let Some(link) = core.link(index).filter(|link| !link.is_listening) else { return };
     let least_age = request.age_secs.and_then(|secs| u64::try_from(secs).ok()).unwrap_or(0);
     let before = ctx.now().minus(std::time::Duration::from_secs(least_age));
     let items: Vec<InventoryItem> = core.pool.accepted(before).map(InventoryItem::tx).collect();
-    if !items.is_empty() {
-        let _ = ctx.send(link.peer, &MessageRef::Inv(Inventory::from_items(items).as_ref()));
+    for part in items.chunks(RELAY_INV_ITEMS) {
+        let message = Inventory::from_items(part.iter().copied());
+        if ctx.send(link.peer, &MessageRef::Inv(message.as_ref())).is_ok() {
+            core.counts.invs_sent += 1;
+            core.counts.inv_items_sent += part.len() as u64;
+        } else {
+            core.counts.announcements_lost += part.len() as u64;
+        }
     }
 }
 
@@ -336,7 +342,7 @@ fn on_alert(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Frame<
 /// Handles a transaction that the policy does not let pass.
 fn refuse(core: &mut Core, ctx: &mut Ctx<'_>, arrival: Arrival, decision: PolicyDecision) {
     core.counts.dropped_by_policy += 1;
-    core.reject(arrival.slot);
+    core.refuse(arrival.slot, Refusal::Dropped);
     if let (PolicyDecision::Misbehaved { points }, Some(peer), false) =
         (decision, arrival.origin, arrival.is_from_upstream)
     {
@@ -358,7 +364,7 @@ fn on_submitted(core: &mut Core, txid: Hash256) -> Option<Arrival> {
                     core.requests.cancel(&mut core.inventory, &mut core.peers, slot);
                     slot
                 }
-                State::Rejected => {
+                State::Rejected | State::Dropped => {
                     core.forget(slot);
                     core.create(id)
                 }

@@ -5,7 +5,7 @@
 
 use super::core::{Core, Timer};
 use super::event::{Rejection, printable};
-use super::inventory::{Added, Id, NONE, PeerIndex, Slot, State};
+use super::inventory::{Added, Id, NONE, PeerIndex, Refusal, Slot, State};
 use super::policy::TrustMode;
 use crate::api::Reply;
 use crate::bugs::canary;
@@ -50,7 +50,7 @@ impl Core {
     /// Handles the announcement of a block by an upstream.
     pub(super) fn on_tip(&mut self, hash: Hash256) {
         if self.tip.replace(hash) != Some(hash) {
-            self.inventory.clear_rejections();
+            self.inventory.clear_refusals();
         }
     }
 
@@ -72,11 +72,11 @@ impl Core {
                     self.on_held_announced(ctx, index, slot, id);
                 }
             }
-            State::Rejected if is_upstream || !self.inventory.is_rejected(entry) => {
+            State::Rejected | State::Dropped if !self.inventory.is_refused(entry, is_upstream) => {
                 self.forget(slot);
                 self.on_new(ctx.now(), index, id, is_upstream);
             }
-            State::Rejected | State::Oversized => {}
+            State::Rejected | State::Dropped | State::Oversized => {}
         }
     }
 
@@ -249,7 +249,7 @@ impl Core {
         }
         if !is_from_upstream && !is_whole_transaction(payload) {
             self.counts.malformed += 1;
-            self.reject(slot);
+            self.refuse(slot, Refusal::Rejected);
             return None;
         }
         Some(Arrival { slot, id, origin, is_from_upstream })
@@ -290,29 +290,28 @@ impl Core {
                 self.inventory.get(slot).filter(|entry| entry.state != State::Accepted && !self.pool.contains(id))?;
                 Some(slot)
             }
-            State::Rejected if is_upstream || !self.inventory.is_rejected(entry) => {
+            State::Rejected | State::Dropped if !self.inventory.is_refused(entry, is_upstream) => {
                 self.forget(slot);
                 self.create_for_body(index, id, is_upstream)
             }
-            State::Accepted | State::Rejected | State::Oversized => None,
+            State::Accepted | State::Rejected | State::Dropped | State::Oversized => None,
         }
     }
 
-    /// Handles a transaction that the policy lets pass. Returns whether there was room for it.
+    /// Handles a transaction that the policy lets pass.
     pub(super) fn relay(
         &mut self,
         ctx: &mut Ctx<'_>,
         arrival: Arrival,
         frame: Bytes,
         reply: Option<Reply<SubmitReport>>,
-    ) -> bool {
+    ) {
         let Arrival { slot, id, origin, is_from_upstream } = arrival;
-        let Some(entry) = self.inventory.get(slot) else { return false };
+        let Some(entry) = self.inventory.get(slot) else { return };
         let is_validated = entry.is_validated;
         if !is_validated && !self.pool.may_hold(frame.len()) {
             self.counts.held_dropped += 1;
-            self.forget(slot);
-            return false;
+            return self.forget(slot);
         }
         self.pool.insert(id, frame, ctx.now());
         if !is_from_upstream && (!is_validated || reply.is_some()) {
@@ -330,7 +329,6 @@ impl Core {
         if is_validated || self.config.trust == TrustMode::Open || canary!(UntrustedAnnounced) {
             self.accept(ctx, slot);
         }
-        true
     }
 
     /// Keeps a transaction that the policy neither relays nor drops.
@@ -377,7 +375,7 @@ impl Core {
         }
         self.counts.rejected += u64::from(is_held);
         if is_held {
-            self.reject(slot);
+            self.refuse(slot, Refusal::Rejected);
         }
         let reason = printable(reject.reason);
         self.submissions.rejected(hash, Rejection { by, code: reject.code.0, reason });

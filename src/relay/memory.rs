@@ -16,7 +16,7 @@ impl RelayConfig {
     /// own memory. It is the sum of the following, each at its maximum:
     ///
     /// - 88 bytes for each of [`max_entries`](Self::max_entries), rounded up, and 1 MiB for the log;
-    /// - 16 to 32 bytes for each of [`max_seen`](Self::max_seen);
+    /// - 13 to 27 bytes for each of [`max_seen`](Self::max_seen), 17 at the default;
     /// - [`tx_pool_bytes`](Self::tx_pool_bytes);
     /// - 8 MB of requests in flight, 5 MB of submissions, and 64 MiB of unanswered `getdata` messages of leaf peers;
     /// - about 1 KB for each peer: its row, its bits in the sets of announcers, and the growth of the tables;
@@ -26,15 +26,16 @@ impl RelayConfig {
     /// The last two items are not part of the result, because only upstreams announce and request that many.
     pub fn max_memory_bytes(&self, peers: usize) -> usize {
         // An index is used again after a cycle of the sweep, so about twice as many may be in use.
-        let indexes = 2 * peers;
-        Inventory::memory_bytes(self.max_entries, self.max_seen, indexes)
+        let indexes = 2 * peers.min(u32::MAX as usize);
+        let settings = self.clone().in_range();
+        Inventory::memory_bytes(settings.max_entries, settings.max_seen, indexes)
             + Peers::memory_bytes(indexes)
             + Requests::memory_bytes()
             + Submissions::memory_bytes()
             + Pool::index_bytes()
-            + self.tx_pool_bytes
             + MAX_RELAY_PENDING_BYTES
             + OTHER_BYTES
+            + self.tx_pool_bytes.min(isize::MAX as usize)
     }
 }
 
@@ -84,6 +85,13 @@ mod tests {
             println!("{peers} peers and 100,000 transactions use {each} bytes per peer");
             assert!(each <= most_bytes, "{each} bytes for each of {peers} peers");
         }
+    }
+
+    #[test]
+    fn the_largest_settings_have_a_sum() {
+        let config = RelayConfig::new(Vec::new()).with_max_entries(usize::MAX).with_max_seen(usize::MAX);
+        assert!(config.max_memory_bytes(1_000) < 2_000_000_000);
+        let _ = config.with_tx_pool_bytes(usize::MAX).max_memory_bytes(usize::MAX);
     }
 
     #[test]

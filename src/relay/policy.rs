@@ -33,7 +33,7 @@ pub enum PolicyDecision {
     Relay,
     /// Keep it without announcing or submitting it. It is announced if an upstream announces it.
     Hold,
-    /// Drop it, and request it from no other peer until the next block.
+    /// Drop it. While it is remembered, it is requested from no peer until the next block.
     Drop,
     /// Drop it, and charge the peer that sent it these points; see [`Ctx::penalize`]. An upstream is not charged.
     Misbehaved {

@@ -86,7 +86,8 @@ pub struct RelayCounts {
     pub hops_unmeasured: u64,
     /// Followed transactions that were dropped, because too many were submitted.
     pub submissions_dropped: u64,
-    /// Announcements that a peer missed because it was too far behind or their entries were dropped.
+    /// Announcements that a peer missed, because it was too far behind, their entries were dropped, or its queue had no
+    /// room for the whole answer to its `mempool`.
     pub announcements_lost: u64,
     /// Transactions that were served.
     pub served: u64,

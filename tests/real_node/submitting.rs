@@ -77,7 +77,7 @@ fn a_request_learns_what_the_node_says() {
     assert_eq!((report.outcome, report.txid), (SubmitOutcome::SeenBack, Hash256::of(&good)));
     assert_eq!([report.announced.len(), report.requested.len(), report.seen_back.len()], [1, 1, 1]);
     other.until_announced(report.txid);
-    assert_eq!(scene.relay.submit(good).outcome, SubmitOutcome::Known);
+    assert_eq!(scene.relay.submit(good), report, "a second request follows the same transaction");
     let report = scene.relay.submit(scene.bad.script.clone());
     let [rejection] = &report.rejected[..] else { panic!("{report:?}") };
     assert_eq!((report.outcome, rejection.code), (SubmitOutcome::Rejected, 0x10));

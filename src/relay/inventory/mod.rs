@@ -49,10 +49,30 @@ pub(super) enum State {
     Held,
     /// It has been added to the log for all peers.
     Accepted,
-    /// An upstream has rejected it, or the policy has dropped it, since the last tip.
+    /// An upstream has rejected it, or it is malformed. Until the next tip, only an upstream can make it wanted again.
     Rejected,
+    /// The policy has dropped it. Nothing makes it wanted again until the next tip.
+    Dropped,
     /// Its body is too large to be relayed.
     Oversized,
+}
+
+/// The reason for which a transaction is not relayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// An upstream has rejected it, or it is malformed.
+    Rejected,
+    /// The policy has dropped it.
+    Dropped,
+}
+
+impl Refusal {
+    const fn state(self) -> State {
+        match self {
+            Self::Rejected => State::Rejected,
+            Self::Dropped => State::Dropped,
+        }
+    }
 }
 
 /// The knowledge about one transaction.
@@ -64,7 +84,7 @@ pub(super) struct Entry {
     /// The set of further announcers, or [`NONE`].
     spill: u32,
     /// In the states before `Accepted`: the first request, or [`NONE`]. If accepted: the low bits of the position. If
-    /// rejected: the number of the tip.
+    /// rejected or dropped: the number of the tip.
     pub(super) link: u32,
     pub(super) state: State,
     /// A bit for each announcer that has been asked.
@@ -368,21 +388,25 @@ impl Inventory {
         (entry.state == State::Accepted).then(|| self.log.full_position(entry.link))
     }
 
-    /// Marks an entry as rejected until the next tip.
-    pub(super) fn reject(&mut self, slot: Slot) {
+    /// Marks an entry as rejected or dropped until the next tip.
+    pub(super) fn refuse(&mut self, slot: Slot, refusal: Refusal) {
         let tip = self.tip;
         if let Some(entry) = self.get_mut(slot) {
-            (entry.state, entry.link) = (State::Rejected, tip);
+            (entry.state, entry.link) = (refusal.state(), tip);
         }
     }
 
-    /// Returns whether an entry's rejection counts.
-    pub(super) fn is_rejected(&self, entry: &Entry) -> bool {
-        entry.state == State::Rejected && entry.link == self.tip
+    /// Returns whether an entry is refused, if a peer announces or sends it again.
+    pub(super) fn is_refused(&self, entry: &Entry, is_upstream: bool) -> bool {
+        match entry.state {
+            State::Rejected => entry.link == self.tip && !is_upstream,
+            State::Dropped => entry.link == self.tip,
+            State::Wanted | State::Asked | State::Held | State::Accepted | State::Oversized => false,
+        }
     }
 
-    /// Invalidates all rejections, because a new tip may make the transactions valid.
-    pub(super) fn clear_rejections(&mut self) {
+    /// Invalidates all refusals, because a new tip may make the transactions valid.
+    pub(super) fn clear_refusals(&mut self) {
         self.tip = self.tip.wrapping_add(1);
     }
 

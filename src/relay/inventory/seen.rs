@@ -1,9 +1,10 @@
 //! Fingerprints of transactions that were announced and whose entries have been dropped.
 //!
 //! A fingerprint is 56 bits of the keyed hash, in one word with an epoch of 8 bits. The table consists of shards, each
-//! of which doubles on its own, so no insertion stalls the loop. A sweep removes old fingerprints step by step. If the
-//! maximum number is reached, the oldest epoch expires early. A hash that was never added is found with a probability
-//! of at most 3e-11 while two million are held; its transaction is then not relayed by us.
+//! of which doubles on its own, so no insertion stalls the loop. A sweep removes old fingerprints step by step, and a
+//! shard removes them before it doubles. If the maximum number is reached, the oldest epoch expires early. A hash that
+//! was never added is found with a probability of at most 3e-11 while two million are held; its transaction is then not
+//! relayed by us.
 
 use crate::limits::RELAY_SEEN_TIME;
 use crate::time::Instant;
@@ -51,14 +52,17 @@ impl Seen {
 
     /// Returns the maximum number of bytes that a table for `max` fingerprints uses.
     pub(super) const fn memory_bytes(max: usize) -> usize {
-        let per_shard = (max / SHARDS + 1) * 4 / 3;
-        SHARDS * (size_of::<Shard>() + per_shard.next_power_of_two() * size_of::<u64>()) + 256 * 4
+        // The keyed hash fills the shards at random: none has more than six standard deviations above the average.
+        let average = max / SHARDS + 1;
+        let words = ((average + 6 * average.isqrt()) * 8 / 5).next_power_of_two();
+        let words = if words < FIRST_SHARD_LEN { FIRST_SHARD_LEN } else { words };
+        SHARDS * (size_of::<Shard>() + words * size_of::<u64>()) + 256 * size_of::<u32>()
     }
 
     /// Returns whether the hash was added and is still remembered.
     pub(super) fn contains(&self, key: u64) -> bool {
         let (shard, word) = (&self.shards[shard_of(key)], word_of(key, 0));
-        shard.find(word).is_some_and(|at| self.is_young(shard.words[at]))
+        shard.find(word).is_some_and(|at| is_young(shard.words[at], self.epoch, self.oldest))
     }
 
     /// Adds a hash.
@@ -76,7 +80,8 @@ impl Seen {
             }
         }
         let word = word_of(key, self.epoch);
-        let epoch_before = self.shards[shard_of(key)].insert(word);
+        let (epoch, oldest) = (self.epoch, self.oldest);
+        let epoch_before = self.shards[shard_of(key)].insert(word, |word| is_young(word, epoch, oldest));
         if let Some(before) = epoch_before {
             self.uncount(before);
         }
@@ -122,25 +127,16 @@ impl Seen {
 
     /// Stops counting a fingerprint that is replaced.
     fn uncount(&mut self, epoch_bits: u8) {
-        let age = (self.epoch as u8).wrapping_sub(epoch_bits);
-        if self.epoch - u64::from(age) >= self.oldest {
+        if is_young(u64::from(epoch_bits), self.epoch, self.oldest) {
             self.counts[usize::from(epoch_bits)] -= 1;
             self.len -= 1;
         }
     }
 
-    fn is_young(&self, word: u64) -> bool {
-        let age = (self.epoch as u8).wrapping_sub(word as u8);
-        self.epoch - u64::from(age) >= self.oldest
-    }
-
     fn sweep(&mut self, shards: usize) {
         for _ in 0..shards {
             let (epoch, oldest) = (self.epoch, self.oldest);
-            self.shards[self.swept].retain(|word| {
-                let age = (epoch as u8).wrapping_sub(word as u8);
-                epoch - u64::from(age) >= oldest
-            });
+            self.shards[self.swept].retain(|word| is_young(word, epoch, oldest));
             self.swept = (self.swept + 1) % SHARDS;
         }
     }
@@ -162,15 +158,18 @@ impl Shard {
         None
     }
 
-    /// Adds a word, and returns the epoch of the word with the same hash that it replaces.
-    fn insert(&mut self, word: u64) -> Option<u8> {
+    /// Adds a word, and returns the epoch of the word with the same hash that it replaces. Doubles only if the words
+    /// that are kept fill five eighths: at three quarters, each insertion could rebuild the shard.
+    fn insert(&mut self, word: u64, is_kept: impl Fn(u64) -> bool) -> Option<u8> {
         if let Some(at) = self.find(word) {
             let before = self.words[at] as u8;
             self.words[at] = word;
             return Some(before);
         }
         if (self.len + 1) * 4 > self.words.len() * 3 {
-            self.resize((self.words.len() * 2).max(FIRST_SHARD_LEN), |_| true);
+            let kept = self.words.iter().filter(|&&word| word != EMPTY && is_kept(word)).count();
+            let is_full = (kept + 1) * 8 > self.words.len() * 5;
+            self.resize(self.words.len().max(FIRST_SHARD_LEN / 2) << u32::from(is_full), is_kept);
         }
         self.put(word);
         None
@@ -185,13 +184,13 @@ impl Shard {
         self.len += 1;
     }
 
-    fn retain(&mut self, mut is_kept: impl FnMut(u64) -> bool) {
+    fn retain(&mut self, is_kept: impl Fn(u64) -> bool) {
         if self.words.iter().any(|&word| word != EMPTY && !is_kept(word)) {
             self.resize(self.words.len(), is_kept);
         }
     }
 
-    fn resize(&mut self, len: usize, mut is_kept: impl FnMut(u64) -> bool) {
+    fn resize(&mut self, len: usize, is_kept: impl Fn(u64) -> bool) {
         let before = std::mem::replace(&mut self.words, vec![EMPTY; len]);
         self.len = 0;
         before.into_iter().filter(|&word| word != EMPTY && is_kept(word)).for_each(|word| self.put(word));
@@ -200,6 +199,12 @@ impl Shard {
     fn home(&self, word: u64) -> usize {
         (word >> 8) as usize & (self.words.len() - 1)
     }
+}
+
+/// Returns whether the epoch of a word counts, if this one is current and the oldest one counts.
+const fn is_young(word: u64, epoch: u64, oldest: u64) -> bool {
+    let age = (epoch as u8).wrapping_sub(word as u8);
+    epoch - age as u64 >= oldest
 }
 
 const fn shard_of(key: u64) -> usize {
@@ -226,6 +231,12 @@ mod tests {
     /// Returns a hash whose shard and place depend on `number`.
     fn key(number: u64) -> u64 {
         number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number << 60
+    }
+
+    /// Returns a hash with random bits.
+    fn random(number: u64) -> u64 {
+        let mixed = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb)
     }
 
     proptest! {
@@ -295,15 +306,33 @@ mod tests {
         }
     }
 
+    /// Returns the number of bytes that the table uses.
+    fn used_bytes(seen: &Seen) -> usize {
+        let words: usize = seen.shards.iter().map(|shard| shard.words.capacity()).sum();
+        words * size_of::<u64>() + SHARDS * size_of::<Shard>() + seen.counts.capacity() * size_of::<u32>()
+    }
+
     #[test]
     fn the_memory_stays_within_the_formula() {
-        for max in [1_000, 50_000] {
+        for max in [1, 10, 1_000, 50_000, 130_000, 1_000_000] {
             let mut seen = Seen::new(max);
-            (0..max as u64 - 1).for_each(|number| seen.insert(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-            let words: usize = seen.shards.iter().map(|shard| shard.words.capacity()).sum();
-            // Random hashes fill shards unevenly, so a shard may be one doubling larger than the average one.
-            let bytes = words * 8 + SHARDS * size_of::<Shard>() + 1_024;
-            assert!(bytes <= 2 * Seen::memory_bytes(max), "{bytes} bytes for {max}");
+            (0..max as u64).for_each(|number| seen.insert(random(number)));
+            let (bytes, stated) = (used_bytes(&seen), Seen::memory_bytes(max));
+            assert!(bytes <= stated, "{bytes} bytes for {max}, at most {stated}");
+            assert!(stated <= 27 * max + 64 * 1024, "{stated} bytes for {max}");
         }
+    }
+
+    #[test]
+    fn a_flood_between_two_sweeps_stays_within_the_formula() {
+        let mut seen = Seen::new(50_000);
+        for number in 0..1_000_000 {
+            if number % 25_000 == 0 {
+                seen.advance(at(number / 25_000));
+            }
+            seen.insert(random(number));
+        }
+        assert!(used_bytes(&seen) <= Seen::memory_bytes(50_000), "{} bytes", used_bytes(&seen));
+        assert!(seen.len() <= 50_000 && (975_000..1_000_000).all(|number| seen.contains(random(number))));
     }
 }

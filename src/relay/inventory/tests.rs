@@ -255,13 +255,19 @@ fn spill_sets_are_freed_once_all_peers_have_passed() {
 }
 
 #[test]
-fn a_rejection_counts_until_the_next_tip() {
+fn a_refusal_counts_until_the_next_tip() {
     let mut inventory = inventory(4);
     let slot = add(&mut inventory, 0);
-    inventory.reject(slot);
-    assert!(inventory.get(slot).is_some_and(|entry| inventory.is_rejected(entry)));
-    inventory.clear_rejections();
-    assert!(inventory.get(slot).is_some_and(|entry| !inventory.is_rejected(entry)));
+    for (refusal, is_final) in [(Refusal::Rejected, false), (Refusal::Dropped, true)] {
+        inventory.refuse(slot, refusal);
+        let is_refused = |inventory: &Inventory| {
+            let entry = inventory.get(slot).expect("the entry exists");
+            [false, true].map(|is_upstream| inventory.is_refused(entry, is_upstream))
+        };
+        assert_eq!(is_refused(&inventory), [true, is_final]);
+        inventory.clear_refusals();
+        assert_eq!(is_refused(&inventory), [false, false]);
+    }
     inventory.remove(slot);
     assert!(!inventory.was_seen(inventory.id(hash(0))));
 }

@@ -149,7 +149,7 @@ impl Requests {
                     self.ask_or_wait(inventory, peers, slot, peer, now);
                 }
             }
-            State::Held | State::Accepted | State::Rejected | State::Oversized => {}
+            State::Held | State::Accepted | State::Rejected | State::Dropped | State::Oversized => {}
         }
     }
 

@@ -69,13 +69,15 @@ fn a_createstrm_adds_a_stream_to_the_peer_and_the_connection_is_no_peer_any_more
 
 #[test]
 fn the_streamack_is_the_streams_first_message_even_if_the_handler_sends_at_once() {
-    let mut player = Player::default();
-    player.on_event = Some(|ctx, peer, event| {
-        if let Event::StreamOpened { .. } = event {
-            ctx.send_shared(peer, &Bytes::from(frame("block", &[1; 100_000]))).unwrap();
-            ctx.ping(peer, ctx.now()).unwrap();
-        }
-    });
+    let player = Player {
+        on_event: Some(|ctx, peer, event| {
+            if let Event::StreamOpened { .. } = event {
+                ctx.send_shared(peer, &Bytes::from(frame("block", &[1; 100_000]))).unwrap();
+                ctx.ping(peer, ctx.now()).unwrap();
+            }
+        }),
+        ..Player::default()
+    };
     let mut scene = Scene::with(quiet(), player);
     scene.handshake();
     let (said, _) = scene.open_stream(DATA1, 2, "BlockPriority");
@@ -380,13 +382,15 @@ fn a_connection_over_capacity_can_still_become_a_stream() {
 
 #[test]
 fn a_handler_that_closes_the_peer_while_a_stream_joins_leaves_nothing_behind() {
-    let mut player = Player::default();
-    player.on_event = Some(|ctx, _, event| {
-        if let Event::Closed { reason: CloseReason::Local(LocalCause::BecameStream), .. } = event {
-            let peers: Vec<PeerId> = ctx.peers().map(|view| view.id()).collect();
-            peers.into_iter().for_each(|peer| ctx.abort(peer, peerloop::Disconnect::Done));
-        }
-    });
+    let player = Player {
+        on_event: Some(|ctx, _, event| {
+            if let Event::Closed { reason: CloseReason::Local(LocalCause::BecameStream), .. } = event {
+                let peers: Vec<PeerId> = ctx.peers().map(|view| view.id()).collect();
+                peers.into_iter().for_each(|peer| ctx.abort(peer, peerloop::Disconnect::Done));
+            }
+        }),
+        ..Player::default()
+    };
     let mut scene = Scene::with(quiet(), player);
     scene.handshake();
     scene.open_stream(DATA1, 2, "BlockPriority");

@@ -132,8 +132,7 @@ fn a_message_in_chunks_is_reported_as_cut_before_the_close_whichever_stream_it_u
         static LOG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     }
     for (closed, with_both) in [(GENERAL, false), (DATA1, false), (GENERAL, true)] {
-        let mut player = Player::default();
-        player.on_header = Some(|_, _| Delivery::Chunks);
+        let mut player = Player { on_header: Some(|_, _| Delivery::Chunks), ..Player::default() };
         player.on_event = Some(|_, _, event| {
             LOG.with_borrow_mut(|log| match event {
                 Event::BodyCut { stream_type, received, .. } => log.push(format!("cut {stream_type} {received}")),
@@ -159,8 +158,7 @@ fn a_message_in_chunks_is_reported_as_cut_before_the_close_whichever_stream_it_u
 
 #[test]
 fn bodies_on_two_streams_arrive_side_by_side() {
-    let mut player = Player::default();
-    player.on_header = Some(|_, _| Delivery::Chunks);
+    let player = Player { on_header: Some(|_, _| Delivery::Chunks), ..Player::default() };
     let mut scene = Scene::with(super::quiet(), player);
     scene.with_two_streams();
     let body = frame("block", &[3; 1_000]);

@@ -232,12 +232,14 @@ fn a_second_stream_uses_the_source_address_of_the_first() {
 
 #[test]
 fn the_handler_may_close_the_peer_when_its_stream_opens() {
-    let mut player = Player::default();
-    player.on_event = Some(|ctx, peer, event| {
-        if let Event::StreamOpened { .. } = event {
-            ctx.close(peer, peerloop::Disconnect::Done);
-        }
-    });
+    let player = Player {
+        on_event: Some(|ctx, peer, event| {
+            if let Event::StreamOpened { .. } = event {
+                ctx.close(peer, peerloop::Disconnect::Done);
+            }
+        }),
+        ..Player::default()
+    };
     let mut scene = Scene::with(quiet(), player);
     scene.handshake();
     assert_eq!(names(&scene.open_stream(DATA1, 2, "BlockPriority").0), ["streamack"]);

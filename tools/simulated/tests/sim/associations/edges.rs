@@ -86,12 +86,14 @@ fn pings_without_a_pong_on_data1_are_seen_when_the_peer_closes_although_its_firs
     thread_local! {
         static IN_FLIGHT: Cell<Option<usize>> = const { Cell::new(None) };
     }
-    let mut player = Player::default();
-    player.on_event = Some(|ctx, peer, event| {
-        if let Event::Closed { reason: CloseReason::ClosedByPeer, .. } = event {
-            IN_FLIGHT.set(ctx.peer(peer).map(|view| view.pings_in_flight().count()));
-        }
-    });
+    let player = Player {
+        on_event: Some(|ctx, peer, event| {
+            if let Event::Closed { reason: CloseReason::ClosedByPeer, .. } = event {
+                IN_FLIGHT.set(ctx.peer(peer).map(|view| view.pings_in_flight().count()));
+            }
+        }),
+        ..Player::default()
+    };
     let mut scene = Scene::with(quiet(), player);
     scene.with_two_streams();
     let peer = scene.seen().ready[0];
@@ -137,8 +139,7 @@ fn a_peers_cost_is_that_of_all_its_streams() {
 
 #[test]
 fn pongs_may_be_late_while_a_large_payload_arrives_on_another_stream() {
-    let mut player = Player::default();
-    player.on_header = Some(|_, _| Delivery::Chunks);
+    let player = Player { on_header: Some(|_, _| Delivery::Chunks), ..Player::default() };
     let mut scene = Scene::with(quiet(), player);
     scene.with_two_streams();
     let peer = scene.seen().ready[0];
@@ -338,17 +339,19 @@ fn the_handler_sees_a_closed_peer_when_a_connection_becomes_a_stream_and_can_do_
     thread_local! {
         static LISTED: Cell<usize> = const { Cell::new(0) };
     }
-    let mut player = Player::default();
-    player.on_event = Some(|ctx, peer, event| {
-        if let Event::Closed { .. } = event {
-            LISTED.set(ctx.peers().count());
-            assert!(!ctx.peer(peer).expect("a closed peer can be seen in its last event").is_ready());
-            assert!(ctx.send_shared(peer, &Bytes::from(frame("tx", &[1]))).is_err());
-            ctx.pause(peer);
-            ctx.close(peer, Disconnect::Done);
-            ctx.abort(peer, Disconnect::Done);
-        }
-    });
+    let player = Player {
+        on_event: Some(|ctx, peer, event| {
+            if let Event::Closed { .. } = event {
+                LISTED.set(ctx.peers().count());
+                assert!(!ctx.peer(peer).expect("a closed peer can be seen in its last event").is_ready());
+                assert!(ctx.send_shared(peer, &Bytes::from(frame("tx", &[1]))).is_err());
+                ctx.pause(peer);
+                ctx.close(peer, Disconnect::Done);
+                ctx.abort(peer, Disconnect::Done);
+            }
+        }),
+        ..Player::default()
+    };
     let mut scene = Scene::with(quiet(), player);
     scene.with_two_streams();
     scene.stranger.send(DATA1, &ping(1));

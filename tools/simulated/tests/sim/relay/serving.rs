@@ -180,3 +180,17 @@ fn only_an_upstream_gets_an_answer_to_mempool() {
     scene.received(&mut leaf);
     assert!(leaf.has_seen_end, "a leaf that sends `mempool` is closed");
 }
+
+#[test]
+fn a_large_answer_to_mempool_is_split() {
+    let mut scene = Scene::new(TrustMode::Validated);
+    let all: Vec<Vec<u8>> = (0..2_049).map(|number| sized_transaction(number, 100)).collect();
+    for part in all.chunks(1_000) {
+        scene.upstream.send(LISTENING, &part.iter().flat_map(|transaction| tx(transaction)).collect::<Vec<u8>>());
+        scene.settle();
+    }
+    let slices: Vec<&[u8]> = all.iter().map(|transaction| &transaction[..]).collect();
+    let expected = slices.chunks(2_048).map(|part| message("inv", &items(part))).collect::<Vec<_>>();
+    assert_eq!(scene.ask_upstream(SUBMITTING, &frame("mempool", b"")), expected);
+    assert_eq!(scene.counts().announcements_lost, 0);
+}

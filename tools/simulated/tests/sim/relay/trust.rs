@@ -151,8 +151,11 @@ fn the_policy_holds_drops_and_charges() {
         assert_eq!(sender.has_seen_end, matches!(decision, PolicyDecision::Misbehaved { .. }));
         let is_held = decision == PolicyDecision::Hold;
         let answer = scene.ask_upstream(SUBMITTING, &inv(&[&transaction(1)]));
-        assert_eq!(answer.len(), usize::from(!is_held), "a held transaction is not fetched again");
+        assert_eq!(answer, [], "the transaction is fetched again");
         let expected = is_held.then(|| message("inv", &items(&[&transaction(1)])));
         assert_eq!(scene.received(&mut other), Vec::from_iter(expected));
+        scene.ask_upstream(SUBMITTING, &frame("inv", &[&[1, 2, 0, 0, 0][..], &[9; 32]].concat()));
+        let answer = scene.ask_upstream(SUBMITTING, &inv(&[&transaction(1)]));
+        assert_eq!(answer.len(), usize::from(!is_held), "a new block makes a dropped transaction wanted again");
     }
 }
