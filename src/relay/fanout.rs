@@ -1,13 +1,14 @@
 //! The order in which peers receive announcements: a rotation that visits every peer after each acceptance.
 //!
 //! A visit brings one peer up to date. The rotation begins with a small slice of peers in the turn of the acceptance,
-//! so that the first of them receive the announcement before the others are prepared. Later turns visit larger slices.
-//! While the loop is busy with many transactions, the visits are spread evenly over a fixed interval: each peer is
-//! visited once per interval, so announcements become larger instead of more frequent, and some peer still receives
-//! each of them at once. The module sends nothing.
+//! so that the first of them receive the announcement before the others are prepared. Later turns visit larger slices,
+//! but a busy loop keeps them small, so that new transactions do not wait for long. While the loop is busy with many
+//! transactions, the visits are spread evenly over a fixed interval: each peer is visited once per interval, so
+//! announcements become larger instead of more frequent, and some peer still receives each of them at once. The module
+//! sends nothing.
 
 use super::inventory::{NONE, PeerIndex};
-use crate::limits::{RELAY_FIRST_SLICE, RELAY_INTERVAL, RELAY_MAX_INTERVAL, RELAY_MAX_SLICE, RELAY_SPREAD_SLICE, TICK};
+use crate::limits::{RELAY_BUSY_SLICE, RELAY_FIRST_SLICE, RELAY_INTERVAL, RELAY_MAX_INTERVAL, RELAY_MAX_SLICE, TICK};
 use crate::time::Instant;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,6 +33,10 @@ pub(super) struct Fanout {
     /// Positions of the log, each with the number of visits after which all peers have passed it.
     pending: VecDeque<(u64, u64)>,
     slice: usize,
+    /// The maximum size of a slice.
+    max_slice: usize,
+    /// Whether the slice of this turn is shorter than the visits that are due.
+    is_cut: bool,
     /// Whether the visits are spread over an interval.
     is_spread: bool,
     interval: Duration,
@@ -62,6 +67,8 @@ impl Fanout {
             visits: 0,
             pending: VecDeque::new(),
             slice: 0,
+            max_slice: RELAY_MAX_SLICE,
+            is_cut: false,
             is_spread: false,
             interval: RELAY_INTERVAL,
             visited_until: Instant::ZERO,
@@ -117,15 +124,17 @@ impl Fanout {
     pub(super) fn begin_slice(&mut self, now: Instant, busy: Duration, head: u64) -> usize {
         self.measure(now, busy, head);
         if !self.is_spread {
-            self.slice = (self.slice * 2).clamp(RELAY_FIRST_SLICE, RELAY_MAX_SLICE);
+            self.slice = (self.slice * 2).clamp(RELAY_FIRST_SLICE, self.max_slice);
             return self.slice;
         }
         let members = self.members.len().max(1) as u64;
         let per_visit = Duration::from_nanos(self.interval.as_nanos() as u64 / members).max(Duration::from_nanos(1));
+        // Visits that are late by more than an interval are not made up for, because each peer was skipped once.
+        self.visited_until = self.visited_until.max(now.minus(self.interval));
         let due = now.since(self.visited_until).as_nanos() / per_visit.as_nanos();
-        let slice = due.min(RELAY_SPREAD_SLICE as u128) as u32;
-        // Visits that were not made in time are not made up for: the slice would only grow.
-        self.visited_until = self.visited_until.plus(per_visit * slice).max(now.minus(per_visit));
+        let slice = due.min(RELAY_BUSY_SLICE as u128) as u32;
+        self.is_cut = due > u128::from(slice);
+        self.visited_until = self.visited_until.plus(per_visit * slice);
         slice as usize
     }
 
@@ -135,15 +144,24 @@ impl Fanout {
         if elapsed >= MEASURE {
             let busy_percent = busy.saturating_sub(busy_before).as_nanos() * 100 / elapsed.as_nanos();
             let is_busy = busy_percent > 50;
-            // Larger announcements cost less. Without them, a loop without idle time would fall behind.
-            self.interval = match busy_percent {
-                0..70 => self.interval.mul_f64(0.9).max(RELAY_INTERVAL),
-                70..86 => self.interval,
-                _ => self.interval.mul_f64(1.2).min(RELAY_MAX_INTERVAL),
+            // Larger announcements cost less. Without them, a loop without idle time would fall behind. A rotation that
+            // is not spread uses all the time that there is, which says nothing about the interval.
+            let factor = match busy_percent {
+                0..70 => 0.9,
+                70..82 => 0.98,
+                82..90 => 1.0,
+                _ if self.is_spread => 1.1,
+                _ => 1.0,
             };
+            self.interval = self.interval.mul_f64(factor).clamp(RELAY_INTERVAL, RELAY_MAX_INTERVAL);
             let accepted = u128::from(head - head_before);
             let has_batches = accepted * RELAY_INTERVAL.as_nanos() >= u128::from(MIN_BATCH) * elapsed.as_nanos();
+            self.max_slice = if is_busy { RELAY_BUSY_SLICE } else { RELAY_MAX_SLICE };
+            let was_spread = self.is_spread;
             self.is_spread = is_busy && has_batches && elapsed <= MAX_MEASURE;
+            if !was_spread {
+                self.visited_until = now;
+            }
             self.measured = (now, busy, head);
         }
     }
@@ -155,7 +173,7 @@ impl Fanout {
             return Visit::Done;
         }
         if remaining == 0 {
-            return if self.is_spread { Visit::Wait(now.plus(TICK)) } else { Visit::NextTurn };
+            return if self.is_spread && !self.is_cut { Visit::Wait(now.plus(TICK)) } else { Visit::NextTurn };
         }
         self.at = (self.at + 1) % self.members.len();
         self.visits += 1;
@@ -224,6 +242,19 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_loop_visits_small_slices() {
+        let mut fanout = Fanout::new();
+        (0..100).for_each(|peer| {
+            let _ = fanout.add(peer);
+        });
+        let now = Instant::ZERO.plus(MEASURE);
+        fanout.accepted(1);
+        assert_eq!(fanout.begin_slice(now, MEASURE * 51 / 100, 0), 16);
+        assert_eq!([(); 3].map(|()| fanout.begin_slice(now, MEASURE, 0)), [24; 3]);
+        assert_eq!(fanout.begin_slice(now.plus(MEASURE), MEASURE, 0), 48);
+    }
+
+    #[test]
     fn an_acceptance_during_a_rotation_adds_only_the_missing_visits() {
         let mut fanout = Fanout::new();
         (0..100).for_each(|peer| {
@@ -260,7 +291,10 @@ mod tests {
             let (mut visits, began) = (0, now);
             loop {
                 now = now.plus(Duration::from_micros(500));
-                let next = run_at(&mut fanout, now, |_, _| visits += 1);
+                let mut next = Visit::NextTurn;
+                while next == Visit::NextTurn {
+                    next = run_at(&mut fanout, now, |_, _| visits += 1);
+                }
                 if next == Visit::Done {
                     break;
                 }
@@ -275,19 +309,42 @@ mod tests {
     #[test]
     fn the_interval_grows_while_there_is_no_idle_time_and_shrinks_again() {
         let mut fanout = Fanout::new();
-        let (mut now, mut busy) = (Instant::ZERO, Duration::ZERO);
-        let mut run_with = |fanout: &mut Fanout, busy_percent: u32| {
+        let (mut now, mut busy, mut head) = (Instant::ZERO, Duration::ZERO, 0);
+        let mut run_with = |fanout: &mut Fanout, busy_percent: u32, accepted: u64| {
             for _ in 0..50 {
                 now = now.plus(MEASURE);
                 busy += MEASURE * busy_percent / 100;
-                fanout.begin_slice(now, busy, 0);
+                head += accepted;
+                fanout.begin_slice(now, busy, head);
             }
             fanout.interval
         };
-        assert_eq!(run_with(&mut fanout, 85), RELAY_INTERVAL);
-        assert_eq!(run_with(&mut fanout, 86), RELAY_MAX_INTERVAL);
-        assert_eq!(run_with(&mut fanout, 70), RELAY_MAX_INTERVAL);
-        assert_eq!(run_with(&mut fanout, 69), RELAY_INTERVAL);
+        assert_eq!(run_with(&mut fanout, 89, 100), RELAY_INTERVAL);
+        run_with(&mut fanout, 50, 0);
+        assert_eq!(run_with(&mut fanout, 90, 0), RELAY_INTERVAL, "the visits are not spread");
+        assert_eq!(run_with(&mut fanout, 90, 100), RELAY_MAX_INTERVAL);
+        assert_eq!(run_with(&mut fanout, 82, 100), RELAY_MAX_INTERVAL);
+        assert!((RELAY_INTERVAL..RELAY_MAX_INTERVAL).contains(&run_with(&mut fanout, 81, 100)));
+        assert_eq!(run_with(&mut fanout, 69, 100), RELAY_INTERVAL);
+    }
+
+    #[test]
+    fn late_visits_are_made_up_for_up_to_one_interval() {
+        for (late, expected) in [(Duration::from_millis(3), 428), (RELAY_INTERVAL, 1_000), (RELAY_INTERVAL * 9, 1_000)]
+        {
+            let mut fanout = Fanout::new();
+            (0..1_000).for_each(|peer| {
+                let _ = fanout.add(peer);
+            });
+            let now = Instant::ZERO.plus(Duration::from_millis(100));
+            fanout.begin_slice(now, Duration::from_millis(80), 1_000);
+            (fanout.is_spread, fanout.visited_until) = (true, now);
+            (0..9).for_each(|head| fanout.accepted(1_001 + head));
+            let (now, mut visits) = (now.plus(late), 0);
+            fanout.measured.0 = now;
+            while run_at(&mut fanout, now, |_, _| visits += 1) == Visit::NextTurn {}
+            assert_eq!(visits, expected, "{late:?}");
+        }
     }
 
     #[derive(Clone, Debug)]
