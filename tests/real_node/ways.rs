@@ -25,11 +25,7 @@ enum Way {
     Relay(TrustMode, Multistreams),
 }
 
-const RELAYS: [Way; 3] = [
-    Way::Relay(TrustMode::Validated, Multistreams::Off),
-    Way::Relay(TrustMode::Trusted, Multistreams::Off),
-    Way::Relay(TrustMode::Open, Multistreams::Off),
-];
+const MODES: [TrustMode; 3] = [TrustMode::Validated, TrustMode::Trusted, TrustMode::Open];
 
 /// The two nodes, and for a long run a third one.
 struct Measured {
@@ -107,14 +103,14 @@ impl Measured {
 fn exchange_on_all_ways(label: &'static str, options: &'static [&'static str], plain_count: usize) {
     let Some(nodes) = TwoNodes::start_with(options) else { return };
     let mut measured = Measured { nodes, middle: None, options, label };
-    let two_streams = Way::Relay(TrustMode::Validated, Multistreams::Open);
+    let one_stream = MODES.map(|trust| Way::Relay(trust, Multistreams::Off));
+    let two_streams = MODES.map(|trust| Way::Relay(trust, Multistreams::Open));
     if is_long() {
-        for way in [Way::Direct, Way::Middle].into_iter().chain(RELAYS).chain([Way::Pipe, two_streams]) {
-            measured.exchange(way, LONG_COUNT);
-        }
+        let ways = [Way::Direct, Way::Middle, Way::Pipe].into_iter().chain(one_stream).chain(two_streams);
+        ways.for_each(|way| measured.exchange(way, LONG_COUNT));
     } else {
-        RELAYS.into_iter().for_each(|way| measured.exchange(way, plain_count));
-        measured.exchange(two_streams, 2);
+        one_stream.into_iter().for_each(|way| measured.exchange(way, plain_count));
+        measured.exchange(two_streams[0], 2);
     }
 }
 
