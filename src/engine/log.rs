@@ -178,7 +178,7 @@ impl fmt::Display for Line<'_> {
             Some(NextDial::At(moment)) => write!(f, " next_dial={}ms", moment.since(self.now).as_millis())?,
             Some(NextDial::Inaccessible) => f.write_str(" next_dial=inaccessible")?,
             Some(NextDial::NextAddress) => f.write_str(" next_dial=next_address")?,
-            Some(NextDial::Never) => f.write_str(" next_dial=never")?,
+            Some(NextDial::Never) => f.write_str(" next_dial=unplanned")?,
             None => {}
         }
         end_line(f, self.network, self.suppressed)
@@ -355,7 +355,7 @@ mod tests {
         );
         assert_eq!(next(NextDial::Inaccessible), "inaccessible network=regtest");
         assert_eq!(next(NextDial::NextAddress), "next_address network=regtest");
-        assert_eq!(next(NextDial::Never), "never network=regtest");
+        assert_eq!(next(NextDial::Never), "unplanned network=regtest");
         let others = one_of_each().into_iter().filter(|event| !matches!(event, ControlEvent::ConnectionFailed { .. }));
         others.for_each(|event| assert!(!line(&event, 0).contains("next_dial"), "{event}"));
     }

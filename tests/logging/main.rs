@@ -86,8 +86,8 @@ fn req_e46_handshakes_and_failed_dials_are_logged_and_the_lines_of_many_failures
         assert_eq!(*level, Level::Warn);
         assert!(line.contains("state=connecting error=\"connecting failed: "), "{line}");
         assert!(
-            line.contains(" next_dial=never network=regtest"),
-            "the line does not report `next_dial=never`, although there is no manager: {line}"
+            line.contains(" next_dial=unplanned network=regtest"),
+            "the line does not report `next_dial=unplanned`, although there is no manager: {line}"
         );
     }
     assert!(lines_of("connection_established").iter().all(|(level, _)| *level == Level::Debug));
