@@ -1,4 +1,4 @@
-//! The settings of a relay.
+//! The settings of a relay. They are plain values; [`RelayConfig::in_range`] moves each into its range.
 
 use super::policy::TrustMode;
 use crate::limits::{

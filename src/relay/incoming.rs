@@ -320,11 +320,7 @@ impl Core {
             let silent_after = self.config.accept_on_silence;
             let dropped = self.submissions.add(id.hash, origin, reply, position, silent_after, ctx.now());
             self.counts.submissions_dropped += u64::from(dropped.is_some());
-            if let Some(dropped) = dropped.and_then(|hash| self.inventory.find(self.inventory.id(hash)))
-                && self.inventory.get(dropped).is_some_and(|entry| entry.state == State::Held)
-            {
-                self.forget(dropped);
-            }
+            dropped.into_iter().for_each(|hash| self.forget_held(hash));
         }
         if is_validated || self.config.trust == TrustMode::Open || canary!(UntrustedAnnounced) {
             self.accept(ctx, slot);
@@ -393,16 +389,27 @@ impl Core {
     /// Accepts the transactions whose silence counts as acceptance.
     pub(super) fn accept_silent(&mut self, ctx: &mut Ctx<'_>) {
         while let Some(hash) = self.submissions.silent(ctx.now()) {
-            let id = self.inventory.id(hash);
-            let slot = self.inventory.find(id).filter(|_| self.pool.contains(id));
-            let is_held = |slot: &Slot| self.inventory.get(*slot).is_some_and(|entry| entry.state == State::Held);
-            if let Some(slot) = slot.filter(is_held) {
+            let has_body = self.pool.contains(self.inventory.id(hash));
+            if let Some(slot) = self.held_slot(hash).filter(|_| has_body) {
                 self.counts.accepted_on_silence += 1;
                 self.accept(ctx, slot);
             }
         }
         if let Some(at) = self.submissions.next_silence() {
             Timer::Silence.set(ctx, at);
+        }
+    }
+
+    /// Returns the slot of a transaction that waits for an upstream's announcement.
+    fn held_slot(&self, hash: Hash256) -> Option<Slot> {
+        let slot = self.inventory.find(self.inventory.id(hash))?;
+        self.inventory.get(slot).is_some_and(|entry| entry.state == State::Held).then_some(slot)
+    }
+
+    /// Forgets a transaction that is no longer followed, if no upstream has announced it.
+    fn forget_held(&mut self, hash: Hash256) {
+        if let Some(slot) = self.held_slot(hash) {
+            self.forget(slot);
         }
     }
 
@@ -419,13 +426,7 @@ impl Core {
         for hash in due.announce {
             self.announce_again(ctx, hash);
         }
-        for hash in due.forgotten {
-            let slot = self.inventory.find(self.inventory.id(hash));
-            let is_held = |slot: &Slot| self.inventory.get(*slot).is_some_and(|entry| entry.state == State::Held);
-            if let Some(slot) = slot.filter(is_held) {
-                self.forget(slot);
-            }
-        }
+        due.forgotten.into_iter().for_each(|hash| self.forget_held(hash));
         self.sweep(ctx);
         self.dial(ctx);
         self.requests.ask_all_waiting(&mut self.inventory, &mut self.peers, now);

@@ -33,6 +33,10 @@
 //! # }
 //! ```
 
+// The tables send nothing: `inventory`, `peers`, `pool`, `request`, `submissions`, `upstreams`, `fanout` and `hops`.
+// `core` holds them, and `incoming`, `announce` and `getdata` are its steps. `handler` connects the steps to the loop
+// and to the policy. Another kind of inventory, such as blocks, needs tables and steps of its own beside these, and
+// its arms in `handler` and `getdata`.
 mod announce;
 mod batch;
 mod config;

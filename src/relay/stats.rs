@@ -1,4 +1,4 @@
-//! The counters and gauges of a relay.
+//! The counters and gauges of a relay, as plain values. The steps count; nothing here decides anything.
 
 use super::hops::HopSummary;
 use super::request::RequestCounts;

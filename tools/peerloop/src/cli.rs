@@ -178,17 +178,24 @@ pub(crate) struct ServeArgs {
     pub(crate) quiet: bool,
 }
 
-/// Flags override variables, which override the settings file. A setting's variable is PEERLOOP_ and its name in
-/// capitals. SIGHUP reads the file again.
-#[derive(Args, Debug)]
-#[command(after_help = EXIT_CODES_OF_RUN)]
-pub(crate) struct RunArgs {
+/// The flags of the settings file.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct FileFlags {
     /// Settings file in TOML; --print-config prints one [default: the variable PEERLOOP_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Print all settings and their sources as a settings file, and exit
     #[arg(long)]
     pub(crate) print_config: bool,
+}
+
+/// Flags override variables, which override the settings file. A setting's variable is PEERLOOP_ and its name in
+/// capitals. SIGHUP reads the file again.
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES_OF_RUN)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) file: FileFlags,
     /// Show no status line
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -207,12 +214,8 @@ pub(crate) struct RelayArgs {
     pub(crate) pipe: Option<Vec<String>>,
     #[command(flatten)]
     pub(crate) family: FamilyFlags,
-    /// Settings file in TOML; --print-config prints one [default: the variable PEERLOOP_CONFIG]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Print all settings and their sources as a settings file, and exit
-    #[arg(long)]
-    pub(crate) print_config: bool,
+    #[command(flatten)]
+    pub(crate) file: FileFlags,
     /// Show no status
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -1,6 +1,6 @@
 //! A relay's metrics as OpenMetrics text, which follows the loop's own.
 
-use crate::run::exposition::{Metrics, without_end};
+use crate::run::exposition::{Metrics, section};
 use peerloop::Network;
 use peerloop::relay::{Hops, RelayCounts, RelayStats, RequestCounts};
 use prometheus_client::collector::Collector;
@@ -10,7 +10,7 @@ use std::fmt;
 /// The metric of a counter: its name, its help, and the function that reads its value.
 type Row<C> = (&'static str, &'static str, fn(&C) -> u64);
 
-const COUNTS: [Row<RelayCounts>; 29] = [
+const COUNTS: [Row<RelayCounts>; 30] = [
     ("relay_accepted", "Transactions announced to all peers", |counts| counts.accepted),
     ("relay_submitted", "Transactions submitted to the upstreams", |counts| counts.submitted),
     ("relay_resubmitted", "Submitted transactions announced to the upstreams again", |counts| counts.resubmitted),
@@ -44,10 +44,8 @@ const COUNTS: [Row<RelayCounts>; 29] = [
     ("relay_alerts", "Alerts passed on", |counts| counts.alerts),
     ("relay_hops_unmeasured", "Hops that are missing in the latencies", |counts| counts.hops_unmeasured),
     ("relay_submissions_dropped", "Followed transactions dropped for later ones", |counts| counts.submissions_dropped),
+    ("relay_dials_refused", "Dials of upstreams that this side refused", |counts| counts.dials_refused),
 ];
-
-const DIALS_REFUSED: Row<RelayCounts> =
-    ("relay_dials_refused", "Dials of upstreams that this side refused", |counts| counts.dials_refused);
 
 const REQUESTS: [Row<RequestCounts>; 8] = [
     ("relay_requests_sent", "Requests sent", |counts| counts.sent),
@@ -70,7 +68,7 @@ struct Snapshot {
 /// Returns the metrics without an end mark; `None` if they cannot be encoded.
 pub(super) fn exposition(stats: RelayStats, hops: &Hops, network: Network) -> Option<String> {
     let snapshot = Snapshot { stats, hops: hops.clone() };
-    without_end(crate::run::exposition::exposition(snapshot, network).ok()?)
+    section(snapshot, network)
 }
 
 impl Collector for Snapshot {
@@ -89,7 +87,7 @@ impl Collector for Snapshot {
         }
         metrics.bytes("relay_pool", "Bytes of the transactions in the pool", stats.pool_bytes as u64)?;
         metrics.bytes("relay_pending", "Bytes of unanswered getdata messages", stats.pending_bytes as u64)?;
-        for (name, help, of) in COUNTS.into_iter().chain([DIALS_REFUSED]) {
+        for (name, help, of) in COUNTS {
             metrics.count(name, help, of(&stats.counts))?;
         }
         for (name, help, of) in REQUESTS {
@@ -159,8 +157,7 @@ mod tests {
 
     #[test]
     fn every_count_is_exposed_once() {
-        let names: Vec<&str> =
-            COUNTS.iter().map(|row| row.0).chain([DIALS_REFUSED.0]).chain(REQUESTS.iter().map(|row| row.0)).collect();
+        let names: Vec<&str> = COUNTS.iter().map(|row| row.0).chain(REQUESTS.iter().map(|row| row.0)).collect();
         let fields = |debug: String| debug.lines().filter(|line| line.contains(": ")).count();
         let expected =
             fields(format!("{:#?}", RelayCounts::default())) + fields(format!("{:#?}", RequestCounts::default()));

@@ -1,11 +1,9 @@
 //! `relay`: relays transactions between upstreams and all other peers, or, with `--pipe`, joins two nodes verbatim.
 
-mod exposition;
 mod hops;
 mod metrics;
 mod node;
 mod pipe;
-mod report;
 mod summary;
 mod upstreams;
 

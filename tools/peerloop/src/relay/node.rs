@@ -36,15 +36,15 @@ const HINT: &str = "upstreams should whitelist this host: -whitelist=OUR_IP -whi
 const MAX_LINKS_PER_UPSTREAM: usize = 2;
 
 pub(crate) fn run(args: &RelayArgs) -> Result<Exit, Failure> {
-    let (flags, config) = (args.settings.clone(), args.config.clone());
-    let (family, yes, is_printed) = (args.family.family(), args.yes, args.print_config);
+    let (flags, config) = (args.settings.clone(), args.file.config.clone());
+    let (family, yes, is_printed) = (args.family.family(), args.yes, args.file.print_config);
     let has_file = settings_path(config.as_deref()).is_some();
     let read = Arc::new(move || {
         let read = read_settings(flags.settings(), config.as_deref())?;
         if is_printed { Ok(read) } else { prepared(read, family, yes) }
     });
     let effective = read()?;
-    if args.print_config {
+    if args.file.print_config {
         return output::print(&effective.to_toml(true)).map(|()| Exit::Success);
     }
     let upstreams = Upstreams::new(&effective.node.relay.resolved, family);

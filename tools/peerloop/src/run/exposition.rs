@@ -109,7 +109,7 @@ pub(super) struct Snapshot {
 }
 
 /// Formats the exposition of one snapshot.
-pub(crate) fn exposition(snapshot: impl Collector + 'static, network: Network) -> Result<String, fmt::Error> {
+pub(super) fn exposition(snapshot: impl Collector + 'static, network: Network) -> Result<String, fmt::Error> {
     let labels = [("network".into(), network.name().into())];
     let mut registry = Registry::with_prefix_and_labels("peerloop", labels.into_iter());
     registry.register_collector(Box::new(snapshot));
@@ -124,9 +124,9 @@ pub(crate) fn commands(counts: &MessageCounts) -> Vec<(String, u64)> {
     counts.iter().map(|(command, count)| (name(command), count.messages)).collect()
 }
 
-/// Removes the end mark of an exposition; `None` if there is none.
-pub(crate) fn without_end(text: String) -> Option<String> {
-    text.strip_suffix(END).map(str::to_owned)
+/// Encodes further metrics, which follow the loop's own, without an end mark; `None` if they cannot be encoded.
+pub(crate) fn section(metrics: impl Collector + 'static, network: Network) -> Option<String> {
+    exposition(metrics, network).ok()?.strip_suffix(END).map(str::to_owned)
 }
 
 /// Converts an exposition to Prometheus's text format, version 0.0.4. In that format a counter's description also

@@ -3,7 +3,7 @@
 //! One thread serves all clients at once ([`http`]). It requests at most one snapshot from the loop per
 //! [`MIN_SNAPSHOT_INTERVAL`], however many clients there are, so a flood of requests never reaches the loop.
 
-use super::exposition::{END, Snapshot, exposition, plain, without_end};
+use super::exposition::{END, Snapshot, plain, section};
 use super::http::{self, Format};
 use crate::exit::Failure;
 use peerloop::api::Latency;
@@ -57,7 +57,7 @@ impl Metrics {
             let mut latencies = Latencies::default();
             let mut texts = Texts::default();
             let mut snapshot = || {
-                let text = without_end(exposition(latencies.snapshot(&handle)?, network).ok()?)?;
+                let text = section(latencies.snapshot(&handle)?, network)?;
                 Some(text + &more()? + END)
             };
             // The server ends only if the listener cannot be made non-blocking or the poll fails. The node then

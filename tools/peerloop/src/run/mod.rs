@@ -35,11 +35,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
-    let (flags, config) = (args.settings.clone(), args.config.clone());
+    let (flags, config) = (args.settings.clone(), args.file.config.clone());
     let has_file = settings_path(config.as_deref()).is_some();
     let read = Arc::new(move || settings(&flags, config.as_deref()));
     let effective = read()?;
-    if args.print_config {
+    if args.file.print_config {
         return output::print(&effective.to_toml(false)).map(|()| Exit::Success);
     }
     life::keep(Plain, Start { effective, read, has_file, quiet: args.quiet })

@@ -3,7 +3,7 @@
 //! Every label is from a closed list, so that no node can add a line: a side, a known command or `other`, a kind of
 //! hop, and a view.
 
-use crate::run::exposition::{Metrics, commands, without_end};
+use crate::run::exposition::{Metrics, commands, section};
 use peerloop::Network;
 use peerloop::relay::pipe::{PipeReport, SideReport, SideState};
 use peerloop::stats::MessageCounts;
@@ -27,7 +27,7 @@ struct Snapshot(Box<PipeReport>);
 
 /// Returns the metrics of a pipe without an end mark; `None` if they cannot be encoded.
 pub(super) fn exposition(report: Box<PipeReport>, network: Network) -> Option<String> {
-    without_end(crate::run::exposition::exposition(Snapshot(report), network).ok()?)
+    section(Snapshot(report), network)
 }
 
 impl Collector for Snapshot {

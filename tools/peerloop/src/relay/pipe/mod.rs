@@ -5,8 +5,9 @@
 //! printed. A second SIGINT or SIGTERM ends the program at once. A SIGHUP ends the pipe only if closing the terminal
 //! caused it, because a pipe never reads its settings again.
 
-use super::exposition::exposition;
-use super::report::{changes, state, summary};
+mod metrics;
+mod report;
+
 use crate::cli::RelayArgs;
 use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::machine::{self, Machine, Need};
@@ -18,10 +19,12 @@ use crate::run::metrics::Metrics;
 use crate::run::read_settings;
 use crate::status::{STATUS_INTERVAL, Shown, Watch, wait_for};
 use crate::targets::{self, Target};
+use metrics::exposition;
 use peerloop::MioNet;
 use peerloop::api::{Pending, Stats};
 use peerloop::relay::pipe::{Pipe, PipeReport, PipeRequest};
 use peerloop::{Config, Handle, Network, Reactor};
+use report::{changes, state, summary};
 use std::io::{self, IsTerminal};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Instant;
@@ -47,8 +50,8 @@ pub(crate) fn run(args: &RelayArgs, nodes: &[String]) -> Result<Exit, Failure> {
             "--pipe does not use {flag}; omit it, or use --upstream instead of --pipe"
         )));
     }
-    let effective = read_settings(args.settings.settings(), args.config.as_deref())?;
-    if args.print_config {
+    let effective = read_settings(args.settings.settings(), args.file.config.as_deref())?;
+    if args.file.print_config {
         return output::print(&effective.to_toml(true)).map(|()| Exit::Success);
     }
     let node = &effective.node;
