@@ -202,26 +202,22 @@ impl Table {
         self.dials.push_back(dial);
     }
 
-    pub(crate) fn pop_ready(&mut self) -> Option<LinkId> {
+    /// Removes and returns the next link to be read, and whether it was put back the last time.
+    pub(crate) fn pop_ready(&mut self) -> Option<(LinkId, bool)> {
         let id = self.ready.pop_front()?;
-        if let Some(link) = self.get_mut(id) {
-            link.listed.take(Listed::READY);
-        }
-        Some(id)
+        let Some(link) = self.get_mut(id) else { return Some((id, false)) };
+        let was_put_back = link.listed.on(Listed::PUT_BACK);
+        link.listed.take(Listed::READY | Listed::PUT_BACK);
+        Some((id, was_put_back))
     }
 
-    /// Lists a link again that was just removed from the list, so that it is read after another stream of its peer.
-    /// Returns `false` if the link was put back the last time, too: it must be read now, however much the other stream
-    /// receives.
-    pub(crate) fn put_back_ready(&mut self, id: LinkId) -> bool {
-        let Some(link) = self.get_mut(id) else { return false };
-        if link.listed.on(Listed::PUT_BACK) {
-            link.listed.take(Listed::PUT_BACK);
-            return false;
+    /// Lists a link again that was just removed from the list, so that it is read after another stream of its peer. Not
+    /// for a link that was put back the last time: it must be read now, however much the other stream receives.
+    pub(crate) fn put_back_ready(&mut self, id: LinkId) {
+        if let Some(link) = self.get_mut(id) {
+            link.listed.put(Listed::PUT_BACK);
+            self.mark_ready(id);
         }
-        link.listed.put(Listed::PUT_BACK);
-        self.mark_ready(id);
-        true
     }
 
     pub(crate) fn pop_dirty(&mut self) -> Option<LinkId> {
@@ -364,9 +360,9 @@ mod tests {
         table.mark_ready(id);
         table.mark_ready(id);
         assert_eq!(table.ready_len(), 1);
-        assert_eq!(table.pop_ready(), Some(id));
+        assert_eq!(table.pop_ready(), Some((id, false)));
         table.mark_ready(id);
-        assert_eq!(table.pop_ready(), Some(id));
+        assert_eq!(table.pop_ready(), Some((id, false)));
         assert_eq!(table.pop_ready(), None);
         assert!(!table.has_work());
     }

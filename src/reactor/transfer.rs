@@ -21,8 +21,9 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         let until = self.engine.now().plus(MAX_READ_STEP);
         let mut mark = self.engine.telemetry_mut().mark(|| self.net.now());
         for _ in 0..self.engine.links_mut().table.ready_len() {
-            let Some(id) = self.engine.links_mut().table.pop_ready() else { return };
-            if self.engine.is_behind_stream(id) && self.engine.links_mut().table.put_back_ready(id) {
+            let Some((id, was_put_back)) = self.engine.links_mut().table.pop_ready() else { return };
+            if !was_put_back && self.engine.is_behind_stream(id) {
+                self.engine.links_mut().table.put_back_ready(id);
                 continue;
             }
             self.read_link(id);

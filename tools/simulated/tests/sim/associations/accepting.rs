@@ -207,20 +207,22 @@ fn a_pong_on_either_stream_answers_a_ping_and_is_the_peers_round_trip() {
 }
 
 #[test]
-fn data1_is_read_before_the_first_stream() {
+fn data1_is_read_before_the_first_stream_each_time() {
     let mut scene = Scene::new(Multistreams::Accept);
     scene.with_two_streams();
     let peer = peer_of(&scene);
-    scene.act(|ctx| ctx.pause(peer));
-    scene.stranger.send(GENERAL, &frame("mempool", &[]));
-    scene.settle();
-    scene.stranger.send(DATA1, &frame("getaddr", &[]));
-    scene.settle();
-    assert_eq!(scene.seen().messages, [], "a paused peer was read");
-    scene.act(|ctx| ctx.resume(peer));
-    scene.settle();
-    let commands: Vec<String> = scene.seen().messages.into_iter().map(|(_, command, _)| command).collect();
-    assert_eq!(commands, ["getaddr", "mempool"]);
+    for round in 1..4 {
+        scene.act(|ctx| ctx.pause(peer));
+        scene.stranger.send(GENERAL, &frame("mempool", &[]));
+        scene.settle();
+        scene.stranger.send(DATA1, &frame("getaddr", &[]));
+        scene.settle();
+        assert_eq!(scene.seen().messages.len(), 2 * (round - 1), "a paused peer was read");
+        scene.act(|ctx| ctx.resume(peer));
+        scene.settle();
+        let commands: Vec<String> = scene.seen().messages.into_iter().map(|(_, command, _)| command).collect();
+        assert_eq!(commands, ["getaddr", "mempool"].repeat(round));
+    }
 }
 
 #[test]
