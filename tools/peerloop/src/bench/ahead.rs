@@ -12,6 +12,7 @@ use crate::causes::Stage;
 use crate::exit::{Failure, Stops};
 use crate::notices::{Notice, Notices};
 use peerloop::api::Event;
+use peerloop::config::Multistreams;
 use peerloop::error::{CloseReason, Disconnect, Side};
 use peerloop::handler::{Ctx, Handler};
 use peerloop::load::{self, EndCause, Generator, Limit, Report};
@@ -31,7 +32,11 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(St
     if setup.is_built_in() {
         return Ok(None);
     }
-    let config = setup.config().with_max_links(setup.nodes.len() + SPARE_LINKS).with_spin(false);
+    let config = setup
+        .config()
+        .with_max_links(setup.nodes.len() + SPARE_LINKS)
+        .with_multistreams(Multistreams::Accept)
+        .with_spin(false);
     let nodes = setup.nodes.iter().map(|node| node.addresses.clone()).collect();
     let handler = Ahead::new(nodes, setup.sources.first().copied());
     let (sender, receiver) = sync_channel(1);

@@ -36,7 +36,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     process::prepare(setup.descriptors());
     let notices = Notices::new()?;
     let node = match setup.is_built_in() {
-        true => Some(BuiltInNode::start(setup.network, setup.connections)?),
+        true => Some(BuiltInNode::start(setup.network, setup.connections * setup.streams_per_peer())?),
         false => None,
     };
     setup.targets.extend(node.as_ref().map(|node| node.address));

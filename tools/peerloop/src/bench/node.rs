@@ -28,10 +28,10 @@ struct Ready {
 }
 
 impl BuiltInNode {
-    /// Starts a node for `peers` peers; its loop is built on its own thread.
-    pub(crate) fn start(network: Network, peers: usize) -> Result<Self, Failure> {
+    /// Starts a node that accepts `connections` connections; its loop is built on its own thread.
+    pub(crate) fn start(network: Network, connections: usize) -> Result<Self, Failure> {
         let (sender, receiver) = sync_channel(1);
-        let config = Config::new(network).with_max_links(peers + SPARE_LINKS);
+        let config = Config::new(network).with_max_links(connections + SPARE_LINKS);
         let failed = |error: String| Failure::machine(format!("starting the built-in node on 127.0.0.1: {error}"));
         let thread = Builder::new().name("node".to_owned()).spawn(move || run(config, sender));
         let thread = thread.map_err(|error| failed(error.to_string()))?;

@@ -41,9 +41,9 @@ fn bench_opens_second_streams_only_on_request() {
 
 #[test]
 fn bench_with_a_built_in_node_opens_second_streams_to_it() {
-    let run = peerloop(&["bench", "-c", "20", "-d", "1s", "--warmup", "0s", "-q", "--multistreams"]);
+    let run = peerloop(&["bench", "-c", "100", "-d", "1s", "--warmup", "0s", "-q", "--multistreams"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stdout.contains("Streams    20 of 20 peers have a second stream   0 failed"), "{}", run.stdout);
+    assert!(run.stdout.contains("Streams    100 of 100 peers have a second stream   0 failed"), "{}", run.stdout);
 }
 
 #[test]
