@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Default maximum number of transactions that the relay remembers with their announcers. Each costs 64 bytes, and 16
-/// to 24 bytes of index. At 2,000 transactions per second, 100,000 entries last 50 s.
+/// Default maximum number of transactions that the relay remembers with their announcers. Each costs 64 bytes, and 12
+/// to 20 bytes of index. At 2,000 transactions per second, 100,000 entries last 50 s.
 pub const RELAY_ENTRIES: usize = 100_000;
-/// Maximum value of the setting for [`RELAY_ENTRIES`]. All of them cost 370 MB.
+/// Maximum value of the setting for [`RELAY_ENTRIES`]. All of them cost 319 MB.
 pub const MAX_RELAY_ENTRIES: usize = 1 << 22;
 /// Number of announcements in the relay's log, 12 bytes each. A peer that is further behind misses the difference,
 /// which is counted. At 2,000 transactions per second, the log covers 32 s.
@@ -109,5 +109,7 @@ pub const MAX_RELAY_UPSTREAMS: usize = 64;
 pub const RELAY_REDIAL: Duration = Duration::from_secs(1);
 /// Longest pause before a link to an upstream is dialled again.
 pub const RELAY_MAX_REDIAL: Duration = Duration::from_secs(60);
+/// Time for which a link to an upstream must have been ready before its end counts as the first failure again.
+pub const RELAY_STABLE_TIME: Duration = Duration::from_secs(30);
 /// Time after which a submission's report is sent although no upstream has announced or rejected the transaction.
 pub const RELAY_SUBMIT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -7,7 +7,6 @@
 use crate::config::Config;
 use crate::error::RequestError;
 use crate::limits::MAX_USER_AGENT_BYTES;
-use crate::protocol::PROTOCOL_VERSION;
 use crate::wire::Version;
 
 /// The facts that our `version` states on one dialled connection, for [`Ctx::connect_as`](crate::Ctx::connect_as).
@@ -70,13 +69,13 @@ impl VersionFacts {
         }
     }
 
-    /// Returns the facts in a peer's `version`. The protocol version is at most [`PROTOCOL_VERSION`], because the loop
-    /// supports no later one. A `version` may lack its last fields: an absent user agent counts as empty, an absent
-    /// height as 0, and an absent relay flag as true (SV Node 1.2.2, net_processing.cpp
-    /// ProcessVersionMessage).
+    /// Returns the facts in a peer's `version`. The protocol version is at most
+    /// [`PROTOCOL_VERSION`](crate::protocol::PROTOCOL_VERSION), because the loop supports no later one. A `version` may
+    /// lack its last fields: an absent user agent counts as empty, an absent height as 0, and an absent relay flag as
+    /// true (SV Node 1.2.2, net_processing.cpp ProcessVersionMessage).
     pub fn of_peer(version: &Version) -> Self {
         Self {
-            protocol_version: version.negotiated_version().min(PROTOCOL_VERSION),
+            protocol_version: version.negotiated_version(),
             services: version.services,
             user_agent: version.user_agent.clone().unwrap_or_default(),
             start_height: version.start_height.unwrap_or(0),

@@ -129,7 +129,7 @@ fn announce_to_leaf(
     range: Range<u64>,
     last: Range<u64>,
 ) -> Result<(), RequestError> {
-    let first = core.first_sent.max(range.start)..range.end;
+    let first = core.first_accepted.max(range.start)..range.end;
     let revision = core.inventory.revision();
     let is_current = |batch: &Batch| batch.range == range && batch.revision == revision;
     if !core.batch.as_ref().is_some_and(is_current) {
@@ -147,15 +147,16 @@ fn announce_to_leaf(
     };
     let (frame, items, lost) = (batch.frame.clone(), batch.items, batch.lost);
     if items > 0 {
-        // A peer is no receiver of a transaction that its message does not contain.
         let [first, last] = [first, last].map(|positions| {
-            let measured = without_gaps(positions.clone(), &batch.gaps);
-            core.counts.hops_unmeasured +=
-                positions.end.saturating_sub(positions.start) - (measured.end - measured.start);
-            measured
+            let own = batch.own.iter().filter(|position| positions.contains(position)).count();
+            // A peer is no receiver of a transaction that its message does not contain.
+            let contained = positions.filter(|position| batch.gaps.binary_search(position).is_err());
+            let (run, others) = first_run(contained);
+            core.counts.hops_unmeasured += others + own as u64;
+            run
         });
         send_measured(core, ctx, id, &frame, first, last)?;
-        core.first_sent = core.first_sent.max(range.end);
+        core.first_accepted = core.first_accepted.max(range.end);
         core.counts.invs_sent += 1;
         core.counts.inv_items_sent += items;
     }
@@ -163,16 +164,18 @@ fn announce_to_leaf(
     Ok(())
 }
 
-/// Returns the first run of positions that are not among `gaps`, which are in order.
-fn without_gaps(positions: Range<u64>, gaps: &[u64]) -> Range<u64> {
-    let (mut begin, end) = (positions.start, positions.end.max(positions.start));
-    for &gap in &gaps[gaps.partition_point(|gap| *gap < begin)..] {
-        if gap > begin {
-            return begin..gap.min(end);
+/// Returns the first run of consecutive positions, and the number of the others. The positions are in order.
+fn first_run(mut positions: impl Iterator<Item = u64>) -> (Range<u64>, u64) {
+    let Some(begin) = positions.next() else { return (0..0, 0) };
+    let (mut run, mut others) = (begin..begin + 1, 0);
+    for position in positions {
+        if position == run.end {
+            run.end += 1;
+        } else {
+            others += 1;
         }
-        begin = (gap + 1).min(end);
     }
-    begin..end
+    (run, others)
 }
 
 /// Sends an announcement, and measures it if its receiver is the first or the last one of some positions.
@@ -187,18 +190,15 @@ fn send_measured(
     if first.is_empty() && last.is_empty() {
         return ctx.send_shared(id, frame);
     }
-    let first_sent = core.first_sent.max(first.end);
     let (mark, displaced) = core.marks.add(Marked { queued: ctx.now(), first, last });
     core.counts.hops_unmeasured += displaced;
-    match ctx.send_marked(id, frame, mark) {
-        Err(RequestError::TooManyMarks) => {
-            let unmeasured = core.marks.take(mark).map_or(0, |marked| marked.hops());
-            ctx.send_shared(id, frame)?;
-            core.counts.hops_unmeasured += unmeasured;
-        }
-        sent => sent?,
+    let Err(error) = ctx.send_marked(id, frame, mark) else { return Ok(()) };
+    let unmeasured = core.marks.take(mark).map_or(0, |marked| marked.hops());
+    if !matches!(error, RequestError::TooManyMarks) {
+        return Err(error);
     }
-    core.first_sent = first_sent;
+    ctx.send_shared(id, frame)?;
+    core.counts.hops_unmeasured += unmeasured;
     Ok(())
 }
 
@@ -228,9 +228,10 @@ fn announce_to_upstream(
         if let Some(peer) = core.peers.get_mut(index) {
             peer.cursor = position;
         }
-        let first = core.first_sent.max(position)..position + 1;
-        let is_last = last.contains(&position);
-        send_measured(core, ctx, link.peer, &frame, first, if is_last { position..position + 1 } else { 0..0 })?;
+        let [first, last] = [position >= first_of(core, is_submission), last.contains(&position)]
+            .map(|is_measured| if is_measured { position..position + 1 } else { 0..0 });
+        send_measured(core, ctx, link.peer, &frame, first, last)?;
+        note_sent(core, is_submission, position);
         core.counts.served += 1;
         if let Some(peer) = core.peers.get_mut(index) {
             peer.cursor = position + 1;
@@ -269,19 +270,36 @@ fn send_announcement(
     hashes: &mut Vec<(Hash256, bool, u64)>,
     last: Range<u64>,
 ) -> Result<(), RequestError> {
-    let (Some(&(_, _, begin)), Some(&(_, _, end))) = (hashes.first(), hashes.last()) else { return Ok(()) };
+    if hashes.is_empty() {
+        return Ok(());
+    }
     let items = Inventory::from_items(hashes.iter().map(|&(hash, ..)| InventoryItem::tx(hash)));
     let frame = ctx.encode(&MessageRef::Inv(items.as_ref()));
-    let last = last.start.max(begin)..last.end.min(end + 1);
-    send_measured(core, ctx, link.peer, &frame, core.first_sent.max(begin)..end + 1, last)?;
+    let firsts = hashes.iter().filter(|&&(_, is_submission, position)| position >= first_of(core, is_submission));
+    let (first, others) = first_run(firsts.map(|&(.., position)| position));
+    let (last, other_lasts) = first_run(hashes.iter().map(|&(.., position)| position).filter(|at| last.contains(at)));
+    core.counts.hops_unmeasured += others + other_lasts;
+    send_measured(core, ctx, link.peer, &frame, first, last)?;
     core.counts.invs_sent += 1;
     core.counts.inv_items_sent += hashes.len() as u64;
-    for (hash, is_submission, _) in hashes.drain(..) {
+    for (hash, is_submission, position) in hashes.drain(..) {
+        note_sent(core, is_submission, position);
         if is_submission {
             core.submissions.announced(hash, link);
         }
     }
     Ok(())
+}
+
+/// Returns the position below which another receiver was the first one.
+fn first_of(core: &Core, is_submission: bool) -> u64 {
+    if is_submission { core.first_submitted } else { core.first_accepted }
+}
+
+/// Notes that an upstream has received a position.
+fn note_sent(core: &mut Core, is_submission: bool, position: u64) {
+    let first = if is_submission { &mut core.first_submitted } else { &mut core.first_accepted };
+    *first = (*first).max(position + 1);
 }
 
 // --- Measurements -----------------------------------------------------------------------------------------------
@@ -307,16 +325,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_run_of_positions_without_a_gap_is_found() {
-        for (positions, gaps, run) in [
-            (3..9, &[][..], 3..9),
-            (3..9, &[1, 2, 9], 3..9),
-            (3..9, &[3, 4, 7], 5..7),
-            (3..9, &[6], 3..6),
-            (3..6, &[3, 4, 5], 6..6),
-            (4..4, &[4], 4..4),
+    fn the_first_run_of_positions_is_found_and_the_others_are_counted() {
+        for (positions, run, others) in [
+            (&[][..], 0..0, 0),
+            (&[7], 7..8, 0),
+            (&[3, 4, 5], 3..6, 0),
+            (&[3, 4, 6, 7, 9], 3..5, 3),
+            (&[1, 3, 5], 1..2, 2),
         ] {
-            assert_eq!(without_gaps(positions.clone(), gaps), run, "{positions:?} without {gaps:?}");
+            assert_eq!(first_run(positions.iter().copied()), (run, others), "{positions:?}");
         }
     }
 }

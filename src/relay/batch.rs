@@ -22,6 +22,8 @@ pub(super) struct Batch {
     pub(super) lost: u64,
     /// The positions in the range whose transactions the frame does not contain, in order.
     pub(super) gaps: Vec<u64>,
+    /// Those of the gaps that are transactions which the frame's only receiver has announced itself.
+    pub(super) own: Vec<u64>,
     /// The peers that have announced one of the transactions, as a bitset. They need frames of their own.
     announcers: Vec<u64>,
 }
@@ -29,7 +31,8 @@ pub(super) struct Batch {
 impl Batch {
     /// Encodes the announcement of a range, without the transactions that `but` has announced itself.
     pub(super) fn encode(inventory: &Inventory, ctx: &Ctx<'_>, range: Range<u64>, but: Option<PeerIndex>) -> Self {
-        let (mut items, mut gaps, mut announcers, mut lost) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let (mut items, mut gaps, mut own) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut announcers, mut lost) = (Vec::new(), 0);
         for position in range.clone() {
             let record = inventory.log().get(position);
             lost += u64::from(record == Record::Lost);
@@ -37,9 +40,10 @@ impl Batch {
                 Record::Accepted(slot) => inventory.get(slot),
                 Record::Submitted(_) | Record::Withdrawn | Record::Lost => None,
             };
-            let is_own = |entry: &&Entry| but.is_some_and(|but| inventory.is_announced_by(entry, but));
+            let is_own = |entry: &Entry| but.is_some_and(|but| inventory.is_announced_by(entry, but));
             let Some(entry) = entry.filter(|entry| !is_own(entry)) else {
                 gaps.push(position);
+                own.extend(entry.map(|_| position));
                 continue;
             };
             items.push(InventoryItem::tx(entry.hash));
@@ -55,7 +59,7 @@ impl Batch {
             true => Bytes::new(),
             false => ctx.encode(&MessageRef::Inv(Message::from_items(items).as_ref())),
         };
-        Self { range, revision: inventory.revision(), frame, items: count, lost, gaps, announcers }
+        Self { range, revision: inventory.revision(), frame, items: count, lost, gaps, own, announcers }
     }
 
     /// Returns whether a peer has announced one of the transactions.

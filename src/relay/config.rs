@@ -43,7 +43,7 @@ pub struct RelayConfig {
     /// The maximum number of bytes that the bodies of transactions retain. Default: 256 MiB.
     pub tx_pool_bytes: usize,
     /// The maximum number of transactions with announcers, from 1 to
-    /// [`MAX_RELAY_ENTRIES`](crate::limits::MAX_RELAY_ENTRIES), 88 bytes each. Default: 100,000.
+    /// [`MAX_RELAY_ENTRIES`](crate::limits::MAX_RELAY_ENTRIES), up to 84 bytes each. Default: 100,000.
     pub max_entries: usize,
     /// The maximum number of dropped transactions that are remembered for 15 minutes, from 1 to
     /// [`MAX_RELAY_SEEN`](crate::limits::MAX_RELAY_SEEN), 17 bytes each at the default. Default: 2,000,000.

@@ -56,8 +56,8 @@ impl Timer {
         Self::ALL.into_iter().find(|timer| *timer as u64 == key)
     }
 
-    /// Sets the timer. It cannot fail for lack of room unless the embedder's own handlers use all timers; the step that
-    /// it stands for then waits for the next round of housekeeping.
+    /// Sets the timer. It cannot fail for lack of room unless the embedder's own handlers use all timers. Every step
+    /// except housekeeping itself then waits for the next round of housekeeping.
     pub(super) fn set(self, ctx: &mut Ctx<'_>, at: Instant) {
         let _ = ctx.set_timer(self as u64, at);
     }
@@ -110,8 +110,10 @@ pub(super) struct Core {
     pub(super) pending_bytes: usize,
     /// The last announcement that was encoded for several peers.
     pub(super) batch: Option<Batch>,
-    /// At least one peer has received all positions below this one.
-    pub(super) first_sent: u64,
+    /// At least one peer has received all accepted positions below this one.
+    pub(super) first_accepted: u64,
+    /// At least one upstream has received all submitted positions below this one.
+    pub(super) first_submitted: u64,
     /// The last peer has received all positions below this one.
     pub(super) last_passed: u64,
     /// The number of peers whose announcements wait for an empty queue.
@@ -141,7 +143,8 @@ impl Core {
             tip: None,
             pending_bytes: 0,
             batch: None,
-            first_sent: 0,
+            first_accepted: 0,
+            first_submitted: 0,
             last_passed: 0,
             behind: 0,
             armed: None,
@@ -159,7 +162,7 @@ impl Core {
     }
 
     pub(super) fn stats(&self) -> RelayStats {
-        let upstream_links = self.peers.iter().filter(|(_, peer)| peer.is_upstream()).count();
+        let upstream_links = self.peers.upstreams();
         let counts =
             RelayCounts { pool_evicted: self.pool.evicted(), seen_evicted: self.inventory.seen_early(), ..self.counts };
         RelayStats {
@@ -278,8 +281,7 @@ impl Core {
         }
         self.requests.give_back(to_send);
         while let Some(slot) = self.requests.next_failed() {
-            let is_open = |state| state == State::Wanted;
-            if self.inventory.get(slot).is_some_and(|entry| is_open(entry.state)) {
+            if self.inventory.get(slot).is_some_and(|entry| entry.state == State::Wanted) {
                 self.forget(slot);
             }
         }
@@ -393,6 +395,8 @@ impl Core {
         let items = InventoryMessage::from_items(open.iter().copied().map(InventoryItem::tx));
         if !open.is_empty() && ctx.send(link.peer, &MessageRef::Inv(items.as_ref())).is_ok() {
             self.counts.resubmitted += open.len() as u64;
+            self.counts.invs_sent += 1;
+            self.counts.inv_items_sent += open.len() as u64;
             open.into_iter().for_each(|hash| self.submissions.announced(hash, link));
         }
     }

@@ -70,9 +70,10 @@ pub(super) fn on_getdata(
 fn keep_items(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, payload: Bytes, items: usize, answered: usize) {
     let Some(peer) = core.peers.get_mut(index) else { return };
     let id = peer.id;
-    core.pending_bytes += payload.len();
     let serving = &mut peer.backlog().serving;
+    let before = serving.bytes();
     serving.push(payload, items, answered);
+    core.pending_bytes += serving.bytes() - before;
     if serving.len() > RELAY_PENDING_ITEMS {
         ctx.pause(id);
     }

@@ -235,7 +235,7 @@ fn on_ready(core: &mut Core, ctx: &mut Ctx<'_>, id: PeerId) {
     let no_relay = view.version().is_some_and(|version| version.relay == Some(false));
     let role = match core.upstreams.find(id) {
         Some((number, is_listening)) => {
-            core.upstreams.ready(number, is_listening);
+            core.upstreams.ready(number, is_listening, ctx.now());
             Role::Upstream { number, is_listening }
         }
         None => Role::Leaf,
@@ -315,16 +315,18 @@ fn on_mempool(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, request: Mem
     let Some(link) = core.link(index).filter(|link| !link.is_listening) else { return };
     let least_age = request.age_secs.and_then(|secs| u64::try_from(secs).ok()).unwrap_or(0);
     let before = ctx.now().minus(std::time::Duration::from_secs(least_age));
-    let items: Vec<InventoryItem> = core.pool.accepted(before).map(InventoryItem::tx).collect();
-    for part in items.chunks(RELAY_INV_ITEMS) {
-        let message = Inventory::from_items(part.iter().copied());
-        if ctx.send(link.peer, &MessageRef::Inv(message.as_ref())).is_ok() {
-            core.counts.invs_sent += 1;
-            core.counts.inv_items_sent += part.len() as u64;
-        } else {
-            core.counts.announcements_lost += part.len() as u64;
+    let hashes = core.pool.accepted(before);
+    let mut left = hashes.len();
+    for part in hashes.chunks(RELAY_INV_ITEMS) {
+        let items = Inventory::from_items(part.iter().copied().map(InventoryItem::tx));
+        if ctx.send(link.peer, &MessageRef::Inv(items.as_ref())).is_err() {
+            break;
         }
+        core.counts.invs_sent += 1;
+        core.counts.inv_items_sent += part.len() as u64;
+        left -= part.len();
     }
+    core.counts.announcements_lost += left as u64;
 }
 
 /// Passes on an upstream's alert to all peers except listening links.

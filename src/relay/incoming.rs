@@ -73,6 +73,7 @@ impl Core {
                 }
             }
             State::Rejected | State::Dropped if !self.inventory.is_refused(entry, is_upstream) => {
+                self.note_seen_back(index, hash);
                 self.forget(slot);
                 self.on_new(ctx.now(), index, id, is_upstream);
             }
@@ -119,6 +120,13 @@ impl Core {
         if let Some(link) = self.link(index) {
             self.counts.seen_back += u64::from(self.submissions.seen_back(hash, link));
         }
+    }
+
+    /// Notes the upstreams that have announced a transaction before it was submitted.
+    fn note_earlier_announcements(&mut self, slot: Slot, hash: Hash256) {
+        let announcers: Vec<PeerIndex> =
+            self.inventory.get(slot).into_iter().flat_map(|entry| entry.announcers()).collect();
+        announcers.into_iter().for_each(|index| self.note_seen_back(index, hash));
     }
 
     fn add_announcer(&mut self, index: PeerIndex, slot: Slot) -> Added {
@@ -232,8 +240,7 @@ impl Core {
         let (is_from_upstream, origin) = (peer.is_upstream(), Some(peer.id));
         let id = self.inventory.id(txid);
         let slot = self.slot_for_body(ctx, index, id, is_from_upstream)?;
-        let is_open = |state| matches!(state, State::Wanted | State::Asked);
-        if self.inventory.get(slot).is_some_and(|entry| is_open(entry.state)) {
+        if self.inventory.get(slot).is_some_and(|entry| entry.state.is_open()) {
             self.resolve(slot);
         }
         let len_bytes = payload.len();
@@ -291,6 +298,7 @@ impl Core {
                 Some(slot)
             }
             State::Rejected | State::Dropped if !self.inventory.is_refused(entry, is_upstream) => {
+                self.note_seen_back(index, id.hash);
                 self.forget(slot);
                 self.create_for_body(index, id, is_upstream)
             }
@@ -309,18 +317,27 @@ impl Core {
         let Arrival { slot, id, origin, is_from_upstream } = arrival;
         let Some(entry) = self.inventory.get(slot) else { return };
         let is_validated = entry.is_validated;
+        if is_validated && !self.pool.fits(frame.len()) {
+            self.counts.oversized += 1;
+            return self.inventory.set_oversized(slot);
+        }
         if !is_validated && !self.pool.may_hold(frame.len()) {
             self.counts.held_dropped += 1;
             return self.forget(slot);
         }
         self.pool.insert(id, frame, ctx.now());
-        if !is_from_upstream && (!is_validated || reply.is_some()) {
+        let is_followed = self.submissions.get(&id.hash).is_some();
+        if is_followed && !is_validated {
+            // The pool had dropped its body.
+            self.announce_again(ctx, id.hash);
+        } else if !is_followed && !is_from_upstream && (!is_validated || reply.is_some()) {
             let position = self.submit(ctx, slot);
             self.counts.submitted += 1;
             let silent_after = self.config.accept_on_silence;
             let dropped = self.submissions.add(id.hash, origin, reply, position, silent_after, ctx.now());
             self.counts.submissions_dropped += u64::from(dropped.is_some());
             dropped.into_iter().for_each(|hash| self.forget_held(hash));
+            self.note_earlier_announcements(slot, id.hash);
         }
         if is_validated || self.config.trust == TrustMode::Open || canary!(UntrustedAnnounced) {
             self.accept(ctx, slot);
@@ -342,13 +359,10 @@ impl Core {
         self.counts.oversized += 1;
         let id = self.inventory.id(txid);
         let Some(slot) = self.inventory.find(id) else { return };
-        let is_open = |state| matches!(state, State::Wanted | State::Asked);
-        if self.inventory.get(slot).is_some_and(|entry| is_open(entry.state)) {
+        if self.inventory.get(slot).is_some_and(|entry| entry.state.is_open()) {
             self.resolve(slot);
             self.requests.cancel(&mut self.inventory, &mut self.peers, slot);
-            if let Some(entry) = self.inventory.get_mut(slot) {
-                entry.state = State::Oversized;
-            }
+            self.inventory.set_oversized(slot);
             self.send_requests(ctx);
         }
     }
@@ -429,6 +443,8 @@ impl Core {
         due.forgotten.into_iter().for_each(|hash| self.forget_held(hash));
         self.sweep(ctx);
         self.dial(ctx);
+        self.accept_silent(ctx);
+        ctx.wake_at(now);
         self.requests.ask_all_waiting(&mut self.inventory, &mut self.peers, now);
         self.expire_requests(ctx);
         Timer::Housekeeping.set(ctx, now.plus(super::core::HOUSEKEEPING));

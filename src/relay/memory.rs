@@ -15,15 +15,16 @@ impl RelayConfig {
     /// Returns the maximum number of bytes that a relay with these settings uses for `peers` peers, without the loop's
     /// own memory. It is the sum of the following, each at its maximum:
     ///
-    /// - 88 bytes for each of [`max_entries`](Self::max_entries), rounded up, and 1 MiB for the log;
+    /// - up to 84 bytes for each of [`max_entries`](Self::max_entries), rounded up, and 1 MiB for the log;
     /// - 13 to 27 bytes for each of [`max_seen`](Self::max_seen), 17 at the default;
     /// - [`tx_pool_bytes`](Self::tx_pool_bytes);
-    /// - 8 MB of requests in flight, 5 MB of submissions, and 64 MiB of unanswered `getdata` messages of leaf peers;
+    /// - 8 MB of requests in flight, 11 MB of submissions, and 64 MiB of unanswered `getdata` messages of leaf peers;
     /// - about 1 KB for each peer: its row, its bits in the sets of announcers, and the growth of the tables;
     /// - 4 bytes for each transaction that a peer has announced beyond 1,000 requests in flight, at most 50,000;
-    /// - up to 2 MB of unanswered `getdata` messages for each link to an upstream.
+    /// - up to 2 MB of unanswered `getdata` messages for each link to an upstream;
+    /// - about 50 bytes for each upstream link that the report of a followed transaction names.
     ///
-    /// The last two items are not part of the result, because only upstreams announce and request that many.
+    /// The last three items are not part of the result, because only upstreams cause them.
     pub fn max_memory_bytes(&self, peers: usize) -> usize {
         // An index is used again after a cycle of the sweep, so about twice as many may be in use.
         let indexes = 2 * peers.min(u32::MAX as usize);

@@ -227,9 +227,9 @@ impl Peers {
         number(one).is_some() && number(one) == number(other)
     }
 
-    /// Returns whether there is a link to an upstream.
-    pub(super) fn has_upstream(&self) -> bool {
-        self.upstreams > 0
+    /// Returns the number of links to upstreams.
+    pub(super) fn upstreams(&self) -> usize {
+        self.upstreams
     }
 
     /// Returns the peers in the order of their indexes.

@@ -1,8 +1,8 @@
 //! The bodies of transactions: one frame each, as it was received, for any number of receivers.
 //!
 //! A body is kept until two minutes after all peers have passed its announcement, or for 20 minutes if it was never
-//! announced to all. The pool never retains more than its maximum: it then drops the oldest bodies, and counts them.
-//! A frame that shares a read block counts with the whole block.
+//! announced to all. The pool never retains more than its maximum: it then drops the first bodies, which are the oldest
+//! except for held ones, and counts them. A frame that shares a read block counts with the whole block.
 
 use super::inventory::Id;
 use crate::limits::{READ_BLOCK_BYTES, RELAY_BODY_BYTES, RELAY_HELD_TIME, RELAY_POOL_TIME};
@@ -36,7 +36,7 @@ struct Record {
 
 const _: () = assert!(size_of::<Record>() <= RELAY_BODY_BYTES, "a body costs more than its bound states");
 
-/// All bodies, in the order of their arrival.
+/// All bodies, in the order of their arrival. A held body moves to the end when it is the first and may still be kept.
 #[derive(Debug)]
 pub(super) struct Pool {
     records: VecDeque<Record>,
@@ -97,9 +97,15 @@ impl Pool {
         self.held_bytes + retained(len_bytes) <= self.max_bytes / 4
     }
 
-    /// Adds a body that the pool does not contain, without a position. Drops the oldest bodies if the pool is full. A
-    /// body above the maximum is not added.
+    /// Returns whether the pool can contain a body of this length.
+    pub(super) fn fits(&self, len_bytes: usize) -> bool {
+        retained(len_bytes) <= self.max_bytes
+    }
+
+    /// Adds a body, without a position, or replaces it. Drops the first bodies if the pool is full. A body that does
+    /// not fit is not added.
     pub(super) fn insert(&mut self, id: Id, frame: Bytes, now: Instant) {
+        self.remove(id);
         let bytes = retained(frame.len());
         if bytes > self.max_bytes || frame.is_empty() {
             self.evicted += 1;
@@ -155,10 +161,13 @@ impl Pool {
         }
     }
 
-    /// Returns the ids of the announced bodies that arrived at `before` or earlier, in the order of their arrival.
-    pub(super) fn accepted(&self, before: Instant) -> impl Iterator<Item = Hash256> {
+    /// Returns the ids of the announced bodies that arrived at `before` or earlier, in the order of acceptance.
+    pub(super) fn accepted(&self, before: Instant) -> Vec<Hash256> {
         let is_accepted = |record: &&Record| record.position != HELD && !record.frame.is_empty();
-        self.records.iter().filter(is_accepted).filter(move |record| record.added <= before).map(|record| record.hash)
+        let records = self.records.iter().filter(is_accepted).filter(|record| record.added <= before);
+        let mut accepted: Vec<_> = records.map(|record| (record.position, record.hash)).collect();
+        accepted.sort_unstable();
+        accepted.into_iter().map(|(_, hash)| hash).collect()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -266,11 +275,16 @@ fn chain_of(key: u64) -> usize {
     key as usize % CHAINS
 }
 
-/// Returns the number of bytes that a frame of this length retains: a frame of at least half a read block may share
-/// the block.
-const fn retained(len_bytes: usize) -> usize {
+/// Returns the number of bytes that received bytes of this length retain: half a read
+/// block or more may share the block.
+pub(super) const fn shared_bytes(len_bytes: usize) -> usize {
     let is_shared = len_bytes >= READ_BLOCK_BYTES / 2 && len_bytes < READ_BLOCK_BYTES;
-    RELAY_BODY_BYTES + if is_shared { READ_BLOCK_BYTES } else { len_bytes }
+    if is_shared { READ_BLOCK_BYTES } else { len_bytes }
+}
+
+/// Returns the number of bytes that a body of this length retains.
+const fn retained(len_bytes: usize) -> usize {
+    RELAY_BODY_BYTES + shared_bytes(len_bytes)
 }
 
 #[cfg(test)]
@@ -318,7 +332,8 @@ mod tests {
             let (mut now, mut next, mut floor, mut passed) = (0, 0, 0, Vec::new());
             for step in steps {
                 match step {
-                    Step::Insert(number, len) if model.iter().all(|&(held, ..)| held != number) => {
+                    Step::Insert(number, len) => {
+                        model.retain(|&(held, ..)| held != number);
                         pool.insert(id(number), vec![number as u8; len].into(), at(now));
                         let bytes = |model: &[(u32, usize, u64, u64)]| -> usize {
                             model.iter().map(|(_, len, ..)| len + RELAY_BODY_BYTES).sum()
@@ -361,8 +376,11 @@ mod tests {
                         }
                         model.extend(kept);
                     }
-                    Step::Insert(..) => {}
                 }
+                let mut accepted: Vec<_> = model.iter().filter(|(_, _, position, _)| *position != HELD).collect();
+                accepted.sort_by_key(|(_, _, position, _)| *position);
+                let accepted: Vec<_> = accepted.into_iter().map(|(number, ..)| id(*number).hash).collect();
+                prop_assert_eq!(pool.accepted(Instant::MAX), accepted);
                 for number in 0..20 {
                     let held = model.iter().find(|(held, ..)| *held == number);
                     prop_assert_eq!(pool.get(id(number)).map(Bytes::len), held.map(|(_, len, ..)| *len), "{}", number);

@@ -3,6 +3,7 @@
 //! Every item is answered by the thing itself or by `notfound`, or the link is closed. The items are kept as they
 //! arrived, so waiting items cost no more than the message that contained them.
 
+use super::pool::shared_bytes;
 use crate::protocol::CommandName;
 use crate::wire::{InventoryItem, InventoryRef};
 use bytes::Bytes;
@@ -21,7 +22,7 @@ impl Serving {
     /// Adds the items of a message after the first `answered` ones.
     pub(super) fn push(&mut self, payload: Bytes, items: usize, answered: usize) {
         self.len += items - answered;
-        self.bytes += payload.len();
+        self.bytes += shared_bytes(payload.len());
         self.messages.push_back((payload, answered));
     }
 
@@ -37,7 +38,7 @@ impl Serving {
         *answered += 1;
         self.len -= 1;
         if items(payload).is_none_or(|items| *answered >= items.len()) {
-            self.bytes -= payload.len();
+            self.bytes -= shared_bytes(payload.len());
             self.messages.pop_front();
         }
     }
@@ -85,5 +86,14 @@ mod tests {
         assert_eq!(numbers, [2, 3, 4, 5, 7, 8]);
         serving.pop();
         assert_eq!((serving.len(), serving.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_message_that_may_share_a_read_block_counts_with_the_block() {
+        let (mut serving, payload) = (Serving::default(), Bytes::from(vec![0; 40_000]));
+        serving.push(payload, 1, 0);
+        assert_eq!(serving.bytes(), 65_536);
+        serving.pop();
+        assert_eq!(serving.bytes(), 0);
     }
 }

@@ -46,7 +46,8 @@ pub struct UpstreamStats {
     pub links: usize,
     /// Links whose handshake is complete.
     pub ready_links: usize,
-    /// The largest number of consecutive dials of one link that failed. The loss of a ready link counts as the first.
+    /// The largest number of consecutive failures of one link that is not ready: dials, and losses within 30 s of the
+    /// handshake. A later loss counts as the first.
     pub failed_dials: u32,
 }
 

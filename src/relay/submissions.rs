@@ -64,7 +64,8 @@ impl Submissions {
         2 * MAX_RELAY_SUBMISSIONS * (size_of::<Submission>() + 4 * size_of::<Hash256>())
     }
 
-    /// Follows a transaction. Returns the oldest transaction if it is dropped for this one.
+    /// Follows a transaction, anew if it is followed already; a reply that waits is kept. Returns the oldest
+    /// transaction if it is dropped for this one.
     pub(super) fn add(
         &mut self,
         hash: Hash256,
@@ -74,7 +75,8 @@ impl Submissions {
         silent_after: Option<Duration>,
         now: Instant,
     ) -> Option<Hash256> {
-        self.remove(hash);
+        let before = self.remove(hash);
+        let reply = reply.or_else(|| before.and_then(|before| before.reply));
         let mut dropped = None;
         if self.by_hash.len() >= MAX_RELAY_SUBMISSIONS {
             dropped = self.by_serial.values().next().copied();
@@ -139,8 +141,9 @@ impl Submissions {
     /// Records a request by an upstream.
     pub(super) fn requested(&mut self, hash: Hash256, link: UpstreamLink) {
         let Some(submission) = self.by_hash.get_mut(&hash) else { return };
-        note(&mut submission.report.requested, link);
-        self.events.push(RelayEvent { txid: hash, step: RelayStep::Requested(link) });
+        if note(&mut submission.report.requested, link) {
+            self.events.push(RelayEvent { txid: hash, step: RelayStep::Requested(link) });
+        }
     }
 
     /// Records that the transaction was queued for an upstream.
@@ -173,9 +176,10 @@ impl Submissions {
         self.events.push(RelayEvent { txid: hash, step: RelayStep::Rejected(rejection) });
     }
 
-    /// Ends a submission whose transaction is no longer known.
+    /// Ends a submission whose transaction is no longer known. If its outcome is known, this is no step of it.
     pub(super) fn forget(&mut self, hash: Hash256) {
-        if let Some(mut submission) = self.remove(hash) {
+        let Some(mut submission) = self.remove(hash) else { return };
+        if !submission.is_settled {
             submission.settle(submission.report.outcome);
             self.events.push(RelayEvent { txid: hash, step: RelayStep::Forgotten });
         }
@@ -316,6 +320,14 @@ mod tests {
 
     fn outcome(pending: &Pending<SubmitReport>) -> Option<SubmitOutcome> {
         pending.try_take().expect("the reply is not dropped").map(|report| report.outcome)
+    }
+
+    #[test]
+    fn a_repeated_request_is_one_step() {
+        let mut submissions = Submissions::default();
+        let _pending = add(&mut submissions, 1, 0);
+        (0..3).for_each(|_| submissions.requested(hash(1), link(0)));
+        assert_eq!(submissions.take_events(), [RelayEvent { txid: hash(1), step: RelayStep::Requested(link(0)) }]);
     }
 
     #[test]

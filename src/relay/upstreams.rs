@@ -1,12 +1,12 @@
 //! The links to the upstreams, and the moments at which they are dialled.
 //!
 //! A relay dials each upstream up to twice: the first link submits, the second only listens. A link that ends is
-//! dialled again after a pause, which doubles with each failure and is shortened at random by up to a quarter. The
-//! module dials nothing itself.
+//! dialled again after a pause, which doubles with each failure and is shortened at random by up to a quarter. A link
+//! that ends within 30 s of its handshake counts as a failure, too. The module dials nothing itself.
 
 use super::stats::UpstreamStats;
 use crate::id::PeerId;
-use crate::limits::{RELAY_MAX_REDIAL, RELAY_REDIAL};
+use crate::limits::{RELAY_MAX_REDIAL, RELAY_REDIAL, RELAY_STABLE_TIME};
 use crate::time::Instant;
 use rand::{Rng, RngExt};
 use std::net::SocketAddr;
@@ -18,10 +18,10 @@ struct Link {
     peer: Option<PeerId>,
     /// The moment of the next dial, while there is no connection.
     due: Instant,
-    /// The number of consecutive dials that did not lead to a complete handshake.
+    /// The number of consecutive dials that did not lead to a link that stayed ready for a while.
     failures: u32,
-    /// Whether the connection's handshake is complete.
-    is_ready: bool,
+    /// The moment at which the connection's handshake was complete.
+    ready_at: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl Upstreams {
             if self.all.iter().flatten().any(|upstream| upstream.address == address) {
                 continue;
             }
-            let link = Link { peer: None, due: now, failures: 0, is_ready: false };
+            let link = Link { peer: None, due: now, failures: 0, ready_at: None };
             let upstream = Some(Upstream { address, links: vec![link; links] });
             match self.all.iter_mut().find(|place| place.is_none()) {
                 Some(place) => *place = upstream,
@@ -95,19 +95,20 @@ impl Upstreams {
     /// Records that a dial or its connection has failed or ended.
     pub(super) fn ended(&mut self, number: u16, is_listening: bool, now: Instant, rng: &mut impl Rng) {
         if let Some(link) = self.link(number, is_listening) {
+            if link.ready_at.take().is_some_and(|ready_at| ready_at.plus(RELAY_STABLE_TIME) <= now) {
+                link.failures = 0;
+            }
             let pause = (RELAY_REDIAL * (1 << link.failures.min(6))).min(RELAY_MAX_REDIAL);
             link.peer = None;
-            link.is_ready = false;
             link.failures += 1;
             link.due = now.plus(pause.mul_f64(1.0 - 0.25 * rng.random::<f64>()));
         }
     }
 
     /// Records that a link's handshake is complete.
-    pub(super) fn ready(&mut self, number: u16, is_listening: bool) {
+    pub(super) fn ready(&mut self, number: u16, is_listening: bool, now: Instant) {
         if let Some(link) = self.link(number, is_listening) {
-            link.failures = 0;
-            link.is_ready = true;
+            link.ready_at = Some(now);
         }
     }
 
@@ -115,7 +116,7 @@ impl Upstreams {
     pub(super) fn is_observed(&self, number: u16) -> bool {
         let links = self.all.get(usize::from(number)).and_then(Option::as_ref).map(|upstream| &upstream.links);
         let listening = links.and_then(|links| links.get(1));
-        listening.is_none_or(|link| link.is_ready)
+        listening.is_none_or(|link| link.ready_at.is_some())
     }
 
     /// Returns the connection of the upstream's submitting link.
@@ -137,8 +138,13 @@ impl Upstreams {
         let stats = |Upstream { address, links }: &Upstream| UpstreamStats {
             address: *address,
             links: links.len(),
-            ready_links: links.iter().filter(|link| link.is_ready).count(),
-            failed_dials: links.iter().map(|link| link.failures).max().unwrap_or(0),
+            ready_links: links.iter().filter(|link| link.ready_at.is_some()).count(),
+            failed_dials: links
+                .iter()
+                .filter(|link| link.ready_at.is_none())
+                .map(|link| link.failures)
+                .max()
+                .unwrap_or(0),
         };
         self.all.iter().flatten().map(stats).collect()
     }
@@ -192,13 +198,21 @@ mod tests {
             upstreams.dialled(dial, peer(1));
         }
         assert!(!upstreams.is_observed(0));
-        upstreams.ready(0, true);
+        upstreams.ready(0, true, now);
         assert!(upstreams.is_observed(0));
         let stats = UpstreamStats { address: address(1), links: 2, ready_links: 1, failed_dials: 0 };
         assert_eq!(upstreams.stats(), [stats]);
+        now = now.plus(RELAY_STABLE_TIME);
         upstreams.ended(0, true, now, &mut rng);
         assert!(upstreams.next_due().is_some_and(|due| due.since(now) <= Duration::from_secs(1)));
         assert!(!upstreams.is_observed(0));
+        // An upstream that closes soon after each handshake is not dialled every second.
+        for secs in [2, 4, 8] {
+            upstreams.ready(0, true, now);
+            now = now.plus(RELAY_STABLE_TIME - Duration::from_secs(1));
+            upstreams.ended(0, true, now, &mut rng);
+            assert!(upstreams.next_due().is_some_and(|due| due.since(now) >= Duration::from_secs(secs) * 3 / 4));
+        }
     }
 
     #[test]

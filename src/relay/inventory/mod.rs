@@ -57,6 +57,13 @@ pub(super) enum State {
     Oversized,
 }
 
+impl State {
+    /// Returns whether the body is wanted and has not arrived.
+    pub(super) const fn is_open(self) -> bool {
+        matches!(self, Self::Wanted | Self::Asked)
+    }
+}
+
 /// The reason for which a transaction is not relayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -386,6 +393,13 @@ impl Inventory {
     /// Returns the position of an accepted entry.
     pub(super) fn position(&self, entry: &Entry) -> Option<u64> {
         (entry.state == State::Accepted).then(|| self.log.full_position(entry.link))
+    }
+
+    /// Marks an entry as too large to be relayed.
+    pub(super) fn set_oversized(&mut self, slot: Slot) {
+        if let Some(entry) = self.get_mut(slot) {
+            entry.state = State::Oversized;
+        }
     }
 
     /// Marks an entry as rejected or dropped until the next tip.

@@ -1,7 +1,7 @@
 //! Requests for announced transactions: which announcer is asked, and when the next one is.
 //!
 //! A transaction is requested from one announcer, and from a second one if the first is slow. The next announcer is
-//! asked at once after a `notfound`, a rejection, a close or a passed deadline. No announcer is asked twice, except the
+//! asked at once after a `notfound`, a close or a passed deadline. No announcer is asked twice, except the
 //! last one, whose request stays for 30 s and is then repeated once. If all have failed, the transaction is forgotten.
 //! The module sends nothing: it returns the requests that are to be sent.
 
@@ -180,7 +180,7 @@ impl Requests {
         }
         match took {
             Some(took) => {
-                let has_upstream = peers.has_upstream();
+                let has_upstream = peers.upstreams() > 0;
                 if let Some(peer) = peers.get_mut(peer) {
                     // A slow leaf delays no other request.
                     if peer.is_upstream() || !has_upstream {
@@ -196,7 +196,7 @@ impl Requests {
         took
     }
 
-    /// Handles a `notfound` or a rejection by a peer that was asked, and asks the next announcer.
+    /// Handles a `notfound` by a peer that was asked, and asks the next announcer.
     pub(super) fn refused(
         &mut self,
         inventory: &mut Inventory,

@@ -168,3 +168,13 @@ fn a_peer_that_announced_a_transaction_itself_counts_as_no_receiver() {
     let stats = scene.stats();
     assert_eq!((stats.hops.hop_first.count, stats.hops.hop_last.count, stats.counts.hops_unmeasured), (1, 1, 2));
 }
+
+#[test]
+fn a_transaction_that_does_not_fit_into_the_pool_is_not_announced() {
+    let mut scene = Scene::with(|config| config.with_tx_pool_bytes(10_000), config(), Conditions::default());
+    let mut leaf = scene.leaf();
+    scene.announce(&large_transaction(1, 20_000));
+    assert_eq!((scene.received(&mut leaf), scene.counts().oversized), (vec![], 1));
+    scene.ask_upstream(SUBMITTING, &inv(&[&large_transaction(1, 20_000)]));
+    assert_eq!(scene.stats().in_flight, 0, "the transaction was requested again");
+}

@@ -104,6 +104,7 @@ fn a_transaction_that_was_only_held_or_sent_by_a_leaf_before_is_submitted_and_fo
     assert_eq!(scene.heard(SUBMITTING), []);
     let held = scene.submit(&transaction(1));
     assert_eq!(scene.heard(SUBMITTING), [message("inv", &items(&[&transaction(1)]))]);
+    assert_eq!(scene.stats().bodies, 1, "the pool contains the transaction twice");
     scene.ask(&mut sender, &tx(&transaction(2)));
     let sent = scene.submit(&transaction(2));
     assert_eq!(scene.heard(SUBMITTING), [message("inv", &items(&[&transaction(2)]))], "it was announced twice");
@@ -195,4 +196,61 @@ fn nothing_is_submitted_while_nobody_listens() {
     scene.connect_upstream();
     assert_eq!(scene.heard(SUBMITTING), [message("inv", &items(&[&transaction(1)]))]);
     assert_eq!(pending.try_take().unwrap(), None);
+}
+
+#[test]
+fn an_announcement_after_another_upstreams_rejection_is_reported() {
+    let mut scene = Scene::new(TrustMode::Validated);
+    scene.submit(&transaction(1));
+    scene.ask_upstream(SUBMITTING, &reject(&transaction(1), 0x41));
+    scene.ask_upstream(LISTENING, &inv(&[&transaction(1)]));
+    let steps = scene.steps(&transaction(1));
+    assert!(
+        matches!(steps[..], [RelayStep::Announced(_), RelayStep::Rejected(_), RelayStep::SeenBack(_)]),
+        "{steps:?}"
+    );
+    assert_eq!((scene.counts().rejected, scene.counts().seen_back), (1, 1));
+}
+
+#[test]
+fn a_submission_that_an_upstream_has_already_announced_is_seen_back_at_once() {
+    let mut scene = Scene::new(TrustMode::Validated);
+    let request = message("getdata", &items(&[&transaction(1)]));
+    assert_eq!(scene.ask_upstream(LISTENING, &inv(&[&transaction(1)])), [request]);
+    let report = scene.submit(&transaction(1)).try_take().unwrap().expect("the report is sent at once");
+    assert_eq!((report.outcome, links(&report.seen_back)), (SubmitOutcome::SeenBack, vec![true]));
+}
+
+#[test]
+fn a_submission_whose_body_a_leaf_sends_again_keeps_its_report() {
+    let change = |config: RelayConfig| config.with_tx_pool_bytes(40_000);
+    let mut scene = Scene::with(change, config().with_ping_interval(Duration::ZERO), Conditions::default());
+    let mut sender = scene.leaf();
+    let pending = scene.submit(&transaction(1));
+    (10..400).for_each(|number| scene.announce(&transaction(number)));
+    scene.heard(SUBMITTING);
+    scene.ask(&mut sender, &tx(&transaction(1)));
+    assert_eq!(scene.heard(SUBMITTING), [message("inv", &items(&[&transaction(1)]))]);
+    scene.ask_upstream(LISTENING, &inv(&[&transaction(1)]));
+    let report = pending.try_take().unwrap().expect("the report is sent at once");
+    assert_eq!(report.outcome, SubmitOutcome::SeenBack);
+    assert_eq!((scene.counts().submitted, scene.counts().resubmitted), (1, 1));
+}
+
+#[test]
+fn hops_of_submitted_and_accepted_transactions_of_one_turn_are_all_measured() {
+    let mut scene = Scene::new(TrustMode::Validated);
+    let (mut sender, mut other) = (scene.leaf(), scene.leaf());
+    // The positions are: accepted, submitted, accepted, submitted.
+    for [accepted, submitted] in [[1, 2], [3, 4]] {
+        scene.upstream.send(LISTENING, &tx(&transaction(accepted)));
+        sender.send(&tx(&transaction(submitted)));
+    }
+    scene.settle();
+    let announced = hashes(&scene.received(&mut other), "inv");
+    assert_eq!(announced, [1, 3].map(|number| Hash256::of(&transaction(number))));
+    let stats = scene.stats();
+    let measured = stats.hops.hop_first.count + stats.counts.hops_unmeasured;
+    assert!(stats.hops.hop_first.count >= 3, "{stats:?}");
+    assert_eq!(measured + stats.hops.hop_last.count, 4 + 2, "{stats:?}");
 }
