@@ -51,6 +51,15 @@ pub(crate) fn wait_for<T>(mut pending: Pending<T>) -> Option<T> {
     pending.wait_timeout(MAX_ANSWER).ok().flatten()
 }
 
+/// Returns the reply to a request if it has arrived. Keeps the request if its reply may still arrive.
+pub(crate) fn take_reply<T>(pending: &mut Option<Pending<T>>) -> Option<T> {
+    let reply = pending.as_ref()?.try_take();
+    if !matches!(reply, Ok(None)) {
+        *pending = None;
+    }
+    reply.ok().flatten()
+}
+
 fn rates(now: &Stats, before: &Stats, shown: &[Shown]) -> String {
     let seconds = now.uptime.saturating_sub(before.uptime).as_secs_f64();
     let per_second = |of: fn(&Counters) -> u64| {

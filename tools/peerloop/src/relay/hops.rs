@@ -5,7 +5,7 @@ use peerloop::Handle;
 use peerloop::api::Pending;
 use peerloop::histogram::{LatencyHistogram, LatencySummary};
 use peerloop::relay::{Hops, RelayRequest};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Maximum time to wait for the loop's reply. A later reply is used by the next request.
@@ -29,23 +29,19 @@ impl HopsSoFar {
     /// Requests the latencies since the last request, and returns the result of `use_all` on all of them. If the loop
     /// does not reply in time, they lack the latest ones.
     pub(super) fn refresh<R>(&self, handle: &Handle<RelayRequest>, use_all: impl FnOnce(&Hops) -> R) -> R {
-        use_all(&self.request(handle).all)
-    }
-
-    /// Requests the latencies as [`HopsSoFar::refresh`] does, and returns the summary of the first receivers' hops from
-    /// arrival since the previous call.
-    pub(super) fn latest(&self, handle: &Handle<RelayRequest>) -> LatencySummary {
-        self.request(handle).take_latest()
-    }
-
-    fn request(&self, handle: &Handle<RelayRequest>) -> MutexGuard<'_, Taken> {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.pending.is_none() {
-            let (request, pending) = RelayRequest::take_hops(std::mem::take(&mut taken.spare));
-            taken.pending = handle.request(request).ok().map(|()| pending);
-        }
+        taken.request(handle);
         taken.receive(MAX_ANSWER);
-        taken
+        use_all(&taken.all)
+    }
+
+    /// Returns the summary of the first receivers' hops from arrival since the previous call, as far as the loop has
+    /// replied, and requests the next ones. Never waits: returns `None` if another thread waits for a reply.
+    pub(super) fn latest(&self, handle: &Handle<RelayRequest>) -> Option<LatencySummary> {
+        let mut taken = self.0.try_lock().ok()?;
+        taken.receive(Duration::ZERO);
+        taken.request(handle);
+        Some(taken.take_latest())
     }
 
     /// Adds `last`, the latencies that a loop that has ended has kept, and returns all of them.
@@ -59,6 +55,14 @@ impl HopsSoFar {
 }
 
 impl Taken {
+    /// Requests the latencies, unless the reply to an earlier request has not arrived.
+    fn request(&mut self, handle: &Handle<RelayRequest>) {
+        if self.pending.is_none() {
+            let (request, pending) = RelayRequest::take_hops(std::mem::take(&mut self.spare));
+            self.pending = handle.request(request).ok().map(|()| pending);
+        }
+    }
+
     fn take_latest(&mut self) -> LatencySummary {
         let summary = self.latest.summary();
         self.latest.clear();

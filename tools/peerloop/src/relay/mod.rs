@@ -5,6 +5,7 @@ mod metrics;
 mod node;
 mod pipe;
 mod summary;
+mod trusting;
 mod upstreams;
 
 use crate::cli::RelayArgs;

@@ -6,6 +6,7 @@
 use super::hops::HopsSoFar;
 use super::metrics;
 use super::summary;
+use super::trusting::{Trusting, apply_upstreams};
 use super::upstreams::Upstreams;
 use crate::book::Known;
 use crate::cli::RelayArgs;
@@ -13,14 +14,13 @@ use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::run::life::{self, MoreMetrics, Start, Task};
 use crate::run::metrics::Metrics;
-use crate::run::reload::update;
 use crate::run::{Console, book_and_metrics, manager, read_settings, settings_path};
 use crate::settings::{Effective, Node, RelaySettings};
-use crate::status::{Shown, wait_for};
+use crate::status::{Shown, take_reply, wait_for};
 use crate::targets::{self, Family, Target};
 use crate::units::counted;
 use log::Level;
-use peerloop::api::Stats;
+use peerloop::api::{Pending, Stats};
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::relay::{Hops, Relay, RelayConfig, RelayRequest, RelayStats, TrustMode};
 use peerloop::{Handle, Network};
@@ -48,8 +48,7 @@ pub(crate) fn run(args: &RelayArgs) -> Result<Exit, Failure> {
         return output::print(&effective.to_toml(true)).map(|()| Exit::Success);
     }
     let upstreams = Upstreams::new(&effective.node.relay.resolved, family);
-    let task = RelayTask { upstreams, hops: HopsSoFar::default(), shown: summary::Shown::default() };
-    life::keep(task, Start { effective, read, has_file, quiet: args.quiet })
+    life::keep(RelayTask::new(upstreams), Start { effective, read, has_file, quiet: args.quiet })
 }
 
 /// Checks the relay's settings, resolves its upstreams, and derives the manager's settings from them.
@@ -112,20 +111,6 @@ fn reserve_slots(effective: &mut Effective) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sets the trusted networks to the user's own and the upstreams' addresses.
-fn apply_upstreams(node: &mut Node) {
-    let Node { config, relay, .. } = node;
-    let addresses = relay.resolved.iter().flat_map(|target| &target.addresses);
-    let trusted = &mut config.manager.as_mut().expect("the settings have a manager").trusted;
-    trusted.clone_from(&relay.trusted);
-    for host in addresses.map(|address| address.ip().to_canonical()) {
-        let network = (host, if host.is_ipv4() { 32 } else { 128 });
-        if !trusted.contains(&network) {
-            trusted.push(network);
-        }
-    }
-}
-
 /// Returns the address on which this relay listens, if it is one of the target's.
 pub(super) fn own_address(target: &Target, listen: &[SocketAddr]) -> Option<SocketAddr> {
     let is_own = |own: &SocketAddr, address: &SocketAddr| {
@@ -148,8 +133,49 @@ fn config_of(settings: &RelaySettings, upstreams: Vec<SocketAddr>) -> RelayConfi
 /// The relay's part of a long-lived node.
 struct RelayTask {
     upstreams: Upstreams,
+    /// Whether the loop may have other addresses of the upstreams.
+    is_behind: bool,
+    trusting: Trusting,
+    stats: Option<Pending<RelayStats>>,
     hops: HopsSoFar,
     shown: summary::Shown,
+}
+
+impl RelayTask {
+    fn new(upstreams: Upstreams) -> Self {
+        Self {
+            upstreams,
+            is_behind: false,
+            trusting: Trusting::default(),
+            stats: None,
+            hops: HopsSoFar::default(),
+            shown: summary::Shown::default(),
+        }
+    }
+
+    /// Changes the upstreams' addresses, and shows the counters.
+    fn use_stats(&mut self, stats: &RelayStats, node: &mut Node, handle: &Handle<RelayRequest>, console: &Console) {
+        if console.is_live() {
+            self.shown.note(stats, self.hops.latest(handle), Instant::now());
+        }
+        let ManagerConfig { default_port, listen, .. } = manager(&node.config);
+        let change = self.upstreams.tick(&stats.upstreams, *default_port, listen, Instant::now());
+        for line in change.lines {
+            console.say(Level::Warn, &line);
+        }
+        if let Some(resolved) = change.resolved {
+            node.relay.resolved = resolved;
+        }
+        self.is_behind |= change.is_new;
+    }
+
+    /// Passes the upstreams' addresses to the loop if they have changed. If its queue is full, the next attempt follows
+    /// in a second.
+    fn pass_upstreams(&mut self, handle: &Handle<RelayRequest>) {
+        if self.is_behind {
+            self.is_behind = handle.request(RelayRequest::set_upstreams(self.upstreams.addresses())).is_err();
+        }
+    }
 }
 
 impl Task for RelayTask {
@@ -191,28 +217,18 @@ impl Task for RelayTask {
         })
     }
 
+    /// Uses the replies to the previous second's requests, and never waits for one.
     fn tick(&mut self, node: &mut Node, handle: &Handle<RelayRequest>, console: &Console) {
-        let Some(stats) = stats(handle) else { return };
-        if console.is_live() {
-            self.shown.note(&stats, self.hops.latest(handle), Instant::now());
+        if let Some(stats) = take_reply(&mut self.stats) {
+            self.use_stats(&stats, node, handle, console);
         }
-        let ManagerConfig { default_port, listen, .. } = manager(&node.config);
-        let change = self.upstreams.tick(&stats.upstreams, *default_port, listen, Instant::now());
-        for line in change.lines {
-            console.say(Level::Warn, &line);
+        if let Some(why) = self.trusting.tick(node, handle) {
+            console.say(Level::Warn, &why);
         }
-        if let Some(resolved) = change.resolved {
-            node.relay.resolved = resolved;
-            let mut new = node.clone();
-            apply_upstreams(&mut new);
-            match update(&new.config, handle) {
-                Ok(_changes) => node.config = new.config,
-                Err(why) => console.say(Level::Warn, &format!("trusting the upstreams' new addresses: {why}")),
-            }
-        }
-        if change.is_new {
-            // If the loop has ended, its end follows.
-            let _ = handle.request(RelayRequest::set_upstreams(self.upstreams.addresses()));
+        self.pass_upstreams(handle);
+        if self.stats.is_none() {
+            let (request, pending) = RelayRequest::stats();
+            self.stats = handle.request(request).ok().map(|()| pending);
         }
     }
 
@@ -222,7 +238,9 @@ impl Task for RelayTask {
 
     fn reload(&mut self, old: &Node, new: &Node, handle: &Handle<RelayRequest>) -> Vec<String> {
         self.upstreams.replace(&new.relay.resolved);
-        let _ = handle.request(RelayRequest::set_upstreams(self.upstreams.addresses()));
+        self.trusting.forget();
+        self.is_behind = true;
+        self.pass_upstreams(handle);
         let (old, new) = (&old.relay.upstreams, &new.relay.upstreams);
         let line = || format!("upstreams from {} to {}, at once", old.join(" "), new.join(" "));
         (old != new).then(line).into_iter().collect()
@@ -255,10 +273,19 @@ fn stats(handle: &Handle<RelayRequest>) -> Option<RelayStats> {
 mod tests {
     use super::*;
     use crate::settings::{SettingFlags, Settings};
+    use log::LevelFilter;
+    use peerloop::{MioNet, Reactor};
+    use std::net::IpAddr;
 
     fn target(ports: &[u16]) -> Target {
         let address = |port: &u16| SocketAddr::from(([192, 0, 2, *port as u8], *port));
         Target { name: "node.example".to_owned(), addresses: ports.iter().map(address).collect() }
+    }
+
+    /// Returns the user's own trusted network and the hosts of [`target`].
+    fn with_own(ports: &[u16]) -> Vec<(IpAddr, u8)> {
+        let hosts = ports.iter().map(|port| ([192, 0, 2, *port as u8].into(), 32));
+        [([10, 0, 0, 0].into(), 8)].into_iter().chain(hosts).collect()
     }
 
     /// Returns the settings of a relay on regtest with these variables and one upstream.
@@ -307,14 +334,31 @@ mod tests {
     #[test]
     fn the_trusted_networks_are_the_users_own_and_the_upstreams_present_addresses() {
         let mut node = prepared_with(&[("PEERLOOP_TRUSTED", "10.0.0.0/8")]).expect("the settings are valid").node;
-        let own = ([10, 0, 0, 0].into(), 8);
-        assert_eq!(manager(&node.config).trusted, [own, ([192, 0, 2, 9].into(), 32)]);
+        assert_eq!(manager(&node.config).trusted, with_own(&[9]));
         for ports in [&[1, 2][..], &[2, 3], &[4]] {
             node.relay.resolved = vec![target(ports)];
             apply_upstreams(&mut node);
-            let hosts = ports.iter().map(|port| ([192, 0, 2, *port as u8].into(), 32));
-            let expected: Vec<_> = [own].into_iter().chain(hosts).collect();
-            assert_eq!(manager(&node.config).trusted, expected);
+            assert_eq!(manager(&node.config).trusted, with_own(ports));
         }
+    }
+
+    #[test]
+    fn a_loop_that_replies_late_gets_the_upstreams_latest_addresses() {
+        let mut node = prepared_with(&[("PEERLOOP_TRUSTED", "10.0.0.0/8")]).expect("the settings are valid").node;
+        let mut task = RelayTask::new(Upstreams::new(&node.relay.resolved, Family::Any));
+        let handler = task.handler(&node);
+        let mut reactor: Reactor<MioNet, Relay> = Reactor::new(node.config.clone(), handler).expect("a loop starts");
+        let (handle, console) = (reactor.handle(), Console::start(true, LevelFilter::Off).expect("a console starts"));
+        for ports in [&[1, 2][..], &[2, 3]] {
+            node.relay.resolved = vec![target(ports)];
+            task.tick(&mut node, &handle, &console);
+            assert_eq!(manager(&node.config).trusted, with_own(&[9]), "the loop has not replied");
+        }
+        for _ in 0..3 {
+            reactor.poll_once(Duration::ZERO).expect("the poller works");
+            task.tick(&mut node, &handle, &console);
+        }
+        assert_eq!(manager(&node.config).trusted, with_own(&[2, 3]));
+        assert_eq!(manager(reactor.config()).trusted, with_own(&[2, 3]));
     }
 }

@@ -22,8 +22,8 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// Updates the values.
-    pub(super) fn note(&mut self, stats: &RelayStats, hop: LatencySummary, now: Instant) {
+    /// Updates the values. Without `hop`, the shown hop remains.
+    pub(super) fn note(&mut self, stats: &RelayStats, hop: Option<LatencySummary>, now: Instant) {
         let accepted = stats.counts.accepted;
         if let Some((before, at)) = self.before.replace((accepted, now)) {
             let seconds = now.saturating_duration_since(at).as_secs_f64();
@@ -34,7 +34,7 @@ impl Shown {
         self.ready_links = stats.upstream_links;
         self.links = stats.upstreams.iter().map(|upstream| upstream.links).sum();
         self.pool_bytes = stats.pool_bytes as u64;
-        self.hop = hop;
+        self.hop = hop.unwrap_or(self.hop);
     }
 
     /// Returns the beginning of the status line: leaf peers, links to upstreams, and so on.
@@ -129,12 +129,12 @@ mod tests {
     #[test]
     fn the_status_line_shows_the_rate_since_the_previous_update() {
         let (mut shown, mut stats, began) = (Shown::default(), RelayStats::default(), Instant::now());
-        shown.note(&stats, LatencySummary::default(), began);
+        shown.note(&stats, Some(LatencySummary::default()), began);
         assert_eq!(shown.line(), "peers 0  upstreams 0/0  tx 0/s  hop p50 - p99 -  pool 0 B");
         (stats.counts.accepted, stats.leaf_peers, stats.upstream_links) = (30, 7, 2);
-        shown.note(&stats, LatencySummary::default(), began + Duration::from_secs(2));
+        shown.note(&stats, Some(LatencySummary::default()), began + Duration::from_secs(2));
         assert!(shown.line().starts_with("peers 7  upstreams 2/0  tx 15/s  "), "{}", shown.line());
-        shown.note(&stats, LatencySummary::default(), began + Duration::from_secs(2));
+        shown.note(&stats, Some(LatencySummary::default()), began + Duration::from_secs(2));
         assert!(shown.line().contains("tx 0/s"), "{}", shown.line());
     }
 }

@@ -49,7 +49,7 @@ enum Said {
 
 impl Console {
     /// Starts the thread, and makes the console the process's logger.
-    pub(super) fn start(quiet: bool, level: LevelFilter) -> Result<Self, Failure> {
+    pub(crate) fn start(quiet: bool, level: LevelFilter) -> Result<Self, Failure> {
         let (said, queue) = sync_channel(MAX_QUEUE_LINES);
         let progress = Progress::new(quiet);
         let console = Self { said, lost: Arc::default(), is_live: progress.is_live() };

@@ -63,7 +63,7 @@ pub(crate) trait Task {
     where
         Self: Sized;
 
-    /// Does the work of each second.
+    /// Does the work of each second, and first at the start. Never waits for the loop, so that no signal waits.
     fn tick(&mut self, node: &mut Node, handle: &Handle<RequestOf<Self>>, console: &Console)
     where
         Self: Sized;
@@ -180,6 +180,10 @@ fn watch<T: Task>(
     let mut watch = Watch::new(handle);
     // The read in progress, and whether another one was requested meanwhile.
     let (mut reading, mut is_asked_again) = (None, false);
+    if T::HAS_TICKS {
+        // The replies arrive before the first status line.
+        task.tick(&mut node, handle, console);
+    }
     loop {
         match notices.next(if reading.is_some() { Some(READ_POLL) } else { interval }) {
             // After the terminal was closed, stderr is no longer a terminal.

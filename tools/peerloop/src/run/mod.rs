@@ -13,7 +13,7 @@ pub(crate) mod exposition;
 mod http;
 pub(crate) mod life;
 pub(crate) mod metrics;
-pub(crate) mod reload;
+mod reload;
 
 use crate::book::Known;
 use crate::cli::RunArgs;

@@ -53,7 +53,7 @@ fn unchanged(why: &str) -> String {
 
 /// Passes a configuration to the loop, and waits at most a second for the reply. Returns the changes, or the reason why
 /// none is known.
-pub(crate) fn update<C>(config: &Config, handle: &Handle<C>) -> Result<Vec<ConfigChange>, String> {
+fn update<C>(config: &Config, handle: &Handle<C>) -> Result<Vec<ConfigChange>, String> {
     let pending = handle.update_config(config.clone()).map_err(|refused| unchanged(&refused.to_string()))?;
     match wait_for(pending) {
         Some(Ok(changes)) => Ok(changes),
