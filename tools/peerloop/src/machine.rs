@@ -19,18 +19,24 @@ const DESCRIPTORS_BESIDE_PEERS: u64 = 32;
 /// default.
 const DESCRIPTORS_IF_UNKNOWN: u64 = 256;
 
+/// Maximum number of TCP streams of one peer, each with a descriptor of its own. An SV Node has two.
+pub(crate) const STREAMS_PER_PEER: usize = 2;
+
 /// The purpose for which a command needs descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     /// Connections to nodes outside this process.
-    Dial,
-    /// Connections to nodes outside this process, two for each peer.
-    DialStreams,
+    Dial {
+        /// Number of TCP streams of each peer.
+        streams: usize,
+    },
     /// Connections to a node in this process, which therefore holds both ends of each connection.
-    BothEnds,
-    /// Connections to a node in this process, two for each peer. Both ends are in this process.
-    BothEndsStreams,
-    /// A node that accepts connections, and also some above its maximum in order to refuse them.
+    BothEnds {
+        /// Number of TCP streams of each peer.
+        streams: usize,
+    },
+    /// A node that accepts connections, and also some above its maximum in order to refuse them. Each peer is certain
+    /// of one stream.
     Accept {
         /// Number of addresses on which the node listens.
         listeners: usize,
@@ -107,10 +113,12 @@ impl Machine {
             return Ok(());
         }
         let each = match need {
-            Need::Dial | Need::Accept { .. } => "one for each",
-            Need::DialStreams => "two for each: each peer has two streams",
-            Need::BothEnds => "two for each: both ends are in this process",
-            Need::BothEndsStreams => "four for each: both ends of two streams are in this process",
+            Need::Dial { streams: 1 } | Need::Accept { .. } => "one for each".to_owned(),
+            Need::Dial { streams } => format!("{streams} for each: each peer has {streams} streams"),
+            Need::BothEnds { streams: 1 } => "two for each: both ends are in this process".to_owned(),
+            Need::BothEnds { streams } => {
+                format!("{} for each: both ends of {streams} streams are in this process", need.per_peer())
+            }
         };
         let peers = counted(peers, "peer");
         let fewer = match self.max_peers(need) {
@@ -154,9 +162,9 @@ impl Machine {
 impl Need {
     const fn per_peer(self) -> u64 {
         match self {
-            Self::Dial | Self::Accept { .. } => 1,
-            Self::BothEnds | Self::DialStreams => 2,
-            Self::BothEndsStreams => 4,
+            Self::Dial { streams } => streams as u64,
+            Self::BothEnds { streams } => 2 * streams as u64,
+            Self::Accept { .. } => 1,
         }
     }
 }
@@ -212,19 +220,32 @@ mod tests {
         load_hundredths: None,
     };
 
+    const DIAL: Need = Need::Dial { streams: 1 };
+    const BOTH_ENDS: Need = Need::BothEnds { streams: 1 };
+
+    #[test]
+    fn each_stream_of_a_peer_needs_a_descriptor_at_each_of_its_ends_here() {
+        let needed = |need| MACHINE.descriptors_needed(100, need);
+        let streams = STREAMS_PER_PEER;
+        assert_eq!([DIAL, Need::Dial { streams }].map(needed), [132, 232]);
+        assert_eq!([BOTH_ENDS, Need::BothEnds { streams }].map(needed), [232, 432]);
+        let refused = MACHINE.check_descriptors(5_000, Need::BothEnds { streams }).unwrap_err();
+        assert!(refused.message.contains("(4 for each: both ends of 2 streams "), "{}", refused.message);
+    }
+
     #[test]
     fn the_check_of_descriptors_is_exact_to_one_peer() {
-        assert_eq!(MACHINE.check_descriptors(19_968, Need::Dial), Ok(()));
-        assert_eq!(MACHINE.check_descriptors(9_984, Need::BothEnds), Ok(()));
-        let refused = MACHINE.check_descriptors(9_985, Need::BothEnds).unwrap_err();
+        assert_eq!(MACHINE.check_descriptors(19_968, DIAL), Ok(()));
+        assert_eq!(MACHINE.check_descriptors(9_984, BOTH_ENDS), Ok(()));
+        let refused = MACHINE.check_descriptors(9_985, BOTH_ENDS).unwrap_err();
         assert_eq!(refused.exit, Exit::MachineCannot);
         for number in ["9985", "20002", "20000", "9984"] {
             assert!(refused.message.contains(number), "{number}: {}", refused.message);
         }
         assert!(MACHINE.check_descriptors(usize::MAX, Need::Accept { listeners: usize::MAX }).is_err());
-        assert_eq!(MACHINE.descriptors_for(9_000, Need::BothEnds), 18_032);
+        assert_eq!(MACHINE.descriptors_for(9_000, BOTH_ENDS), 18_032);
         assert_eq!(
-            MACHINE.descriptors_for(usize::MAX, Need::BothEnds),
+            MACHINE.descriptors_for(usize::MAX, BOTH_ENDS),
             20_000,
             "the result is not the number of available descriptors"
         );
@@ -237,7 +258,7 @@ mod tests {
         for part in ["20046 descriptors are needed for 19950 peers", "plus 96 for the process", "at most 19904 peers"] {
             assert!(refused.message.contains(part), "{part}: {}", refused.message);
         }
-        let refused = Machine { descriptors: 32, ..MACHINE }.check_descriptors(1, Need::Dial).unwrap_err();
+        let refused = Machine { descriptors: 32, ..MACHINE }.check_descriptors(1, DIAL).unwrap_err();
         assert!(refused.message.starts_with("33 descriptors are needed for 1 peer ("), "{}", refused.message);
         assert!(refused.message.ends_with("may open 32; raise the hard limit (ulimit -Hn)"), "{}", refused.message);
     }
@@ -246,7 +267,9 @@ mod tests {
     fn the_check_accepts_the_maximum_number_of_peers_and_no_more() {
         for descriptors in (0..300).chain([1_024, 20_000]) {
             let machine = Machine { descriptors, ..MACHINE };
-            for need in [Need::Dial, Need::BothEnds, Need::Accept { listeners: 0 }, Need::Accept { listeners: 3 }] {
+            let streams = STREAMS_PER_PEER;
+            let dialling = [DIAL, BOTH_ENDS, Need::Dial { streams }, Need::BothEnds { streams }];
+            for need in dialling.into_iter().chain([0, 3].map(|listeners| Need::Accept { listeners })) {
                 let fits = machine.max_peers(need) as usize;
                 assert!(fits == 0 || machine.check_descriptors(fits, need).is_ok(), "{descriptors} {need:?}");
                 assert!(machine.check_descriptors(fits + 1, need).is_err(), "{descriptors} {need:?}");

@@ -5,7 +5,7 @@
 
 use crate::cli::ServeArgs;
 use crate::exit::{Exit, Failure, Stop, Stops};
-use crate::machine::{self, Machine, Need};
+use crate::machine::{self, Machine, Need, STREAMS_PER_PEER};
 use crate::notices::{Notice, Notices};
 use crate::output;
 use crate::process;
@@ -23,9 +23,6 @@ use std::time::{Duration, Instant};
 
 /// Upper bound on the default maximum number of peers, however many descriptors there are.
 const MAX_DEFAULT_PEERS: usize = 1_000_000;
-
-/// Number of TCP connections for which each peer gets room. An SV Node opens two.
-const STREAMS_PER_PEER: usize = 2;
 
 /// The counters whose rates the status line shows.
 const SHOWN: [Shown; 2] =
@@ -49,12 +46,12 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
     let max_peers = max_peers(&machine, args.max_peers, need)?;
     let fitting = usize::try_from(machine.max_peers(need)).unwrap_or(usize::MAX);
     // A peer may open further streams, if descriptors remain.
-    let max_links = max_peers.saturating_mul(STREAMS_PER_PEER).min(fitting).max(max_peers);
-    let max_links = max_links + machine.max_over_capacity(need);
+    let max_streams = max_peers.saturating_mul(STREAMS_PER_PEER).min(fitting).max(max_peers);
+    let max_links = max_streams + machine.max_over_capacity(need);
     let reuse_port = args.reuse_port;
     let config = Config::new(network).with_max_inbound(max_peers).with_max_links(max_links).with_reuse_port(reuse_port);
     machine::complain_of_refused_options();
-    process::prepare(machine.descriptors_for(max_peers, need));
+    process::prepare(machine.descriptors_for(max_streams, need));
     let notices = Notices::new()?;
     let (sender, receiver) = sync_channel(1);
     let thread = notices.spawn("loop", move || serve(config, &addresses, sender))?;

@@ -5,7 +5,7 @@
 use super::min_peers::MinPeers;
 use crate::cli::BenchArgs;
 use crate::exit::Failure;
-use crate::machine::{self, Machine, Need};
+use crate::machine::{self, Machine, Need, STREAMS_PER_PEER};
 use crate::output::{self, Sink};
 use crate::settings;
 use crate::targets::{self, Family, Target};
@@ -169,16 +169,12 @@ impl Setup {
 
     /// Returns the maximum number of TCP connections to one peer.
     pub(crate) fn streams_per_peer(&self) -> usize {
-        if self.multistreams { 2 } else { 1 }
+        if self.multistreams { STREAMS_PER_PEER } else { 1 }
     }
 
     fn need(&self) -> Need {
-        match (self.is_built_in(), self.multistreams) {
-            (true, false) => Need::BothEnds,
-            (true, true) => Need::BothEndsStreams,
-            (false, false) => Need::Dial,
-            (false, true) => Need::DialStreams,
-        }
+        let streams = self.streams_per_peer();
+        if self.is_built_in() { Need::BothEnds { streams } } else { Need::Dial { streams } }
     }
 
     /// Refuses a run so long that a latency could exceed a histogram's range. Such a duration could also be inexact

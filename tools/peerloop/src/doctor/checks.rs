@@ -70,7 +70,7 @@ fn unknown(name: &'static str, means: &str) -> Finding {
 fn descriptors(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     const NAME: &str = "descriptors";
     let needed = |need| facts.machine.descriptors_needed(peers, need);
-    let (one_end, both_ends) = (needed(ACCEPT), needed(Need::BothEnds));
+    let (one_end, both_ends) = (needed(ACCEPT), needed(Need::BothEnds { streams: 1 }));
     let has = facts.machine.descriptors;
     let value = match facts.descriptor_limits {
         Some((soft, hard)) => format!("soft limit {soft}, hard limit {hard}"),

@@ -7,6 +7,7 @@ use super::metrics::Metrics;
 use super::{check_machine, manager, reload};
 use crate::book::{self, Known};
 use crate::exit::{Exit, Failure, MAX_ECHO, Stop};
+use crate::machine::Machine;
 use crate::notices::{Notice, Notices};
 use crate::output;
 use crate::process;
@@ -102,7 +103,7 @@ type LoopThread<R> = JoinHandle<Result<Ended<R>, Failure>>;
 /// Runs a node until a signal ends it.
 pub(crate) fn keep<T: Task>(mut task: T, start: Start) -> Result<Exit, Failure> {
     let node = start.effective.node.clone();
-    process::prepare(check_machine(&node.config)?);
+    process::prepare(check_machine(&node.config, &Machine::survey())?);
     let store = node.book.as_deref().map(book::open).transpose()?;
     let known = store.as_ref().map(book::known).transpose()?.unwrap_or_default();
     let metrics = node.metrics_addr.map(Metrics::bind).transpose()?;
@@ -135,7 +136,7 @@ fn read_again(start: &Start) -> Receiver<Result<Effective, Failure>> {
     let (read, refused) = (Arc::clone(&start.read), sender.clone());
     let thread = Builder::new().name("reload".to_owned()).spawn(move || {
         // If the node has ended meanwhile, there is no receiver.
-        let _ = sender.send(read().and_then(|read| check_machine(&read.node.config).map(|_| read)));
+        let _ = sender.send(read().and_then(|read| check_machine(&read.node.config, &Machine::survey()).map(|_| read)));
     });
     if let Err(error) = thread {
         let _ = refused.send(Err(Failure::machine(format!("starting the thread that reads the settings: {error}"))));

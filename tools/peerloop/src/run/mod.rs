@@ -18,7 +18,7 @@ mod reload;
 use crate::book::Known;
 use crate::cli::RunArgs;
 use crate::exit::{Exit, Failure};
-use crate::machine::{Machine, Need};
+use crate::machine::{Machine, Need, STREAMS_PER_PEER};
 use crate::output;
 use crate::settings::{Effective, Node, RelaySettings, SettingFlags, Settings, SettingsFile};
 use crate::status::{self, Shown};
@@ -28,7 +28,7 @@ use life::{MoreMetrics, Start, Task};
 use metrics::Metrics;
 use peerloop::api::Stats;
 use peerloop::channel::NoHandler;
-use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::config::{DialMode, ManagerConfig, Multistreams};
 use peerloop::{Config, Handle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,13 +78,14 @@ pub(crate) fn manager(config: &Config) -> &ManagerConfig {
     config.manager.as_ref().expect("the settings have a manager")
 }
 
-/// Checks that the machine has the descriptors for the peers, and returns how many descriptors the node may need.
-fn check_machine(config: &Config) -> Result<u64, Failure> {
+/// Checks that the machine has a descriptor for each peer, and returns how many descriptors the node may use if each
+/// peer opens all its streams.
+fn check_machine(config: &Config, machine: &Machine) -> Result<u64, Failure> {
     let ManagerConfig { max_peers, listen, .. } = manager(config);
     let need = Need::Accept { listeners: listen.len() };
-    let machine = Machine::survey();
     machine.check_descriptors(*max_peers, need)?;
-    Ok(machine.descriptors_for(*max_peers, need))
+    let streams = if config.multistreams == Multistreams::Off { 1 } else { STREAMS_PER_PEER };
+    Ok(machine.descriptors_for(max_peers.saturating_mul(streams), need))
 }
 
 /// A node whose handler does nothing.
@@ -166,8 +167,24 @@ pub(crate) fn book_and_metrics(node: &Node, known: &Known, metrics: Option<&Metr
 mod tests {
     use super::*;
     use peerloop::Network;
+    use peerloop::limits::MAX_OVER_CAPACITY;
     use peerloop::store::KnownPeer;
     use peerloop::time::UnixTime;
+
+    #[test]
+    fn the_table_of_descriptors_has_room_for_each_peers_second_stream() {
+        let machine = |descriptors| Machine { descriptors, ports: None, backlog: None, cpus: 1, load_hundredths: None };
+        let mut config = Config::managed(Network::Regtest);
+        config.manager.as_mut().expect("the configuration has a manager").max_peers = 100;
+        let besides = 32 + MAX_OVER_CAPACITY as u64;
+        for (multistreams, peers) in [(Multistreams::Off, 100), (Multistreams::Accept, 200), (Multistreams::Open, 200)]
+        {
+            config.multistreams = multistreams;
+            assert_eq!(check_machine(&config, &machine(20_000)), Ok(besides + peers), "{multistreams}");
+            assert_eq!(check_machine(&config, &machine(220)), Ok(220.min(besides + peers)), "{multistreams}");
+        }
+        assert_eq!(check_machine(&config, &machine(100)).unwrap_err().exit, Exit::MachineCannot);
+    }
 
     #[test]
     fn only_a_node_without_peers_to_dial_gets_a_warning() {

@@ -52,3 +52,17 @@ fn a_wrong_value_of_the_setting_is_refused_with_the_right_ones() {
     assert_eq!(run.code, Some(2));
     assert!(run.complaint().contains("`yes` is none of off, accept and open"), "{}", run.complaint());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_table_of_descriptors_has_room_for_two_streams_of_each_peer_from_the_start() {
+    let peers = ["--max-peers", "1900"];
+    let (node, _) = Running::serve(&peers);
+    let mut run = Running::start(&[&["run", "--network", "regtest"], &peers[..]].concat());
+    run.greeting();
+    for running in [node, run] {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", running.child.id())).expect("the program runs");
+        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).expect("the kernel reports the size");
+        assert!(size.trim().parse::<u64>().expect("the field is a number") >= 3_800, "{size}");
+    }
+}

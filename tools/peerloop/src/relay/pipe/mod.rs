@@ -60,9 +60,10 @@ pub(crate) fn run(args: &RelayArgs, nodes: &[String]) -> Result<Exit, Failure> {
     let config = Config::new(network).with_max_links(MAX_LINKS).with_max_message_bytes(node.config.max_message_bytes);
     config.validate().map_err(|error| Failure::usage(error.to_string()))?;
     let machine = Machine::survey();
-    machine.check_descriptors(MAX_LINKS, Need::Dial)?;
+    let need = Need::Dial { streams: 1 };
+    machine.check_descriptors(MAX_LINKS, need)?;
     machine::complain_of_refused_options();
-    process::prepare(machine.descriptors_for(MAX_LINKS, Need::Dial));
+    process::prepare(machine.descriptors_for(MAX_LINKS, need));
     let metrics = node.metrics_addr.map(Metrics::bind).transpose()?;
     let notices = Notices::new()?;
     let had_terminal = io::stderr().is_terminal();
