@@ -334,6 +334,9 @@ pub(crate) struct ProbeArgs {
     /// Maximum time for each step
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
     pub(crate) timeout: Duration,
+    /// Open no second TCP stream to the node, even if it supports one
+    #[arg(long)]
+    pub(crate) no_multistreams: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -99,7 +99,7 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
         .with_handshake_timeout(args.timeout)
         .with_pong_timeout(args.timeout)
         .with_ping_interval(Duration::ZERO)
-        .with_multistreams(Multistreams::Open);
+        .with_multistreams(if args.no_multistreams { Multistreams::Accept } else { Multistreams::Open });
     let findings = Findings { resolve: began.elapsed(), ..Findings::default() };
     let notices = Notices::new()?;
     let prober =

@@ -24,6 +24,19 @@ fn probe_opens_a_second_stream_and_prints_the_streams_and_their_policy() {
 }
 
 #[test]
+fn probe_opens_no_second_stream_with_no_multistreams() {
+    let (node, address) = Running::serve(&[]);
+    let run = peerloop(&["probe", &address, "--network", "regtest", "--no-multistreams"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    for part in ["streams     GENERAL\n", "policies    BlockPriority,Default"] {
+        assert!(run.stdout.contains(part), "{part} is missing:\n{}", run.stdout);
+    }
+    node.signal("TERM");
+    let summary = node.finish().stdout;
+    assert!(!summary.contains("second stream"), "{summary}");
+}
+
+#[test]
 fn bench_opens_second_streams_only_on_request() {
     let (_node, address) = Running::serve(&[]);
     let bench = |more: &[&str]| {
