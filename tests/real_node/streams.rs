@@ -1,6 +1,7 @@
 //! A second connection between two peers, opened by us or by the node.
 //!
-//! The engine has one connection per peer, so these tests use plain connections.
+//! These tests write the messages of the streams on plain connections, without the engine, so that they show the
+//! node's rules alone.
 
 use crate::node::Node;
 use crate::plain::{Wire, protoconf, version};

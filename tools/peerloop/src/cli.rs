@@ -48,7 +48,8 @@ Exit codes: 0 stopped by a signal, 1 run failed, 2 invalid setting, 3 machine li
 
 const EXIT_CODES_OF_RELAY: &str = "\
 Exit codes: 0 stopped by a signal, 1 run failed, 2 wrong usage, 3 machine limit exceeded,
-130/143 stopped by a second signal before all peers were closed and the book was written";
+130/143 stopped by a second signal before all peers were closed and, without --pipe, the book was
+written";
 
 const EXIT_CODES_OF_PEERS: &str = "\
 Exit codes: 0 done, 1 book missing, in use or invalid, or no match, 2 wrong usage";
@@ -219,7 +220,7 @@ pub(crate) struct RelayArgs {
     /// Show no status
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Allow --trust open on mainnet
+    /// Allow --trust open on mainnet; not with --pipe
     #[arg(long)]
     pub(crate) yes: bool,
     #[command(flatten)]

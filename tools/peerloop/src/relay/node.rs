@@ -28,7 +28,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The trust modes in which upstreams must not ban the relay for a leaf's transaction.
+/// The greeting's advice to the upstreams' operator, for the trust modes in which the relay submits leaf peers'
+/// transactions to upstreams.
 const HINT: &str = "upstreams should whitelist this host: -whitelist=OUR_IP -whitelistforcerelay=0; otherwise a \
                     peer's invalid transaction can ban it\n";
 

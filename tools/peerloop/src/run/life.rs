@@ -1,6 +1,7 @@
 //! The life of a long-lived node with any handler: its start, its status, its settings and its end.
 //!
-//! [`Task`] is the part in which the commands differ. Everything else is here once.
+//! [`Task`] is the part in which the commands differ. Everything else is here once. After a first SIGINT or SIGTERM,
+//! the program ends within [`MAX_DRAIN`]; a second one, more than [`MAX_ECHO`] after the first, ends it at once.
 
 use super::console::Console;
 use super::metrics::Metrics;

@@ -5,8 +5,8 @@
 //! disk or a terminal. The main thread sleeps until a signal arrives. It also wakes once a second for a status line on
 //! a terminal, and more often while the settings are read again. On SIGHUP the program reads its settings again. But
 //! if closing the terminal caused the SIGHUP, the node ends as it does on SIGTERM. After SIGINT or SIGTERM the peers
-//! are closed and the book is written, in at most five seconds: [`life`] states both times. A
-//! second SIGINT or SIGTERM, more than [`MAX_ECHO`] after the first, ends the program at once.
+//! are closed and the book is written, in at most five seconds: [`life`] states both times, and the effect of a second
+//! signal.
 
 mod console;
 pub(crate) mod exposition;

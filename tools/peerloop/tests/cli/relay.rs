@@ -92,6 +92,8 @@ fn mistakes_in_the_arguments_are_refused_before_anything_starts() {
     refused(&["relay", "--pipe", "127.0.0.1", "nosuchhost.invalid"], 1, &["resolving nosuchhost.invalid"]);
     let small = ["relay", "--pipe", "127.0.0.1", "127.0.0.2", "--max-message-bytes", "1000000"];
     refused(&small, 2, &["flag --max-message-bytes: ", "max_message_bytes must be 1,048,576 to 1,000,000,000"]);
+    let yes = ["relay", "--network", "regtest", "--pipe", "127.0.0.1", "127.0.0.2", "--yes"];
+    refused(&yes, 2, &["--pipe does not use --yes", "--upstream"]);
     refused(&["relay", "-4", "--pipe", "127.0.0.1", "[::1]"], 2, &["has only ::1", "-4"]);
 }
 

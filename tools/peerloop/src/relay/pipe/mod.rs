@@ -50,6 +50,9 @@ pub(crate) fn run(args: &RelayArgs, nodes: &[String]) -> Result<Exit, Failure> {
             "--pipe does not use {flag}; omit it, or use --upstream instead of --pipe"
         )));
     }
+    if args.yes {
+        return Err(Failure::usage("--pipe does not use --yes; omit it, or use --upstream instead of --pipe"));
+    }
     let effective = read_settings(args.settings.settings(), args.file.config.as_deref())?;
     if args.file.print_config {
         return output::print(&effective.to_toml(true)).map(|()| Exit::Success);
