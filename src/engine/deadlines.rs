@@ -57,13 +57,16 @@ impl Deadlines<'_> {
         link.readiness.writable = true;
         self.state.links.table.mark_ready(id);
         self.state.links.table.mark_dirty(id);
+        // The retry no longer puts off the deadlines of the peer's other links.
+        self.state.links.members(id).for_each(|member| self.state.links.rearm(member, now));
     }
 
-    /// Returns the moment up to which the peer's input was seen, but never a moment more than [`UNREAD_INPUT_GRACE`]
-    /// ago.
+    /// Returns the moment up to which the peer's input was seen on all its links, because a pong may arrive on any of
+    /// them. The moment is never more than [`UNREAD_INPUT_GRACE`] ago.
     fn input_seen_until(&self, id: LinkId) -> Instant {
+        let links = &self.state.links;
         let is_behind = |link: &Link| link.is_listed() || link.retry_at != Instant::MAX;
-        let seen_until = if self.state.links.table.get(id).is_some_and(is_behind) {
+        let seen_until = if links.members(id).any(|member| links.table.get(member).is_some_and(is_behind)) {
             Instant::ZERO
         } else {
             self.state.clocks.input_seen_until
@@ -103,20 +106,20 @@ impl Deadlines<'_> {
         let may_be_behind = link.framer.is_within_large_payload();
         let is_late = !may_be_behind && link.peer.ping_pong().next_deadline().is_some_and(|deadline| now >= deadline);
         let overdue = link.framer.overdue(now, self.rules);
-        if is_late && !self.is_behind_other_stream(id) {
+        if is_late && !self.excuse_if_behind(id) {
             return Some(Deadline::Pong);
         }
         overdue
     }
 
-    /// Returns whether a large payload is arriving on another of the peer's streams, which may hold up the pongs. The
-    /// timeouts of the link's pings then restart.
-    fn is_behind_other_stream(&mut self, id: LinkId) -> bool {
+    /// Restarts the timeouts of the peer's pings if a large payload is arriving on any of its streams, because the
+    /// payload may hold up the pongs. Returns whether it did.
+    fn excuse_if_behind(&mut self, id: LinkId) -> bool {
         let links = &mut self.state.links;
         let is_busy = |member| links.table.get(member).is_some_and(|link| link.framer.is_within_large_payload());
         let is_behind = links.members(id).any(is_busy);
-        if let Some(link) = links.table.get_mut(id).filter(|_| is_behind) {
-            link.peer.ping_pong_mut().resume_reading(self.state.clocks.now());
+        if is_behind {
+            links.restart_pings(id, self.state.clocks.now());
         }
         is_behind
     }
@@ -153,19 +156,91 @@ mod tests {
     use crate::config::Config;
     use crate::engine::Engine;
     use crate::error::IoStep;
+    use crate::id::LinkId;
     use crate::limits::{HANDSHAKE_TIMEOUT, MEMORY_RETRY, UNREAD_INPUT_GRACE};
+    use crate::link::association::Association;
     use crate::link::row::Link;
     use crate::protocol::Network;
     use crate::time::{Instant, Wait};
     use crate::wheel::tick_of;
+    use crate::wire::StreamType;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
     use std::io;
     use std::sync::Arc;
+    use std::time::Duration;
+
+    const ENOMEM: i32 = 12;
+    const PONG_TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// Returns an engine whose one peer has a first link and a stream DATA1. A ping that was sent at zero is in flight
+    /// on the first link.
+    fn with_two_streams() -> (Engine, LinkId, LinkId) {
+        let config = Config::new(Network::Regtest).with_pong_timeout(PONG_TIMEOUT);
+        let mut engine = Engine::new(config, StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
+        let [general, data1] = [(); 2].map(|()| {
+            let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
+            engine.handshake(id).tcp_connected(&mut NoHandler);
+            id
+        });
+        engine.dispatch_control_events(&mut NoHandler);
+        let links = &mut engine.state.links;
+        links.associate(general, Association::of_accepted([1; 16]));
+        links.join(data1, general, StreamType::Data1, false);
+        let link = links.table.get_mut(general).expect("the link is live");
+        assert!(link.peer.ping_pong_mut().record_ping(1, Instant::ZERO));
+        (engine, general, data1)
+    }
+
+    /// Moves the clock to `now`, up to which all input is listed, and fires the link's timer.
+    fn judge_at(engine: &mut Engine, id: LinkId, now: Instant) {
+        engine.state.clocks.advance(now);
+        engine.state.clocks.input_seen_until = now;
+        engine.timer_due(id.slot() as u32);
+    }
+
+    fn has_ended(engine: &Engine, id: LinkId) -> bool {
+        engine.state.links.table.get(id).is_some_and(Link::has_ended)
+    }
+
+    #[test]
+    fn a_late_pong_may_wait_unread_on_another_stream_but_not_beyond_the_grace() {
+        let late = Instant::ZERO.plus(PONG_TIMEOUT);
+        let (mut engine, general, data1) = with_two_streams();
+        engine.note_readiness(data1, true, false, false);
+        judge_at(&mut engine, general, late);
+        assert!(!has_ended(&engine, general), "the pong may be on the stream that is listed");
+        assert_eq!(engine.state.links.table.pop_ready(), Some((data1, false)));
+        judge_at(&mut engine, general, late);
+        assert!(has_ended(&engine, general), "all input was read");
+
+        let (mut engine, general, data1) = with_two_streams();
+        engine.note_readiness(data1, true, false, false);
+        judge_at(&mut engine, general, late.plus(UNREAD_INPUT_GRACE));
+        assert!(has_ended(&engine, general), "the grace is over");
+    }
+
+    #[test]
+    fn a_late_pong_wakes_the_loop_only_for_retries_while_another_stream_waits_for_memory() {
+        let late = Instant::ZERO.plus(PONG_TIMEOUT);
+        let (mut engine, general, data1) = with_two_streams();
+        engine.state.clocks.advance(late);
+        engine.stalled(data1, IoStep::Read, &io::Error::from_raw_os_error(ENOMEM));
+        judge_at(&mut engine, general, late);
+        assert!(!has_ended(&engine, general), "the pong may be on the stream that waits for memory");
+        assert_eq!(engine.state.links.due_at(general, late), late.plus(MEMORY_RETRY));
+        // The retry fires before the other link's timer does.
+        let retried = late.plus(MEMORY_RETRY);
+        judge_at(&mut engine, data1, retried);
+        assert_eq!(engine.state.links.due_at(general, retried), late);
+        let table = &mut engine.state.links.table;
+        assert_eq!((table.pop_ready(), table.pop_dirty()), (Some((data1, false)), Some(data1)));
+        judge_at(&mut engine, general, retried);
+        assert!(has_ended(&engine, general), "all input was read");
+    }
 
     #[test]
     fn while_memory_is_exhausted_a_late_peer_wakes_the_loop_only_for_retries_until_it_is_closed() {
-        const ENOMEM: i32 = 12;
         let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
         engine.handshake(id).tcp_connected(&mut NoHandler);

@@ -218,8 +218,8 @@ impl<'a, H: Handler> Intake<'a, H> {
             link.framer = framer;
             let is_within_frame = link.framer.is_within_frame();
             if was_within_large_payload || link.framer.is_within_large_payload() {
-                // The peer's pongs cannot overtake its large payload, so the timeouts of our pings restart.
-                link.peer.ping_pong_mut().resume_reading(now);
+                // The peer's pongs, on whichever of its streams, may follow its large payload.
+                links.restart_pings(id, now);
             }
             if was_within_large_payload || is_within_frame {
                 links.rearm(id, now);

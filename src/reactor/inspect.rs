@@ -419,7 +419,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             frame_received_bytes,
             gathering_bytes,
             armed_tick: state.links.wheel.armed_tick(id.slot() as u32),
-            deadline: state.links.due_at(link, state.clocks.now()),
+            deadline: state.links.due_at(id, state.clocks.now()),
             has_new_deadlines: !self.engine.rearming().is_past(id),
             handshake_deadline: link.peer.handshake().deadline(state.links.timeouts.handshake_of(link)),
             ping_due: state.links.timeouts.ping_due(link),

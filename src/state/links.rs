@@ -276,8 +276,7 @@ impl Links {
     /// Arms the link's timer to fire no later than the first tick at or after [`Links::due_at`]. A timer that is armed
     /// too early is kept, and is rearmed when it fires.
     pub(crate) fn rearm(&mut self, id: LinkId, now: Instant) {
-        let Some(link) = self.table.get(id) else { return };
-        let due = self.due_at(link, now);
+        let due = self.due_at(id, now);
         if due == Instant::MAX {
             return;
         }
@@ -288,13 +287,26 @@ impl Links {
         }
     }
 
-    /// Returns the moment at which the link's timer must fire. While the next read or write waits for memory, a passed
-    /// deadline is checked only after the retry. Otherwise the deadline's timer would fire in each turn until the
-    /// retry.
-    pub(crate) fn due_at(&self, link: &Link, now: Instant) -> Instant {
+    /// Returns the moment at which the link's timer must fire. While the next read or write of any of the peer's links
+    /// waits for memory, a passed deadline is checked only after the retry. Otherwise the deadline's timer would fire
+    /// in each turn until the retry.
+    pub(crate) fn due_at(&self, id: LinkId, now: Instant) -> Instant {
+        let Some(link) = self.table.get(id) else { return Instant::MAX };
         let deadline = self.timeouts.earliest_deadline(link);
-        let is_put_off = deadline <= now && link.retry_at != Instant::MAX;
-        if is_put_off { link.retry_at } else { deadline.min(link.retry_at) }
+        if deadline > now {
+            return deadline.min(link.retry_at);
+        }
+        let retries = self.members(id).filter_map(|member| self.table.get(member)).map(|link| link.retry_at);
+        retries.min().filter(|retry_at| *retry_at != Instant::MAX).unwrap_or(deadline)
+    }
+
+    /// Restarts the timeouts of the pings on all of a peer's links, because the pongs may wait behind other input.
+    pub(crate) fn restart_pings(&mut self, id: LinkId, now: Instant) {
+        for member in self.members(id) {
+            if let Some(link) = self.table.get_mut(member) {
+                link.peer.ping_pong_mut().resume_reading(now);
+            }
+        }
     }
 
     // --- Room to send -----------------------------------------------------------------------------------------------
