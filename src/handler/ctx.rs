@@ -131,15 +131,12 @@ impl<'a> Ctx<'a> {
     /// the read adds to it.
     ///
     /// ```
-    /// use peerloop::time::Instant;
     /// use peerloop::{Ctx, Frame, Handler, PeerId};
     /// use std::time::Duration;
     ///
     /// /// Measures the delay of messages, including the time for which they may have waited in the kernel.
     /// #[derive(Default)]
     /// struct Delays {
-    ///     /// The turn of the last message, and the moment of that turn's first one.
-    ///     turn: Option<(u64, Instant)>,
     ///     longest: Duration,
     /// }
     ///
@@ -147,15 +144,19 @@ impl<'a> Ctx<'a> {
     ///     type Request = ();
     ///
     ///     fn on_message(&mut self, ctx: &mut Ctx<'_>, _peer: PeerId, _frame: Frame<'_>) {
-    ///         let (turn, now) = (ctx.counters().turns, ctx.now());
-    ///         let (_, first) = self.turn.filter(|(last, _)| *last == turn).unwrap_or((turn, now));
-    ///         self.turn = Some((turn, first));
-    ///         self.longest = self.longest.max(ctx.max_input_age() + now.since(first));
+    ///         let waited = ctx.max_input_age() + ctx.now().since(ctx.turn_began());
+    ///         self.longest = self.longest.max(waited);
     ///     }
     /// }
     /// ```
     pub fn max_input_age(&self) -> Duration {
         self.state.telemetry.max_input_age
+    }
+
+    /// Returns the longest time for which the bytes that are being handled can have waited in the kernel, with the
+    /// exceptions of [`Ctx::max_input_age`].
+    pub(crate) fn max_input_wait(&self) -> Duration {
+        self.max_input_age().saturating_add(self.now().since(self.turn_began()))
     }
 
     /// Returns the time that the loop has spent polling instead of sleeping, to meet [exact wake-ups](Self::wake_at).

@@ -249,7 +249,7 @@ impl Core {
     pub(super) fn accept(&mut self, ctx: &mut Ctx<'_>, slot: Slot) {
         let Some(entry) = self.inventory.get(slot) else { return };
         let id = self.inventory.id(entry.hash);
-        let position = self.inventory.accept(slot, ctx.now(), max_wait(ctx));
+        let position = self.inventory.accept(slot, ctx.now(), ctx.max_input_wait());
         self.pool.accept(id, position);
         self.counts.accepted += 1;
         self.spread(ctx);
@@ -257,7 +257,7 @@ impl Core {
 
     /// Announces an entry to the upstreams, and returns the position of this announcement.
     pub(super) fn submit(&mut self, ctx: &mut Ctx<'_>, slot: Slot) -> u64 {
-        let position = self.inventory.submit(slot, ctx.now(), max_wait(ctx));
+        let position = self.inventory.submit(slot, ctx.now(), ctx.max_input_wait());
         self.spread(ctx);
         position
     }
@@ -408,11 +408,6 @@ impl Core {
             .and_then(|index| self.peers.get(index))
             .is_some_and(|peer| matches!(peer.role, Role::Upstream { is_listening: true, .. }))
     }
-}
-
-/// Returns the longest time for which the bytes that are being handled can have waited for their read.
-fn max_wait(ctx: &Ctx<'_>) -> Duration {
-    ctx.max_input_age() + ctx.now().since(ctx.turn_began())
 }
 
 #[cfg(test)]

@@ -3,10 +3,9 @@
 //! "In" is the moment at which the loop read the message's last byte, and "out" the moment of the write in which the
 //! kernel accepted it on the other side. While the loop is busy with earlier work, the message already lies in the
 //! kernel, and the first view hides that time. The second view adds the loop's work since it last asked the kernel for
-//! input: the last turn unless the loop slept after it, and this turn since its first message. The message cannot have
-//! lain there for longer, except for the work of this turn before its first message. A paused source's messages lie in
-//! the kernel as well, so the time since the pause is added until the source's backlog is read. Of several pauses, the
-//! last one counts.
+//! input: the last turn unless the loop slept after it, and this turn so far. The message cannot have lain there for
+//! longer. A paused source's messages lie in the kernel as well, so the time since the pause is added until the source's
+//! backlog is read. Of several pauses, the last one counts.
 
 use super::side::Side;
 use crate::handler::Ctx;
@@ -134,11 +133,9 @@ impl Hops {
     }
 }
 
-/// The loop's work since it last asked the kernel for input, and the pauses of each side's node.
+/// The pauses of each side's node.
 #[derive(Debug, Default)]
-pub(super) struct TurnLag {
-    /// The number of turns before the last call's turn, and the moment of the first call in that turn.
-    turn: Option<(u64, Instant)>,
+pub(super) struct Pauses {
     sources: [Source; 2],
 }
 
@@ -180,7 +177,7 @@ impl Source {
     }
 }
 
-impl TurnLag {
+impl Pauses {
     /// Notes that a side's node is paused at this moment, unless it already was.
     pub(super) fn paused(&mut self, ctx: &Ctx<'_>, side: Side) {
         self.sources[side.index()].paused.get_or_insert_with(|| ctx.now());
@@ -199,14 +196,8 @@ impl TurnLag {
     /// Returns the arrival of a message of a side's node whose last byte was read at this moment.
     pub(super) fn arrival(&mut self, ctx: &Ctx<'_>, from: Side) -> Arrival {
         let (turns, now) = (ctx.counters().turns, ctx.now());
-        let first = match self.turn {
-            Some((last, first)) if last == turns => first,
-            Some(_) | None => now,
-        };
-        self.turn = Some((turns, first));
-        let lag = ctx.max_input_age().saturating_add(now.since(first));
         let paused = self.sources[from.index()].lag(turns, ctx.max_input_age().is_zero(), now);
-        Arrival { read: now, lag: lag.saturating_add(paused) }
+        Arrival { read: now, lag: ctx.max_input_wait().saturating_add(paused) }
     }
 }
 

@@ -196,7 +196,7 @@ impl Pipe {
     fn node_lost(&mut self, ctx: &mut Ctx<'_>, side: Side) {
         let other = side.other();
         self.node_mut(side).connection_lost();
-        self.lag.forget(side);
+        self.pauses.forget(side);
         self.flow_mut(other).receiver_lost();
         let is_cut = self.flow_mut(side).sender_lost();
         let unanswered = self.node_mut(other).open_requests.take();

@@ -63,7 +63,7 @@ use crate::time::Instant;
 use crate::wire::Header;
 use deadlines::{Deadlines, Due};
 use flow::Flow;
-use hops::{Hops, TurnLag};
+use hops::{Hops, Pauses};
 use node::Node;
 use std::net::SocketAddr;
 
@@ -76,7 +76,7 @@ pub struct Pipe {
     deadlines: Deadlines,
     counts: PipeCounts,
     hops: Hops,
-    lag: TurnLag,
+    pauses: Pauses,
 }
 
 impl Pipe {
@@ -93,7 +93,7 @@ impl Pipe {
             deadlines: Deadlines::default(),
             counts: PipeCounts::default(),
             hops: Hops::default(),
-            lag: TurnLag::default(),
+            pauses: Pauses::default(),
         }
     }
 

@@ -44,7 +44,7 @@ impl Pipe {
     /// Passes on a whole message.
     pub(super) fn pass_message(&mut self, ctx: &mut Ctx<'_>, side: Side, frame: Frame<'_>) {
         let (command, other) = (frame.command(), side.other());
-        let arrival = self.lag.arrival(ctx, side);
+        let arrival = self.pauses.arrival(ctx, side);
         self.node_mut(side).open_requests.note_request(command, frame.payload());
         let hash = || frame.hash().unwrap_or_else(|| Hash256::of(frame.payload()));
         self.node_mut(other).open_requests.note_reply(command, frame.payload(), hash);
@@ -63,7 +63,7 @@ impl Pipe {
 
     /// Passes on the next part of a large message.
     pub(super) fn pass_chunk(&mut self, ctx: &mut Ctx<'_>, side: Side, chunk: Chunk<'_>) {
-        let arrival = chunk.last().map(|_| self.lag.arrival(ctx, side));
+        let arrival = chunk.last().map(|_| self.pauses.arrival(ctx, side));
         let header = *chunk.header();
         let pushed = self.flow_mut(side).push_part(&header, chunk.bytes(), || chunk.to_bytes(), arrival);
         match pushed {
@@ -85,7 +85,7 @@ impl Pipe {
             let payload_len = (frame.len() - HEADER_LEN_BYTES) as u64;
             return self.node_mut(side).withheld.add(CommandName::REJECT, payload_len);
         }
-        let arrival = self.lag.arrival(ctx, side);
+        let arrival = self.pauses.arrival(ctx, side);
         self.push(ctx, side, CommandName::REJECT, frame, Some(arrival));
         self.offer(ctx, side);
     }
@@ -116,11 +116,11 @@ impl Pipe {
         let source = self.node(from).ready_peer(ctx);
         match (offered, source) {
             (Offered::All, Some(source)) => {
-                self.lag.resumed(ctx, from);
+                self.pauses.resumed(ctx, from);
                 ctx.resume(source);
             }
             (Offered::Some, Some(source)) => {
-                self.lag.paused(ctx, from);
+                self.pauses.paused(ctx, from);
                 ctx.pause(source);
             }
             (Offered::All | Offered::Some, None) => {}
