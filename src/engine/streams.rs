@@ -11,17 +11,15 @@
 //! stream is not read before the peer's own handshake is complete. Messages that arrive together with a `createstrm`
 //! before that are charged like those on the peer's first stream.
 
-use super::managing;
+use super::closing;
 use super::report::emit;
 use crate::api::{ControlEvent, Event};
-use crate::bugs::canary;
 use crate::config::Multistreams;
-use crate::error::{CloseReason, Ended, LocalCause, Misbehavior, WireError};
+use crate::error::{CloseReason, LocalCause, Misbehavior, WireError};
 use crate::handler::Handler;
 use crate::id::{LinkId, PeerId};
 use crate::link::association::{Association, Uuid};
 use crate::link::row::{Ending, Link, Phase};
-use crate::manager::Leaving;
 use crate::peer::{ConnectionState, ConnectionType, LinkRole, StreamPolicy};
 use crate::protocol::CommandName;
 use crate::state::LoopState;
@@ -232,21 +230,14 @@ fn close_as_peer<H: Handler>(
     handler: &mut H,
 ) {
     let Some(link) = state.links.table.get(id) else { return };
-    let (last, connection_type, address) = (link.peer.state(), link.peer.connection_type(), link.peer.address());
-    let (reason, now) = (CloseReason::from(LocalCause::BecameStream), state.clocks.now());
-    if !canary!(StreamKeepsSlot) {
-        state.telemetry.census.remove(connection_type, last);
-    }
-    state.telemetry.closes.add(&reason);
-    state.telemetry.counters.closed += 1;
-    managing::link_removed(
-        Leaving { id, address, connection_type, state: last, reason, ended: Ended::ClosedByUs },
-        state,
-    );
-    let ending = Ending { reason, consequences: reason.consequences(), phase: Phase::Draining(now) };
+    let reason = CloseReason::from(LocalCause::BecameStream);
+    let consequences = reason.consequences();
+    let leaving = closing::leaving(id, link, reason, consequences);
+    closing::give_back(leaving, state);
+    let ending = Ending { reason, consequences, phase: Phase::Draining(state.clocks.now()) };
     set_ending(id, Some(Box::new(ending)), state);
     // As in every other close, the handler sees a peer with which it can do nothing more.
-    emit(id, Event::Closed { reason, state: last }, state, handler);
+    emit(id, Event::Closed { reason, state: leaving.state }, state, handler);
     set_ending(id, None, state);
     state.links.join(id, peer, stream_type, true);
 }

@@ -13,7 +13,7 @@ use crate::wire::Version;
 use rand::rngs::StdRng;
 use std::net::SocketAddr;
 
-/// A connection whose row is about to be freed.
+/// A connection that ends as a peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leaving {
     pub(crate) id: LinkId,
