@@ -36,7 +36,7 @@ use crate::link::send_queue::SendQueue;
 use crate::link::table::Dial;
 use crate::manager::Manager;
 use crate::offload::Completion;
-use crate::state::{self, AddedConnection, AfterWrite, Links, LoopState, Telemetry, TimerKey};
+use crate::state::{self, AddedConnection, AfterWrite, Dialling, Links, LoopState, Telemetry, TimerKey};
 use crate::stats::Stats;
 use crate::time::{Instant, UnixTime, Wait};
 use crate::wheel::{instant_of, tick_of};
@@ -86,7 +86,8 @@ impl Engine {
     pub(crate) fn request<H: Handler>(&mut self, request: Request<H::Request>, handler: &mut H) {
         match request {
             Request::Connect { address, source, reply } => {
-                reply.send(self.state.connect(address, source).map(PeerId::of));
+                let dialling = Dialling { source, ..address.into() };
+                reply.send(self.state.connect(dialling).map(PeerId::of));
             }
             Request::AddConnection { connection, direction, reply } => {
                 self.state.added_connections.push(AddedConnection { connection, direction, reply });

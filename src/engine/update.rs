@@ -67,6 +67,7 @@ mod tests {
     use crate::wheel::tick_at_or_after;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
+    use std::net::SocketAddr;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn a_waiting_dial_has_no_deadline_and_uses_the_new_timeout_when_it_starts() {
         let mut engine = engine();
-        let id = engine.state.connect(([192, 0, 2, 1], 8_333).into(), None).expect("there is room");
+        let id = engine.state.connect(SocketAddr::from(([192, 0, 2, 1], 8_333))).expect("there is room");
         let sooner = Config { connect_timeout: Duration::from_millis(1), ..config() };
         engine.update_config(sooner, false).expect("the configuration may change");
         engine.rearm_after_update();

@@ -4,6 +4,7 @@ use super::Ctx;
 use crate::error::{Disconnect, Misbehavior, RequestError};
 use crate::id::PeerId;
 use crate::peer::VersionFacts;
+use crate::state::Dialling;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ impl Ctx<'_> {
     /// [`RequestError::TableFull`], or [`RequestError::Stopped`] while the loop is stopping. With a peer manager also
     /// [`RequestError::Banned`], [`RequestError::AddressTaken`] or [`RequestError::MaxPeers`].
     pub fn connect(&mut self, address: SocketAddr) -> Result<PeerId, RequestError> {
-        self.state.connect(address, None).map(PeerId::of)
+        self.state.connect(address).map(PeerId::of)
     }
 
     /// Opens a connection from a local address of the caller's choice. Several local addresses multiply the available
@@ -25,7 +26,7 @@ impl Ctx<'_> {
     ///
     /// As [`Ctx::connect`].
     pub fn connect_from(&mut self, source: IpAddr, address: SocketAddr) -> Result<PeerId, RequestError> {
-        self.state.connect(address, Some(source)).map(PeerId::of)
+        self.state.connect(Dialling { source: Some(source), ..address.into() }).map(PeerId::of)
     }
 
     /// Opens a connection like [`Ctx::connect`], even if the address has other connections.
@@ -60,7 +61,7 @@ impl Ctx<'_> {
     /// [`RequestError::TableFull`], or [`RequestError::Stopped`] while the loop is stopping. With a peer manager also
     /// [`RequestError::Banned`] or [`RequestError::MaxPeers`].
     pub fn connect_again(&mut self, address: SocketAddr) -> Result<PeerId, RequestError> {
-        self.state.connect_again(address).map(PeerId::of)
+        self.state.connect(Dialling { is_further: true, ..address.into() }).map(PeerId::of)
     }
 
     /// Opens a connection like [`Ctx::connect`]. Our `version` on this connection states `facts` instead of the
@@ -71,7 +72,7 @@ impl Ctx<'_> {
     ///
     /// As [`Ctx::connect`], and [`RequestError::UserAgentTooLong`].
     pub fn connect_as(&mut self, address: SocketAddr, facts: VersionFacts) -> Result<PeerId, RequestError> {
-        self.state.connect_as(address, facts).map(PeerId::of)
+        self.state.connect(Dialling { facts: Some(facts), ..address.into() }).map(PeerId::of)
     }
 
     /// Closes a peer after its queue is sent. A message that is being fed is cut after the bytes fed so far, and

@@ -9,6 +9,7 @@
 mod associations;
 mod charging;
 mod clocks;
+mod dialling;
 mod figures;
 mod links;
 mod marks;
@@ -19,6 +20,7 @@ mod timers;
 mod wishes;
 
 pub(crate) use clocks::Clocks;
+pub(crate) use dialling::Dialling;
 pub(crate) use figures::stats;
 pub(crate) use links::Links;
 pub(crate) use marks::{Mark, Marks};
@@ -31,7 +33,7 @@ pub(crate) use wishes::Wishes;
 use crate::api::{Direction, Reply};
 use crate::clock::Clock;
 use crate::config::{Config, Multistreams};
-use crate::error::{AddConnectionError, RequestError};
+use crate::error::AddConnectionError;
 use crate::id::{LinkId, PeerId};
 use crate::limits::{MAX_RESTARTS, RESTART_WINDOW};
 use crate::link::association::Association;
@@ -103,61 +105,6 @@ impl LoopState {
     pub(crate) fn stop(&mut self, reply: Reply<()>) {
         self.stopping = true;
         self.outbox.add_stop(reply);
-    }
-
-    /// Allocates a row for a connection to `address`. The turn then opens the connection.
-    pub(crate) fn connect(&mut self, address: SocketAddr, source: Option<IpAddr>) -> Result<LinkId, RequestError> {
-        self.allow_outbound(address)?;
-        Ok(self.open(address, source))
-    }
-
-    /// Allocates a row like [`LoopState::connect`], even if the address has other links.
-    pub(crate) fn connect_again(&mut self, address: SocketAddr) -> Result<LinkId, RequestError> {
-        self.check_room()?;
-        if let Some(manager) = &mut self.manager {
-            manager.allow_further_dial(address, self.clocks.moment())?;
-        }
-        let link = self.open(address, None);
-        if let Some(manager) = &mut self.manager {
-            manager.further_link_added(link);
-        }
-        Ok(link)
-    }
-
-    /// Allocates a row like [`LoopState::connect`], for a connection on which our `version` states `facts`.
-    pub(crate) fn connect_as(&mut self, address: SocketAddr, facts: VersionFacts) -> Result<LinkId, RequestError> {
-        facts.check()?;
-        let link = self.connect(address, None)?;
-        // Facts that stand for another node must not promise a second connection.
-        self.links.dissociate(link);
-        self.facts.insert(link, facts);
-        Ok(link)
-    }
-
-    /// Allocates a row for a connection to `address` that an embedder has opened.
-    pub(crate) fn add_outbound(&mut self, address: SocketAddr) -> Result<LinkId, RequestError> {
-        self.allow_outbound(address)?;
-        Ok(self.take_outbound_row(address))
-    }
-
-    /// Checks that a connection to `address` is allowed, and reserves the manager's slot for it.
-    fn allow_outbound(&mut self, address: SocketAddr) -> Result<(), RequestError> {
-        self.check_room()?;
-        if let Some(manager) = &mut self.manager {
-            manager.allow_dial(address, self.clocks.moment())?;
-        }
-        Ok(())
-    }
-
-    /// Checks that a further connection fits into the table and the loop is not stopping.
-    fn check_room(&self) -> Result<(), RequestError> {
-        if self.stopping {
-            return Err(RequestError::Stopped);
-        }
-        if self.links.table.len() >= self.config.max_links {
-            return Err(RequestError::TableFull);
-        }
-        Ok(())
     }
 
     /// Allocates a row for a connection that the manager, if there is one, has already counted. The turn then opens

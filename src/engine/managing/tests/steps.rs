@@ -134,7 +134,7 @@ impl Stage {
                     self.engine.handshake(id).tcp_connected(&mut NoHandler);
                 }
             }
-            Step::Connect { number } => drop(self.engine.state.connect(host(number), None)),
+            Step::Connect { number } => drop(self.engine.state.connect(host(number))),
             Step::Close { index } => {
                 if let Some(&id) = self.links().get(index) {
                     self.engine.state.links.close(id, Disconnect::Done.into(), self.engine.state.clocks.now());
