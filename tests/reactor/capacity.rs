@@ -4,6 +4,7 @@ use crate::probe::{Node, Seen, regtest, until};
 use peerloop::error::{CloseReason, Disconnect, LocalCause};
 use peerloop::peer::ConnectionState;
 use peerloop::wire::RejectCode;
+use std::net::SocketAddr;
 
 /// Raises this process's limit on open files as far as possible.
 ///
@@ -63,11 +64,7 @@ fn a_thousand_connections_wait_in_the_backlog_of_a_loop_that_runs_no_turn() {
     allow_descriptors(2 * PEERS as u64 + 500);
     let (mut node, mut visitors) = (Node::new(), Node::new());
     let address = node.address;
-    visitors.act(move |ctx| {
-        for _ in 0..PEERS {
-            ctx.connect(address).expect("the table has room");
-        }
-    });
+    dial(&mut visitors, address, PEERS);
     let is_opened = |seen: &Seen| *seen == Seen::Opened;
     until([&mut visitors], "all are established", |[visitors]| visitors.count(is_opened) == PEERS);
     assert_eq!(node.reactor.stats().counters.accepted, 0, "the listener's loop has run a turn");
@@ -84,11 +81,7 @@ fn two_thousand_peers_get_a_pong_for_every_ping() {
     allow_descriptors(2 * PEERS as u64 + 500);
     let (mut node, mut visitors) = (Node::new(), Node::new());
     let address = node.address;
-    visitors.act(move |ctx| {
-        for _ in 0..PEERS {
-            ctx.connect(address).expect("the table has room");
-        }
-    });
+    dial(&mut visitors, address, PEERS);
     until([&mut node, &mut visitors], "all are ready", |nodes| {
         nodes.iter().all(|node| node.reactor.stats().ready == PEERS)
     });
@@ -115,4 +108,12 @@ fn two_thousand_peers_get_a_pong_for_every_ping() {
     let is_end = |seen: &Seen| matches!(seen, Seen::Closed(CloseReason::ClosedByPeer, _));
     until([&mut node, &mut visitors], "all are closed", |[node, _]| node.count(is_end) == PEERS);
     assert_eq!(node.reactor.stats().links, 0);
+}
+
+fn dial(visitors: &mut Node, address: SocketAddr, times: usize) {
+    visitors.act(move |ctx| {
+        for _ in 0..times {
+            ctx.connect(address).expect("the table has room");
+        }
+    });
 }

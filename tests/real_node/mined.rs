@@ -5,6 +5,7 @@ use crate::observer::{Observer, config};
 use peerloop::PeerId;
 use peerloop::error::Disconnect;
 use peerloop::wire::{BlockHeader, Hash256, Inventory, InventoryItem, InventoryKind, Locator, Message, Tx, TxRef};
+use peerloop_testkit::bytes::hex;
 use serde_json::Value;
 
 /// Number of blocks after which a coinbase may be spent.
@@ -63,7 +64,7 @@ impl Chain {
 
     /// Runs an RPC command that prints bytes as hexadecimal, and returns the bytes.
     pub(crate) fn bytes(&self, arguments: &[&str]) -> Vec<u8> {
-        from_hex(&self.node.cli(arguments))
+        hex(&self.node.cli(arguments))
     }
 
     /// Returns a transaction that the node has signed, but neither sent nor added to its mempool. The transaction
@@ -126,19 +127,12 @@ pub(crate) fn signed_payment(node: &Node, output: &Value, address: &str, amount:
     let outputs = Value::Array(vec![output.clone()]).to_string();
     let signed = node.json(&["signrawtransaction", &unsigned, &outputs, "null", hash_type]);
     assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
-    from_hex(signed["hex"].as_str().expect("the node returns a transaction"))
+    hex(signed["hex"].as_str().expect("the node returns a transaction"))
 }
 
 /// Parses a hash as RPC prints it.
 pub(crate) fn hash(text: &str) -> Hash256 {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
-}
-
-pub(crate) fn from_hex(text: &str) -> Vec<u8> {
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("the text is hexadecimal"))
-        .collect()
 }
 
 /// Returns the message's payload, encoded by this crate.

@@ -7,6 +7,7 @@ use crate::running::{RunningPipe, exchange_all, is_long};
 use crate::two_nodes::{TwoNodes, until};
 use peerloop::protocol::CommandName;
 use peerloop::relay::pipe::Side;
+use peerloop_testkit::bytes::to_hex;
 use serde_json::json;
 
 /// The number of transactions that each node sends to the other, in a plain run and in a long one.
@@ -47,8 +48,7 @@ fn an_empty_node_syncs_through_the_pipe_and_receives_sixty_large_transactions() 
     until("the chain", || one.cli(&["getbestblockhash"]) == two.cli(&["getbestblockhash"]));
     let mut rpc = Rpc::connect(&one);
     for payment in &payments {
-        let hex: String = payment.iter().map(|byte| format!("{byte:02x}")).collect();
-        rpc.call("sendrawtransaction", &[json!(hex)]);
+        rpc.call("sendrawtransaction", &[json!(to_hex(payment))]);
     }
     until("all large transactions", || two.json(&["getmempoolinfo"])["size"] == json!(COUNT_OF_LARGE));
     let report = pipe.report();

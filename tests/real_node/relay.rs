@@ -8,6 +8,7 @@ use crate::running::{RunningRelay, WHITELISTING, is_long, say};
 use crate::two_nodes::until;
 use peerloop::relay::{self, RelayConfig};
 use peerloop::wire::{Message, Tx, TxOutRef, TxRef};
+use peerloop_testkit::bytes::to_hex;
 use peerloop_testkit::examples::{self, Client, Relay};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -122,9 +123,8 @@ impl Between {
     fn send_from_giver(&self, transactions: &[Vec<u8>]) {
         let mut rpc = Rpc::connect(&self.giver);
         for transaction in transactions {
-            let hex: String = transaction.iter().map(|byte| format!("{byte:02x}")).collect();
             // The small transaction's fee is high.
-            rpc.call("sendrawtransaction", &[json!(hex), json!(true)]);
+            rpc.call("sendrawtransaction", &[json!(to_hex(transaction)), json!(true)]);
         }
     }
 

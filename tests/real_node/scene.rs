@@ -7,6 +7,7 @@ use crate::running::RunningRelay;
 use peerloop::relay::{Relay, RelayConfig, RelayEvent, RelayPolicy, RelayStep, TrustMode};
 use peerloop::wire::{Hash256, Inventory, InventoryItem, Message, TxRef};
 use peerloop::{Config, Ctx, PeerId};
+use peerloop_testkit::bytes::to_hex;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -167,10 +168,10 @@ impl Scene {
             nonstandard: with_flipped_bit(pay(&third, 0.001), IN_VERSION),
             script: with_flipped_bit(pay(&fourth, 0.001), IN_SIGNATURE),
         };
-        node.cli(&["sendrawtransaction", &hex(&pay(&spent_twice, 0.001))]);
+        node.cli(&["sendrawtransaction", &to_hex(&pay(&spent_twice, 0.001))]);
         node.cli(&["generate", "1"]);
         let in_mempool = pay(&contested, 0.001);
-        node.cli(&["sendrawtransaction", &hex(&in_mempool)]);
+        node.cli(&["sendrawtransaction", &to_hex(&in_mempool)]);
 
         let (sender, steps) = channel();
         settings.upstreams = vec![node.address()];
@@ -199,7 +200,7 @@ impl Scene {
             let coin = json!({
                 "txid": Hash256::of(last).to_string(),
                 "vout": 0,
-                "scriptPubKey": hex(output.script),
+                "scriptPubKey": to_hex(output.script),
                 "amount": output.value as f64 / 1e8,
             });
             chain.push(payment(&self.node, &self.address, &coin, 0.001));
@@ -209,7 +210,7 @@ impl Scene {
 
     /// Gives a transaction to the node itself.
     pub(crate) fn send_through_node(&self, transaction: &[u8]) {
-        self.node.cli(&["sendrawtransaction", &hex(transaction)]);
+        self.node.cli(&["sendrawtransaction", &to_hex(transaction)]);
     }
 
     /// Makes the node's wallet send a transaction, and returns its id.
@@ -259,8 +260,4 @@ fn payment(node: &Node, address: &str, coin: &Value, fee: f64) -> Vec<u8> {
 pub(crate) fn with_flipped_bit(mut transaction: Vec<u8>, at: usize) -> Vec<u8> {
     transaction[at] ^= 0x10;
     transaction
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

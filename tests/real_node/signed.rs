@@ -8,7 +8,7 @@ use crate::observer::Happened;
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::secp256k1::{Message as Digest, PublicKey, Secp256k1, SecretKey};
 use peerloop::wire::{AuthResponse, Message, RejectCode, RevokeMid, RevokeMidRef};
-use std::fmt::Write as _;
+use peerloop_testkit::bytes::to_hex;
 
 fn key(seed: u8) -> (SecretKey, [u8; 33]) {
     let secret = SecretKey::from_slice(&[seed; 32]).expect("the bytes are a key");
@@ -17,13 +17,6 @@ fn key(seed: u8) -> (SecretKey, [u8; 33]) {
 
 fn sign(digest: [u8; 32], secret: &SecretKey) -> Box<[u8]> {
     Secp256k1::new().sign_ecdsa(&Digest::from_digest(digest), secret).serialize_der().as_ref().into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string does not fail");
-        text
-    })
 }
 
 #[test]
@@ -47,7 +40,7 @@ fn the_node_refuses_a_revokemid_with_a_forged_miner_signature_and_a_valid_one_of
     chain.say(Message::RevokeMid(Box::new(forged)));
     chain.node.log_once_it_says("Revokemid signature verification failed");
     chain.say(Message::RevokeMid(Box::new(message)));
-    chain.node.log_once_it_says(&format!("Revokemid contains unknown miner ID {}", hex(&miner_id)));
+    chain.node.log_once_it_says(&format!("Revokemid contains unknown miner ID {}", to_hex(&miner_id)));
 }
 
 #[test]

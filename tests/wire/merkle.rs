@@ -10,7 +10,7 @@ use peerloop::wire::{
     BlockHeader, EnrichedHeadersRef, Hash256, MerkleBlock, MerkleBlockRef, MerkleFrontier, MerkleMatch, MerkleProof,
     MerkleProofRef, MerkleVerdict, ProofSubject, ProofTarget,
 };
-use peerloop_testkit::bytes::hex;
+use peerloop_testkit::bytes::{hex, to_hex};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -162,8 +162,8 @@ mod proof {
     fn all_four_forms_decode_and_encode_exactly() {
         let tx = numbered_tx(5);
         let (txid, other) = (tx.as_ref().txid(), numbered(6));
-        let tail = format!("{}0100{}", hex_of(other), hex_of(numbered(7)));
-        let tx_hex: String = tx.as_ref().encoded().iter().map(|byte| format!("{byte:02x}")).collect();
+        let tail = format!("{}0100{}", to_hex(other.as_bytes()), to_hex(numbered(7).as_bytes()));
+        let tx_hex = to_hex(tx.as_ref().encoded());
         let tx_len = tx_hex.len() / 2;
         for (flags, subject, target) in [
             (0, ProofSubject::Txid(txid), ProofTarget::BlockHash(other)),
@@ -172,7 +172,7 @@ mod proof {
             (5, ProofSubject::Tx(tx), ProofTarget::MerkleRoot(other)),
         ] {
             let proof = MerkleProof::from_parts(300, subject.clone(), target, [numbered(7)]);
-            let subject = if flags & 1 == 0 { hex_of(txid) } else { format!("{tx_len:02x}{tx_hex}") };
+            let subject = if flags & 1 == 0 { to_hex(txid.as_bytes()) } else { format!("{tx_len:02x}{tx_hex}") };
             let bytes = hex(&format!("{flags:02x}fd2c01{subject}{tail}"));
             assert_eq!(encoded(|out| proof.as_ref().encode(out)), bytes);
             assert_eq!(decode(&bytes), Ok(proof.as_ref()));
@@ -210,10 +210,6 @@ mod proof {
         let bytes = hex(&format!("0000{}{}feffffff7f{}", "00".repeat(32), "00".repeat(32), "00".repeat(32)));
         let used = measure(|| assert_eq!(decode(&bytes), Err(WireError::Truncated { command: COMMAND })));
         assert_eq!(used.count_total, 0);
-    }
-
-    fn hex_of(hash: Hash256) -> String {
-        hash.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

@@ -48,6 +48,11 @@ pub fn hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
+/// Encodes bytes as hexadecimal text.
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Returns the first four bytes of the payload's double SHA-256.
 pub fn sha256_twice(payload: &[u8]) -> [u8; 4] {
     *Sha256::digest(Sha256::digest(payload)).first_chunk().expect("a digest has 32 bytes")
