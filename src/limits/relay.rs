@@ -26,6 +26,10 @@ pub const MAX_RELAY_SEEN: usize = 1 << 26;
 pub const RELAY_SEEN_TIME: Duration = Duration::from_secs(15 * 60);
 /// Default maximum number of bytes that the bodies of transactions retain.
 pub const RELAY_POOL_BYTES: usize = 256 * 1024 * 1024;
+/// Number of chains of the pool's index, 4 bytes each, 256 KiB in all. A look-up compares one chain's bodies on average
+/// half through: 6 of them in a pool of [`RELAY_POOL_BYTES`] that is full of bodies of 200 bytes.
+/// The chains of a larger pool are longer in proportion.
+pub const RELAY_POOL_CHAINS: usize = 65_536;
 /// Time for which a body is kept after all peers have passed its announcement.
 pub const RELAY_POOL_TIME: Duration = Duration::from_secs(2 * 60);
 /// Maximum time for which the body of a transaction that no upstream has announced is kept.

@@ -5,14 +5,12 @@
 //! except for held ones, and counts them. A frame that shares a read block counts with the whole block.
 
 use super::inventory::Id;
-use crate::limits::{READ_BLOCK_BYTES, RELAY_BODY_BYTES, RELAY_HELD_TIME, RELAY_POOL_TIME};
+use crate::limits::{READ_BLOCK_BYTES, RELAY_BODY_BYTES, RELAY_HELD_TIME, RELAY_POOL_CHAINS, RELAY_POOL_TIME};
 use crate::time::Instant;
 use crate::wire::Hash256;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// Number of chains of the index, 4 bytes each.
-const CHAINS: usize = 1 << 16;
 /// The end of a chain. Record numbers start at 1, and a number of 0 is never reached within the life of a body.
 const END: u32 = 0;
 /// The number of records that one call of [`Pool::expire`] drops or keeps at most.
@@ -60,7 +58,7 @@ impl Pool {
         Self {
             records: VecDeque::new(),
             first: 1,
-            chains: vec![END; CHAINS],
+            chains: vec![END; RELAY_POOL_CHAINS],
             max_bytes,
             retained_bytes: 0,
             held_bytes: 0,
@@ -73,7 +71,7 @@ impl Pool {
 
     /// Returns the maximum number of bytes that a pool uses besides the bodies.
     pub(super) const fn index_bytes() -> usize {
-        CHAINS * size_of::<u32>() + 4_096
+        RELAY_POOL_CHAINS * size_of::<u32>() + 4_096
     }
 
     /// Returns the frame of a transaction.
@@ -272,7 +270,7 @@ impl Pool {
 }
 
 fn chain_of(key: u64) -> usize {
-    key as usize % CHAINS
+    key as usize % RELAY_POOL_CHAINS
 }
 
 /// Returns the number of bytes that received bytes of this length retain: half a read
