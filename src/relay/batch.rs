@@ -2,6 +2,7 @@
 //!
 //! It contains the transactions that were accepted and not dropped since, in their order.
 
+use super::bits::PeerSet;
 use super::inventory::{Entry, Inventory, PeerIndex, Record};
 use crate::bugs::canary;
 use crate::handler::Ctx;
@@ -24,15 +25,15 @@ pub(super) struct Batch {
     pub(super) gaps: Vec<u64>,
     /// Those of the gaps that are transactions which the frame's only receiver has announced itself.
     pub(super) own: Vec<u64>,
-    /// The peers that have announced one of the transactions, as a bitset. They need frames of their own.
-    announcers: Vec<u64>,
+    /// The peers that have announced one of the transactions. They need frames of their own.
+    announcers: PeerSet,
 }
 
 impl Batch {
     /// Encodes the announcement of a range, without the transactions that `but` has announced itself.
     pub(super) fn encode(inventory: &Inventory, ctx: &Ctx<'_>, range: Range<u64>, but: Option<PeerIndex>) -> Self {
         let (mut items, mut gaps, mut own) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut announcers, mut lost) = (Vec::new(), 0);
+        let (mut announcers, mut lost) = (PeerSet::default(), 0);
         for position in range.clone() {
             let record = inventory.log().get(position);
             lost += u64::from(record == Record::Lost);
@@ -64,6 +65,6 @@ impl Batch {
 
     /// Returns whether a peer has announced one of the transactions.
     pub(super) fn is_announced_by(&self, peer: PeerIndex) -> bool {
-        self.announcers.get(peer as usize / 64).is_some_and(|word| word >> (peer % 64) & 1 == 1)
+        self.announcers.contains(peer)
     }
 }

@@ -39,6 +39,7 @@
 // its arms in `handler` and `getdata`.
 mod announce;
 mod batch;
+mod bits;
 mod config;
 mod core;
 mod event;

@@ -4,6 +4,7 @@
 //! trace of its former peer. Until then a peer that connects gets another index, so the number of indexes is at most
 //! the number of peers at a time plus the number of those that closed during one cycle of the sweep.
 
+use super::bits::PeerSet;
 use super::inventory::{NONE, PeerIndex};
 use super::percentile::Percentile95;
 use super::serve::Serving;
@@ -149,8 +150,8 @@ pub(super) struct Peers {
     free: Vec<PeerIndex>,
     /// The indexes of closed peers, each with the end of the sweep that removes its traces.
     quarantined: VecDeque<(PeerIndex, u64)>,
-    /// A bit for each quarantined index.
-    closed: Vec<u64>,
+    /// The quarantined indexes.
+    closed: PeerSet,
     len: usize,
     /// The number of links to upstreams.
     upstreams: usize,
@@ -182,11 +183,7 @@ impl Peers {
         self.by_id.remove(peer.id);
         self.upstreams -= usize::from(peer.is_upstream());
         self.len -= 1;
-        let word = index as usize / 64;
-        if self.closed.len() <= word {
-            self.closed.resize(word + 1, 0);
-        }
-        self.closed[word] |= 1 << (index % 64);
+        self.closed.insert(index);
         let swept_at = if canary!(IndexReusedEarly) { 0 } else { swept_at };
         self.quarantined.push_back((index, swept_at));
         Some(peer)
@@ -196,13 +193,13 @@ impl Peers {
     pub(super) fn release(&mut self, swept: u64) {
         while let Some(&(index, _)) = self.quarantined.front().filter(|(_, swept_at)| *swept_at <= swept) {
             self.quarantined.pop_front();
-            self.closed[index as usize / 64] &= !(1 << (index % 64));
+            self.closed.remove(index);
             self.free.push(index);
         }
     }
 
-    /// Returns the bitset of the indexes whose traces remain to be removed; `None` if there are none.
-    pub(super) fn unswept(&self) -> Option<&[u64]> {
+    /// Returns the indexes whose traces remain to be removed; `None` if there are none.
+    pub(super) fn unswept(&self) -> Option<&PeerSet> {
         (!self.quarantined.is_empty()).then_some(&self.closed)
     }
 
@@ -263,15 +260,16 @@ mod tests {
         let indexes = [0, 1, 2].map(|slot| peers.insert(peer(slot, 0)));
         assert_eq!(indexes, [0, 1, 2]);
         peers.remove(1, 100).expect("the peer exists");
+        let unswept = |peers: &Peers| peers.unswept().map(|closed| closed.iter().collect::<Vec<_>>());
         peers.release(99);
-        assert_eq!(peers.unswept(), Some(&[0b10][..]));
+        assert_eq!(unswept(&peers), Some(vec![1]));
         assert_eq!(peers.insert(peer(1, 1)), 3);
         peers.remove(0, 150).expect("the peer exists");
         peers.release(100);
-        assert_eq!(peers.unswept(), Some(&[0b01][..]));
+        assert_eq!(unswept(&peers), Some(vec![0]));
         assert_eq!([peers.insert(peer(5, 0)), peers.insert(peer(6, 0))], [1, 4]);
         peers.release(150);
-        assert_eq!(peers.unswept(), None);
+        assert_eq!(unswept(&peers), None);
         assert_eq!(peers.insert(peer(7, 0)), 0);
         assert_eq!((peers.len(), peers.indexes()), (5, 5));
     }

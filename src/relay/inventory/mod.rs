@@ -12,6 +12,7 @@ mod spill;
 
 pub(super) use log::{Log, Record};
 
+use super::bits::PeerSet;
 use crate::limits::{MAX_RELAY_SPILLS, RELAY_ANNOUNCERS, RELAY_HELD_STEPS, RELAY_SWEEP_STEP};
 use crate::time::Instant;
 use crate::wire::Hash256;
@@ -348,10 +349,10 @@ impl Inventory {
         }
     }
 
-    /// Adds all announcers of an entry to a bitset of peers.
-    pub(super) fn add_announcers(&self, entry: &Entry, peers: &mut Vec<u64>) {
+    /// Adds all announcers of an entry to `peers`.
+    pub(super) fn add_announcers(&self, entry: &Entry, peers: &mut PeerSet) {
         for announcer in entry.announcers() {
-            spill::add(peers, announcer);
+            peers.insert(announcer);
         }
         if entry.spill != NONE {
             self.spills.add_to(entry.spill, peers);
@@ -457,10 +458,8 @@ impl Inventory {
         self.swept
     }
 
-    /// Removes the peers of `closed`, a bitset, from the next entries and spill sets.
-    pub(super) fn sweep(&mut self, closed: &[u64]) {
-        let is_closed =
-            |peer: PeerIndex| closed.get(peer as usize / 64).is_some_and(|word| word >> (peer % 64) & 1 == 1);
+    /// Removes the peers of `closed` from the next entries and spill sets.
+    pub(super) fn sweep(&mut self, closed: &PeerSet) {
         let places = self.places();
         for _ in 0..RELAY_SWEEP_STEP.min(places as usize) {
             let place = (self.swept % places) as usize;
@@ -471,7 +470,7 @@ impl Inventory {
                 None => {
                     let Some(Some(entry)) = self.entries.get_mut(place) else { continue };
                     for announcer in &mut entry.announcers {
-                        if *announcer != NONE && is_closed(*announcer) {
+                        if *announcer != NONE && closed.contains(*announcer) {
                             *announcer = NONE;
                         }
                     }

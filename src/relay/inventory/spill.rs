@@ -3,19 +3,20 @@
 //! At most [`MAX_RELAY_SPILLS`] entries have one. A set has one bit for each peer index up to the highest one that was
 //! added, and its memory is kept for the next entry.
 
+use super::super::bits::PeerSet;
 use crate::limits::MAX_RELAY_SPILLS;
 
 /// The sets of all entries.
 #[derive(Debug, Default)]
 pub(super) struct Spills {
-    sets: Vec<Vec<u64>>,
+    sets: Vec<PeerSet>,
     free: Vec<u32>,
 }
 
 impl Spills {
     /// Returns the number of bytes that all sets use for peers with indexes below `peers`.
     pub(super) const fn memory_bytes(peers: usize) -> usize {
-        MAX_RELAY_SPILLS * (size_of::<Vec<u64>>() + size_of::<u32>() + peers.div_ceil(64) * 16)
+        MAX_RELAY_SPILLS * (size_of::<PeerSet>() + size_of::<u32>() + peers.div_ceil(64) * 16)
     }
 
     /// Returns an empty set; `None` if the maximum number of sets is in use.
@@ -26,40 +27,33 @@ impl Spills {
         if self.sets.len() == MAX_RELAY_SPILLS {
             return None;
         }
-        self.sets.push(Vec::new());
+        self.sets.push(PeerSet::default());
         Some(self.sets.len() as u32 - 1)
     }
 
     /// Empties a set and frees it.
     pub(super) fn remove_set(&mut self, set: u32) {
-        self.sets[set as usize].fill(0);
+        self.sets[set as usize].clear();
         self.free.push(set);
     }
 
     /// Adds a peer, and returns whether it was not in the set.
     pub(super) fn insert(&mut self, set: u32, peer: u32) -> bool {
-        add(&mut self.sets[set as usize], peer)
+        self.sets[set as usize].insert(peer)
     }
 
     pub(super) fn contains(&self, set: u32, peer: u32) -> bool {
-        let (word, bit) = place(peer);
-        self.sets[set as usize].get(word).is_some_and(|word| word & bit != 0)
+        self.sets[set as usize].contains(peer)
     }
 
-    /// Adds all peers of a set to a bitset.
-    pub(super) fn add_to(&self, set: u32, peers: &mut Vec<u64>) {
-        let words = &self.sets[set as usize];
-        if peers.len() < words.len() {
-            peers.resize(words.len(), 0);
-        }
-        peers.iter_mut().zip(words).for_each(|(peers, word)| *peers |= word);
+    /// Adds all peers of a set to `peers`.
+    pub(super) fn add_to(&self, set: u32, peers: &mut PeerSet) {
+        peers.add_all(&self.sets[set as usize]);
     }
 
     /// Returns the peers of a set in ascending order.
     pub(super) fn peers(&self, set: u32) -> impl Iterator<Item = u32> {
-        self.sets[set as usize].iter().enumerate().flat_map(|(word, &bits)| {
-            (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| word as u32 * 64 + bit)
-        })
+        self.sets[set as usize].iter()
     }
 
     /// Returns the number of sets, free ones included.
@@ -73,27 +67,10 @@ impl Spills {
         self.sets.len() - self.free.len()
     }
 
-    /// Removes all peers of `closed`, a bitset, from a set.
-    pub(super) fn sweep(&mut self, set: usize, closed: &[u64]) {
-        for (word, closed) in self.sets[set].iter_mut().zip(closed) {
-            *word &= !closed;
-        }
+    /// Removes all peers of `closed` from a set.
+    pub(super) fn sweep(&mut self, set: usize, closed: &PeerSet) {
+        self.sets[set].remove_all(closed);
     }
-}
-
-/// Adds a peer to a bitset, and returns whether it was not in it.
-pub(super) fn add(words: &mut Vec<u64>, peer: u32) -> bool {
-    let (word, bit) = place(peer);
-    if words.len() <= word {
-        words.resize(word + 1, 0);
-    }
-    let is_new = words[word] & bit == 0;
-    words[word] |= bit;
-    is_new
-}
-
-const fn place(peer: u32) -> (usize, u64) {
-    (peer as usize / 64, 1 << (peer % 64))
 }
 
 #[cfg(test)]
@@ -115,12 +92,10 @@ mod tests {
             prop_assert_eq!(spills.peers(set).collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
             prop_assert!((0..320).all(|peer| spills.contains(set, peer) == model.contains(&peer)));
             prop_assert_eq!(spills.peers(other).count(), 0);
-            let mut all = vec![1];
+            let mut all = PeerSet::from_iter([0]);
             spills.add_to(set, &mut all);
-            let contains = |peer: u32| all.get(peer as usize / 64).is_some_and(|word| word >> (peer % 64) & 1 == 1);
-            prop_assert!((0..320).all(|peer| contains(peer) == (peer == 0 || model.contains(&peer))));
-            let closed: Vec<u64> = vec![u64::MAX, 0, u64::MAX];
-            spills.sweep(set as usize, &closed);
+            prop_assert!((0..320).all(|peer| all.contains(peer) == (peer == 0 || model.contains(&peer))));
+            spills.sweep(set as usize, &(0..64).chain(128..192).collect());
             model.retain(|peer| (64..128).contains(peer) || *peer >= 192);
             prop_assert_eq!(spills.peers(set).collect::<Vec<_>>(), model.into_iter().collect::<Vec<_>>());
             spills.remove_set(set);

@@ -128,7 +128,7 @@ proptest! {
                 Step::Close(peer) => {
                     let end = inventory.sweep_end();
                     while inventory.swept() < end {
-                        inventory.sweep(&[1 << peer]);
+                        inventory.sweep(&PeerSet::from_iter([peer]));
                     }
                     model.live.values_mut().for_each(|(peers, _)| {
  let _ = peers.remove(&peer);
@@ -185,15 +185,15 @@ fn a_closed_announcer_enters_no_set_that_was_swept_before() {
         }
     }
     // The sweep passes all entries, and stops before the sets.
-    (0..3).for_each(|_| inventory.sweep(&[]));
+    (0..3).for_each(|_| inventory.sweep(&PeerSet::default()));
     assert_eq!(inventory.add_announcer(other, 15, is_preferred), Added::Spilled);
     assert_eq!(inventory.add_announcer(slot, 20, is_preferred), Added::Spilled);
     // Peer 0 closes. Its sweep begins with the sets, and then an upstream replaces it in its entry.
     let end = inventory.sweep_end();
-    inventory.sweep(&[1]);
+    inventory.sweep(&PeerSet::from_iter([0]));
     assert_eq!(inventory.add_announcer(slot, 100, is_preferred), Added::Held);
     while inventory.swept() < end {
-        inventory.sweep(&[1]);
+        inventory.sweep(&PeerSet::from_iter([0]));
     }
     let entry = inventory.get(slot).expect("the entry exists");
     assert!(!inventory.is_announced_by(entry, 0), "a trace of the closed peer outlived its sweep");
