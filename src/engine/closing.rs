@@ -8,12 +8,11 @@ use super::report::emit;
 use super::streams;
 use crate::api::Event;
 use crate::bugs::canary;
-use crate::error::{CloseReason, Consequences, EndState, LocalCause};
+use crate::error::{CloseReason, EndState};
 use crate::handler::Handler;
 use crate::id::LinkId;
 use crate::link::framer::FramerMemory;
 use crate::link::row::{Ending, Link, Phase};
-use crate::manager::Leaving;
 use crate::peer::{ConnectionState, LinkRole};
 use crate::state::{Links, LoopState};
 
@@ -117,7 +116,7 @@ impl Closing<'_> {
         let now = state.clocks.now();
         let Some(link) = state.links.table.get_mut(id) else { return };
         let Some(Ending { reason, consequences, .. }) = link.ending.as_deref().copied() else { return };
-        let leaving = leaving(id, link, reason, consequences);
+        let leaving = managing::leaving(id, link, reason, consequences);
         let last = leaving.state;
         let end = end_of(last, consequences.end_state);
         let transition = match end {
@@ -132,7 +131,7 @@ impl Closing<'_> {
         };
         debug_assert!(transition.is_ok(), "{last:?} cannot close for {reason:?}");
         self.nonces.remove(id);
-        give_back(leaving, state);
+        managing::give_back(leaving, state);
         for member in state.links.members(id) {
             // Nothing that happens on the other streams is reported after `Closed`.
             state.marks.remove(member);
@@ -165,25 +164,6 @@ impl Closing<'_> {
         }
         state.links.table.remove(id);
     }
-}
-
-/// Describes the end of a link as a peer, before its state changes.
-pub(super) fn leaving(id: LinkId, link: &Link, reason: CloseReason, consequences: Consequences) -> Leaving {
-    let state = link.peer.state();
-    let ended = consequences.ended.while_in(state);
-    Leaving { id, address: link.peer.address(), connection_type: link.peer.connection_type(), state, reason, ended }
-}
-
-/// Gives back all that a peer holds besides its links, and reports its end to the manager: its slot, its host's count
-/// and its place in the statistics.
-pub(super) fn give_back(leaving: Leaving, state: &mut LoopState) {
-    let became_stream = leaving.reason == CloseReason::Local(LocalCause::BecameStream);
-    if !(became_stream && canary!(StreamKeepsSlot)) {
-        state.telemetry.census.remove(leaving.connection_type, leaving.state);
-    }
-    state.telemetry.closes.add(&leaving.reason);
-    state.telemetry.counters.closed += 1;
-    managing::link_removed(leaving, state);
 }
 
 /// Reports a link's incomplete message in chunks, if there is one, as an event of `peer`.

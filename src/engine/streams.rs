@@ -11,7 +11,7 @@
 //! stream is not read before the peer's own handshake is complete. Messages that arrive together with a `createstrm`
 //! before that are charged like those on the peer's first stream.
 
-use super::closing;
+use super::managing;
 use super::report::emit;
 use crate::api::{ControlEvent, Event};
 use crate::config::Multistreams;
@@ -232,8 +232,8 @@ fn close_as_peer<H: Handler>(
     let Some(link) = state.links.table.get(id) else { return };
     let reason = CloseReason::from(LocalCause::BecameStream);
     let consequences = reason.consequences();
-    let leaving = closing::leaving(id, link, reason, consequences);
-    closing::give_back(leaving, state);
+    let leaving = managing::leaving(id, link, reason, consequences);
+    managing::give_back(leaving, state);
     let ending = Ending { reason, consequences, phase: Phase::Draining(state.clocks.now()) };
     set_ending(id, Some(Box::new(ending)), state);
     // As in every other close, the handler sees a peer with which it can do nothing more.

@@ -2,8 +2,6 @@
 //!
 //! Its memory grows with the highest index that was ever added, and never shrinks.
 
-use super::inventory::PeerIndex;
-
 const WORD_BITS: u32 = u64::BITS;
 
 /// A set of peer indexes.
@@ -12,7 +10,7 @@ pub(super) struct PeerSet(Vec<u64>);
 
 impl PeerSet {
     /// Adds a peer, and returns whether it was not in the set.
-    pub(super) fn insert(&mut self, peer: PeerIndex) -> bool {
+    pub(super) fn insert(&mut self, peer: u32) -> bool {
         let (word, bit) = place(peer);
         if self.0.len() <= word {
             self.0.resize(word + 1, 0);
@@ -23,14 +21,14 @@ impl PeerSet {
     }
 
     /// Removes a peer.
-    pub(super) fn remove(&mut self, peer: PeerIndex) {
+    pub(super) fn remove(&mut self, peer: u32) {
         let (word, bit) = place(peer);
         if let Some(word) = self.0.get_mut(word) {
             *word &= !bit;
         }
     }
 
-    pub(super) fn contains(&self, peer: PeerIndex) -> bool {
+    pub(super) fn contains(&self, peer: u32) -> bool {
         let (word, bit) = place(peer);
         self.0.get(word).is_some_and(|word| word & bit != 0)
     }
@@ -54,7 +52,7 @@ impl PeerSet {
     }
 
     /// Returns the peers in ascending order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = PeerIndex> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
         self.0.iter().zip(0..).flat_map(|(&bits, word)| {
             (0..WORD_BITS).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| word * WORD_BITS + bit)
         })
@@ -62,14 +60,14 @@ impl PeerSet {
 }
 
 #[cfg(test)]
-impl FromIterator<PeerIndex> for PeerSet {
-    fn from_iter<I: IntoIterator<Item = PeerIndex>>(peers: I) -> Self {
+impl FromIterator<u32> for PeerSet {
+    fn from_iter<I: IntoIterator<Item = u32>>(peers: I) -> Self {
         let mut set = Self::default();
         peers.into_iter().for_each(|peer| _ = set.insert(peer));
         set
     }
 }
 
-const fn place(peer: PeerIndex) -> (usize, u64) {
+const fn place(peer: u32) -> (usize, u64) {
     ((peer / WORD_BITS) as usize, 1 << (peer % WORD_BITS))
 }

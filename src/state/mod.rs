@@ -33,7 +33,7 @@ pub(crate) use wishes::Wishes;
 use crate::api::{Direction, Reply};
 use crate::clock::Clock;
 use crate::config::{Config, Multistreams};
-use crate::error::AddConnectionError;
+use crate::error::{AddConnectionError, RequestError};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{MAX_RESTARTS, RESTART_WINDOW};
 use crate::link::association::Association;
@@ -105,6 +105,46 @@ impl LoopState {
     pub(crate) fn stop(&mut self, reply: Reply<()>) {
         self.stopping = true;
         self.outbox.add_stop(reply);
+    }
+
+    /// Allocates a row for a connection. The turn then opens the connection.
+    pub(crate) fn connect(&mut self, dialling: impl Into<Dialling>) -> Result<LinkId, RequestError> {
+        let Dialling { address, source, is_further, facts } = dialling.into();
+        facts.as_ref().map_or(Ok(()), VersionFacts::check)?;
+        self.allow_outbound(address, is_further)?;
+        let link = self.open(address, source);
+        if let Some(manager) = self.manager.as_mut().filter(|_| is_further) {
+            manager.further_link_added(link);
+        }
+        if let Some(facts) = facts {
+            // Facts that stand for another node must not promise a second connection.
+            self.links.dissociate(link);
+            self.facts.insert(link, facts);
+        }
+        Ok(link)
+    }
+
+    /// Allocates a row for a connection to `address` that an embedder has opened.
+    pub(crate) fn add_outbound(&mut self, address: SocketAddr) -> Result<LinkId, RequestError> {
+        self.allow_outbound(address, false)?;
+        Ok(self.take_outbound_row(address))
+    }
+
+    /// Checks that a connection to `address` is allowed, and reserves the manager's slot for it. A further connection
+    /// is allowed even if the address has other links.
+    fn allow_outbound(&mut self, address: SocketAddr, is_further: bool) -> Result<(), RequestError> {
+        if self.stopping {
+            return Err(RequestError::Stopped);
+        }
+        if self.links.table.len() >= self.config.max_links {
+            return Err(RequestError::TableFull);
+        }
+        let moment = self.clocks.moment();
+        match &mut self.manager {
+            Some(manager) if is_further => manager.allow_further_dial(address, moment),
+            Some(manager) => manager.allow_dial(address, moment),
+            None => Ok(()),
+        }
     }
 
     /// Allocates a row for a connection that the manager, if there is one, has already counted. The turn then opens

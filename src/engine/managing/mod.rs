@@ -9,8 +9,9 @@ pub(super) use completions::job_completed;
 
 use crate::address::{Host, NetGroup};
 use crate::api::{ControlEvent, NextDial};
+use crate::bugs::canary;
 use crate::config::Config;
-use crate::error::{CloseReason, LocalCause, Refusal, ResolveCause, Side};
+use crate::error::{CloseReason, Consequences, LocalCause, Refusal, ResolveCause, Side};
 use crate::id::{LinkId, PeerId};
 use crate::limits::DIALS_PER_TURN;
 use crate::link::association::Association;
@@ -227,8 +228,27 @@ impl<'a> Managing<'a> {
     }
 }
 
+/// Describes the end of a link as a peer, before its state changes.
+pub(super) fn leaving(id: LinkId, link: &Link, reason: CloseReason, consequences: Consequences) -> Leaving {
+    let state = link.peer.state();
+    let ended = consequences.ended.while_in(state);
+    Leaving { id, address: link.peer.address(), connection_type: link.peer.connection_type(), state, reason, ended }
+}
+
+/// Gives back all that a peer holds besides its links, and reports its end to the manager: its slot, its host's count
+/// and its place in the statistics.
+pub(super) fn give_back(leaving: Leaving, state: &mut LoopState) {
+    let became_stream = leaving.reason == CloseReason::Local(LocalCause::BecameStream);
+    if !(became_stream && canary!(StreamKeepsSlot)) {
+        state.telemetry.census.remove(leaving.connection_type, leaving.state);
+    }
+    state.telemetry.closes.add(&leaving.reason);
+    state.telemetry.counters.closed += 1;
+    link_removed(leaving, state);
+}
+
 /// Reports the close of a link whose row is about to be freed, and releases the manager's records of the link.
-pub(super) fn link_removed(leaving: Leaving, state: &mut LoopState) {
+fn link_removed(leaving: Leaving, state: &mut LoopState) {
     let has_ready_peer = state.telemetry.ready_count() > 0;
     let removed = Managing::of(state)
         .map(|Managing { manager, moment, rng, .. }| manager.link_removed(leaving, has_ready_peer, moment, rng));

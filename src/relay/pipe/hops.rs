@@ -4,8 +4,8 @@
 //! kernel accepted it on the other side. While the loop is busy with earlier work, the message already lies in the
 //! kernel, and the first view hides that time. The second view adds the loop's work since it last asked the kernel for
 //! input: the last turn unless the loop slept after it, and this turn so far. The message cannot have lain there for
-//! longer. A paused source's messages lie in the kernel as well, so the time since the pause is added until the source's
-//! backlog is read. Of several pauses, the last one counts.
+//! longer. A paused source's messages lie in the kernel as well, so the time since the pause is added until the
+//! source's backlog is read. Of several pauses, the last one counts.
 
 use super::side::Side;
 use crate::handler::Ctx;
