@@ -4,42 +4,39 @@
 //! nothing.
 
 use super::counts::{Fate, PeerCounts, WorkCounts};
+use super::judgement::{limit, verdict};
+use super::operations::{OperationReport, PING_RTT, StageReport};
 use super::phase::EarlyEnd;
 use super::plan::Plan;
+use super::record::{OperationRecord, OperationResult, Recorder, Recording};
 use super::report::{Agent, Failure, Ramp, Report};
+use super::schedule::{Rate, Schedule};
 use super::targets::Targets;
 use super::timeline::{Interval, Timeline};
 use super::traffic::Traffic;
-use super::unanswered::UnansweredWaits;
-use super::verdict::{Doubt, Limit, Verdict};
+use super::verdict::{Limit, Verdict};
 use crate::error::{CloseReason, RequestError, Side};
 use crate::handler::Ctx;
 use crate::id::PeerId;
-use crate::peer::ConnectionState;
+use crate::peer::{ConnectionState, PingInFlight};
 use crate::stats::histogram::LatencyHistogram;
 use crate::time::Instant;
 use crate::wire::Version;
+use std::ops::Range;
 use std::time::Duration;
 
-/// Maximum lag of the generator, at the 99th percentile, for its numbers to be trusted.
-const MAX_LAG: Duration = Duration::from_millis(1);
-/// Maximum share of the run in which the generator's thread may be busy.
-const MAX_BUSY: f64 = 0.90;
-/// Maximum share of planned pings that may stay unsent. The same maximum applies to pings that time out.
-const MAX_UNSENT: f64 = 0.001;
-/// Maximum share of planned pings that may be outstanding at the end of the run. It applies only if more than twice
-/// as many pings are outstanding as at the middle of the run: a growing backlog means that a target falls behind.
-const MAX_BACKLOG: f64 = 0.02;
 /// Maximum length of the report's list of user agents, and of its list of failures. Later entries are omitted.
 const MAX_KINDS: usize = 64;
 
 /// The results while the load runs: a report without the values that are known only at the end.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Accounts {
     report: Report,
     targets: Targets,
     timeline: Timeline,
-    has_pings: bool,
+    recording: Option<Recording>,
+    rate: Rate,
+    duration: Duration,
     run: Option<Run>,
     /// The numbers of outstanding pings at the middle and at the end of the run. The first one is `None` until the
     /// middle.
@@ -70,6 +67,8 @@ impl Accounts {
             report: Report {
                 peers,
                 work: WorkCounts::default(),
+                operations: vec![OperationReport::new(PING_RTT)],
+                stages: Vec::new(),
                 targets: Vec::new(),
                 streams_opened: 0,
                 stream_failures: 0,
@@ -78,11 +77,8 @@ impl Accounts {
                 connect_dialled: LatencyHistogram::new(),
                 dial_lag: LatencyHistogram::new(),
                 handshake: LatencyHistogram::new(),
-                ping_rtt_planned: LatencyHistogram::new(),
-                ping_rtt_sent: LatencyHistogram::new(),
                 send_lag: LatencyHistogram::new(),
                 loop_lag: LatencyHistogram::new(),
-                unanswered_waits: UnansweredWaits::default(),
                 interval: Duration::ZERO,
                 timeline: Vec::new(),
                 failures: Vec::new(),
@@ -98,12 +94,19 @@ impl Accounts {
             },
             targets: Targets::new(&plan.targets, plan.connections),
             timeline: Timeline::new(plan.duration, plan.rate),
-            has_pings: !plan.rate.is_zero(),
+            recording: None,
+            rate: plan.rate,
+            duration: plan.duration,
             run: None,
             backlog: (None, 0),
             busy: Duration::ZERO,
             spinning: Duration::ZERO,
         }
+    }
+
+    pub(super) fn set_recorder(&mut self, recorder: Box<dyn Recorder>) {
+        let metrics = self.report.operations.iter().map(|operation| operation.metric).collect();
+        self.recording = Some(Recording::new(recorder, metrics));
     }
 
     pub(super) fn peers(&self) -> PeerCounts {
@@ -125,6 +128,7 @@ impl Accounts {
     /// Sets the duration that the planned operations cover.
     pub(super) fn set_scheduled_time(&mut self, time: Duration) {
         self.report.scheduled_time = time;
+        self.timeline.set_scheduled(time);
     }
 
     /// Records the latest dial. Its planned and its actual time are measured from the start of the ramp.
@@ -140,7 +144,18 @@ impl Accounts {
 
     /// Returns the last complete interval of the run so far; `None` before the end of the first interval.
     pub(super) fn latest_interval(&mut self, now: Instant) -> Option<Interval> {
-        self.timeline.latest(now)
+        self.end_intervals(now);
+        self.timeline.latest()
+    }
+
+    /// Ends the intervals that are over at `now`.
+    pub(super) fn end_intervals(&mut self, now: Instant) {
+        self.timeline.advance(now, &mut self.recording);
+    }
+
+    /// Returns the end of the current interval if a recorder waits for it, else [`Instant::MAX`].
+    pub(super) fn awaited_interval_end(&self) -> Instant {
+        if self.recording.is_some() { self.timeline.next_end() } else { Instant::MAX }
     }
 
     pub(super) fn begin_run(&mut self, ctx: &Ctx<'_>) {
@@ -165,8 +180,18 @@ impl Accounts {
         self.report.traffic = end.traffic.since(begin.traffic);
     }
 
-    pub(super) fn note_loop_lag(&mut self, lag: Duration) {
+    /// Ends the load. Nothing is counted later.
+    pub(super) fn end_load(&mut self) {
+        self.timeline.end(&mut self.recording);
+    }
+
+    /// Records the lag of a wake-up at `now`.
+    pub(super) fn note_loop_lag(&mut self, now: Instant, lag: Duration) {
         self.report.loop_lag.record(lag);
+        self.timeline.keep_current(now);
+        if let Some(recording) = &mut self.recording {
+            recording.note_loop_lag(lag);
+        }
     }
 
     /// Records an established connection. The loop may have dialled later than planned: `connect` is the time since
@@ -195,9 +220,67 @@ impl Accounts {
     }
 
     /// Counts planned operations of one connection.
-    pub(super) fn note_planned(&mut self, connection: usize, count: u64, fate: Fate) {
+    fn note_planned(&mut self, connection: usize, count: u64, fate: Fate) {
         self.report.work.note_planned(count, fate);
         self.targets.of(connection).work.note_planned(count, fate);
+    }
+
+    /// Counts the operations of one connection that the load will never send.
+    pub(super) fn note_rest(&mut self, connection: usize, count: u64, is_ready: bool) {
+        self.note_planned(connection, count, if is_ready { Fate::Unsent } else { Fate::Absent });
+    }
+
+    /// Records the operations that the load will never send, if a recorder wants them. `owner_of` returns an
+    /// operation's connection and whether its peer is ready.
+    pub(super) fn record_rest(
+        &mut self,
+        operations: Range<u64>,
+        now: Instant,
+        owner_of: impl Fn(u64) -> (usize, bool),
+    ) {
+        if !self.is_recording_operations() {
+            return;
+        }
+        let (from_start, ended) = (Schedule::new(Instant::ZERO, self.rate), self.since_begin(now));
+        for index in operations {
+            let (connection, is_ready) = owner_of(index);
+            let planned = from_start.moment(index).since(Instant::ZERO);
+            let result = if is_ready { OperationResult::Unsent } else { OperationResult::Absent };
+            self.record_operation(index, connection, planned, None, ended, result);
+        }
+    }
+
+    fn is_recording_operations(&self) -> bool {
+        self.recording.as_ref().is_some_and(Recording::wants_operations)
+    }
+
+    /// Returns the time since the start of the counted run; zero before it.
+    fn since_begin(&self, moment: Instant) -> Duration {
+        self.run.map_or(Duration::ZERO, |run| moment.since(run.began))
+    }
+
+    fn record_operation(
+        &mut self,
+        index: u64,
+        connection: usize,
+        planned: Duration,
+        sent: Option<Duration>,
+        ended: Duration,
+        result: OperationResult,
+    ) {
+        let (metric, target) = (self.report.operations[0].metric, self.targets.index_of(connection));
+        if let Some(recording) = &mut self.recording {
+            recording.note_operation(&OperationRecord {
+                index,
+                connection,
+                target,
+                metric,
+                planned,
+                sent,
+                ended,
+                result,
+            });
+        }
     }
 
     pub(super) fn note_ready(&mut self, connection: usize, handshake: Duration, version: Option<&Version>) {
@@ -215,12 +298,26 @@ impl Accounts {
         }
     }
 
-    /// Counts one operation that is due now.
-    pub(super) fn note_due(&mut self, connection: usize, planned: Instant, fate: Fate) {
-        self.note_planned(connection, 1, fate);
-        if fate == Fate::Sent {
+    /// Counts one operation that is due now. `nonce` is that of its ping; `None` if the peer could not be pinged.
+    pub(super) fn note_due(
+        &mut self,
+        now: Instant,
+        index: u64,
+        connection: usize,
+        planned: Instant,
+        nonce: Option<u64>,
+    ) {
+        self.note_planned(connection, 1, if nonce.is_some() { Fate::Sent } else { Fate::Absent });
+        if nonce.is_some() {
             self.timeline.note_sent(planned);
         }
+        let Some(recording) = self.recording.as_mut().filter(|recording| recording.wants_operations()) else { return };
+        if let Some(nonce) = nonce {
+            recording.note_sent(nonce, index);
+            return;
+        }
+        let (planned, ended) = (self.since_begin(planned), self.since_begin(now));
+        self.record_operation(index, connection, planned, None, ended, OperationResult::Absent);
     }
 
     /// Returns whether a ping belongs to the counted part of the run.
@@ -228,28 +325,49 @@ impl Accounts {
         self.run.is_some_and(|run| planned >= run.began)
     }
 
-    /// Records how long a peer's unanswered pings of the counted part have waited for their pongs.
-    pub(super) fn note_unanswered(&mut self, ctx: &Ctx<'_>, peer: PeerId, connection: usize) {
+    /// Records the end of a peer's unanswered pings of the counted part, and how long they have waited for their
+    /// pongs.
+    pub(super) fn note_unanswered(&mut self, ctx: &Ctx<'_>, peer: PeerId, connection: usize, result: OperationResult) {
         let Some(view) = ctx.peer(peer) else { return };
         for ping in view.pings_in_flight() {
             if self.is_counted(ping.planned) {
-                self.report.unanswered_waits.note(ping, ctx.now());
+                self.report.operations[0].unanswered_waits.note(ping, ctx.now());
                 self.targets.of(connection).unanswered_waits.note(ping, ctx.now());
+                self.record_ping(ping, connection, ctx.now(), result);
             }
         }
     }
 
-    /// Records a pong, if its ping belongs to the counted part of the run.
-    pub(super) fn note_pong(&mut self, connection: usize, planned: Instant, sent: Instant, received: Instant) {
+    /// Records the end of an operation that was sent as `ping`.
+    fn record_ping(&mut self, ping: PingInFlight, connection: usize, ended: Instant, result: OperationResult) {
+        let Some(index) = self.recording.as_mut().and_then(|recording| recording.take_index(ping.nonce)) else {
+            return;
+        };
+        let (planned, ended) = (self.since_begin(ping.planned), self.since_begin(ended));
+        let sent = ping.sent.map(|sent| self.since_begin(sent));
+        self.record_operation(index, connection, planned, sent, ended, result);
+    }
+
+    /// Records a pong received at `received`, if its ping belongs to the counted part of the run.
+    pub(super) fn note_pong(&mut self, connection: usize, ping: PingInFlight, received: Instant) {
+        let (planned, sent) = (ping.planned, ping.sent.unwrap_or(received));
         if !self.is_counted(planned) {
             return;
         }
-        self.timeline.note_answered(received, received.since(planned));
+        self.timeline.advance_to_event(received, &mut self.recording);
+        self.timeline.note_answered(planned, received);
         self.report.work.answered += 1;
-        self.report.ping_rtt_planned.record(received.since(planned));
-        self.targets.note_answered(connection, received.since(planned));
-        self.report.ping_rtt_sent.record(received.since(sent));
-        self.report.send_lag.record(sent.since(planned));
+        let latencies = [received.since(planned), received.since(sent), sent.since(planned)];
+        let [since_planned, since_sent, send_lag] = latencies;
+        let operation = &mut self.report.operations[0];
+        operation.planned.record(since_planned);
+        operation.sent.record(since_sent);
+        self.targets.note_answered(connection, since_planned);
+        self.report.send_lag.record(send_lag);
+        if let Some(recording) = &mut self.recording {
+            recording.note_answered(0, since_planned, since_sent, send_lag);
+            self.record_ping(ping, connection, received, OperationResult::Answered);
+        }
     }
 
     pub(super) fn note_closed(
@@ -263,6 +381,7 @@ impl Accounts {
             ConnectionState::Connected => {
                 self.count_peer(connection, |peers| peers.lost += 1);
                 if self.run.is_some() {
+                    self.timeline.advance_to_event(ctx.now(), &mut self.recording);
                     self.timeline.note_lost(ctx.now());
                 }
             }
@@ -297,62 +416,26 @@ impl Accounts {
         self.report.peers.ready == 0 && self.report.failures.len() == 1
     }
 
-    pub(super) fn into_report(mut self) -> Report {
-        self.report.work.end();
+    /// Returns the report. Call it after [`Accounts::end_load`].
+    pub(super) fn report(&self) -> Report {
         let share = |time: Duration| time.as_secs_f64() / self.report.run_time.as_secs_f64().max(f64::MIN_POSITIVE);
-        (self.report.busy, self.report.spinning) = (share(self.busy), share(self.spinning));
-        self.report.verdict = self.verdict();
-        self.report.limit = self.limit();
-        let mut report = self.report;
+        let mut report = self.report.clone();
+        report.work.end();
+        report.operations[0].work = report.work;
+        report.stages = vec![StageReport {
+            from: self.rate,
+            to: self.rate,
+            begin: Duration::ZERO,
+            end: self.duration,
+            operations: report.operations.clone(),
+        }];
+        (report.busy, report.spinning) = (share(self.busy), share(self.spinning));
+        report.verdict = verdict(&report, !self.rate.is_zero());
+        report.limit = limit(&report, self.backlog);
         report.failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
         report.agents.sort_by_key(|agent| std::cmp::Reverse(agent.count));
-        report.targets = self.targets.into_reports(&report.ping_rtt_planned);
-        let (interval, timeline) = self.timeline.into_intervals(report.scheduled_time);
-        report.interval = interval;
-        report.timeline = if self.run.is_some() { timeline } else { Vec::new() };
+        report.targets = self.targets.reports(&report.operations[0].planned);
+        (report.interval, report.timeline) = self.timeline.intervals();
         report
-    }
-
-    fn verdict(&self) -> Verdict {
-        let mut doubts = Vec::new();
-        let samples = if self.has_pings { self.report.work.answered } else { self.report.handshake.count() };
-        if samples == 0 {
-            doubts.push(Doubt::NothingMeasured);
-        }
-        if self.report.busy > MAX_BUSY {
-            doubts.push(Doubt::Busy { share: self.report.busy });
-        }
-        let late = |lag: &LatencyHistogram| lag.percentile(99.0).filter(|&p99| p99 > MAX_LAG);
-        doubts.extend(late(&self.report.send_lag).map(|p99| Doubt::SendLag { p99 }));
-        doubts.extend(late(&self.report.loop_lag).map(|p99| Doubt::LoopLag { p99 }));
-        doubts.extend(late(&self.report.dial_lag).map(|p99| Doubt::DialLag { p99 }));
-        let WorkCounts { planned, unsent: count, absent, .. } = self.report.work;
-        if count as f64 > planned as f64 * MAX_UNSENT {
-            doubts.push(Doubt::Unsent { count, absent });
-        }
-        if doubts.is_empty() { Verdict::Trusted } else { Verdict::NotTrusted(doubts) }
-    }
-
-    /// Returns the cause, if any, that kept the load from being carried out as planned. If the generator is at fault,
-    /// it is the cause, because the target's capacity is then unknown.
-    fn limit(&self) -> Limit {
-        let doubts = match &self.report.verdict {
-            Verdict::Trusted => &[][..],
-            Verdict::NotTrusted(doubts) => doubts,
-        };
-        let max_share = self.report.work.planned as f64 * MAX_UNSENT;
-        let is_own = |doubt: &Doubt| match *doubt {
-            Doubt::SendLag { .. } | Doubt::LoopLag { .. } | Doubt::DialLag { .. } | Doubt::Busy { .. } => true,
-            Doubt::Unsent { count, absent } => (count - absent) as f64 > max_share,
-            Doubt::NothingMeasured => false,
-        };
-        let is_refused = self.report.peers.lost + self.report.peers.failed > 0;
-        let (middle, end) = (self.backlog.0.unwrap_or(0), self.backlog.1);
-        let is_behind = end > 2 * middle && end as f64 > self.report.work.planned as f64 * MAX_BACKLOG;
-        match doubts.iter().any(is_own) {
-            true => Limit::Generator,
-            false if is_refused || is_behind || self.report.work.timed_out as f64 > max_share => Limit::Node,
-            false => Limit::None,
-        }
     }
 }

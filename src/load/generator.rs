@@ -6,9 +6,10 @@
 //! ready peers are lost. The remaining operations then count as planned but not sent.
 
 use super::accounts::Accounts;
-use super::counts::{Fate, PeerCounts};
+use super::counts::PeerCounts;
 use super::phase::{EarlyEnd, EndCause, Phase};
 use super::plan::Plan;
+use super::record::{OperationResult, Recorder};
 use super::report::Report;
 use super::roster::Roster;
 use super::schedule::Schedule;
@@ -16,6 +17,7 @@ use super::timeline::Interval;
 use crate::api::{Event, Reply};
 use crate::handler::{Ctx, Handler};
 use crate::id::PeerId;
+use crate::peer::PingInFlight;
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -34,8 +36,7 @@ pub enum GeneratorRequest {
     Progress(Reply<Progress>),
     /// Stop sending, wait for the run's last replies, and end the load.
     Finish,
-    /// Stop sending and report the results so far, without waiting. Missing replies count as timed out. The load then
-    /// ends as after `Finish`.
+    /// Stop sending, report the results so far and end the load, without waiting. Missing replies count as timed out.
     Report(Reply<Box<Report>>),
 }
 
@@ -109,17 +110,25 @@ impl Generator {
         self.phase
     }
 
+    /// Returns the generator with a recorder for its intervals and operations. A later recorder replaces an earlier one.
+    #[must_use]
+    pub fn with_recorder(mut self, recorder: Box<dyn Recorder>) -> Self {
+        self.accounts.set_recorder(recorder);
+        self
+    }
+
     /// Returns the report. Call it after the loop has ended.
-    pub fn into_report(self) -> Report {
-        self.accounts.into_report()
+    pub fn into_report(mut self) -> Report {
+        self.accounts.end_load();
+        self.accounts.report()
     }
 
     /// Returns the report of a load that never started. If `cause` is [`EndCause::Asked`], no operation counts as
     /// planned; otherwise all operations count as planned but not sent.
     pub fn into_report_of_no_run(mut self, cause: EndCause) -> Report {
         self.accounts.set_early_end(EarlyEnd { cause, phase: Phase::Ramp, elapsed: Duration::ZERO });
-        self.count_rest(Duration::ZERO);
-        self.accounts.into_report()
+        self.count_rest(Instant::ZERO, Duration::ZERO);
+        self.into_report()
     }
 
     // --- Phases -----------------------------------------------------------------------------------------------------
@@ -139,15 +148,18 @@ impl Generator {
                 self.accounts.begin_run(ctx);
             }
             Phase::Drain => {
-                self.count_rest(elapsed);
+                self.count_rest(ctx.now(), elapsed);
                 self.accounts.end_run(ctx);
             }
             Phase::Done => {
-                note_all_unanswered(&mut self.accounts, &self.roster, ctx);
+                for (connection, peer) in self.roster.peers() {
+                    self.accounts.note_unanswered(ctx, peer, connection, OperationResult::TimedOut);
+                }
                 if before != Phase::Drain {
                     self.next_index = 0;
-                    self.count_rest(Duration::ZERO);
+                    self.count_rest(ctx.now(), Duration::ZERO);
                 }
+                self.accounts.end_load();
                 ctx.stop();
             }
         }
@@ -156,15 +168,21 @@ impl Generator {
 
     /// Counts the run's remaining operations as planned but not sent: all until the run's planned end or, if the load
     /// was asked to finish, only those that were due within `elapsed` of the run's start.
-    fn count_rest(&mut self, elapsed: Duration) {
+    fn count_rest(&mut self, now: Instant, elapsed: Duration) {
         let time = match self.accounts.early_end() {
             Some(EarlyEnd { cause: EndCause::Asked, .. }) => elapsed.min(self.plan.duration),
             Some(_) | None => self.plan.duration,
         };
         self.accounts.set_scheduled_time(time);
-        for (connection, count, is_ready) in self.roster.shares(self.next_index..self.plan.rate.count_in(time)) {
-            self.accounts.note_planned(connection, count, if is_ready { Fate::Unsent } else { Fate::Absent });
+        let rest = self.next_index..self.plan.rate.count_in(time);
+        for (connection, count, is_ready) in self.roster.shares(rest.clone()) {
+            self.accounts.note_rest(connection, count, is_ready);
         }
+        let roster = &self.roster;
+        self.accounts.record_rest(rest, now, |operation| {
+            let connection = roster.owner_of(operation);
+            (connection, roster.peer_at(connection).is_some())
+        });
     }
 
     /// Records the cause of an early end. Then enters the drain if the run has begun, else the last phase.
@@ -261,7 +279,10 @@ impl Generator {
             Phase::Warmup | Phase::Run => self.schedule.moment(self.next_index),
             Phase::Ramp | Phase::Drain | Phase::Done => Instant::MAX,
         };
-        let moment = next.min(self.phase_end());
+        let moment = next.min(self.phase_end()).min(match self.phase {
+            Phase::Run | Phase::Drain => self.accounts.awaited_interval_end(),
+            Phase::Ramp | Phase::Warmup | Phase::Done => Instant::MAX,
+        });
         self.asked_for = (moment != Instant::MAX).then_some(moment);
         if let Some(moment) = self.asked_for {
             ctx.wake_at(moment);
@@ -300,12 +321,11 @@ impl Generator {
             if self.phase == Phase::Run && planned.since(self.phase_began) >= self.plan.duration / 2 {
                 self.accounts.note_middle();
             }
-            let connection = self.roster.owner_of(self.next_index);
+            let (index, connection) = (self.next_index, self.roster.owner_of(self.next_index));
             self.next_index += 1;
-            let is_sent = self.roster.peer_at(connection).is_some_and(|peer| ctx.ping(peer, planned).is_ok());
-            let fate = if is_sent { Fate::Sent } else { Fate::Absent };
+            let nonce = self.roster.peer_at(connection).and_then(|peer| ctx.ping(peer, planned).ok());
             if self.phase == Phase::Run {
-                self.accounts.note_due(connection, planned, fate);
+                self.accounts.note_due(ctx.now(), index, connection, planned, nonce);
             }
         }
     }
@@ -320,13 +340,6 @@ impl Generator {
             answered: self.accounts.work().answered,
             interval: self.accounts.latest_interval(ctx.now()),
         }
-    }
-}
-
-/// Records how long each unanswered ping to a ready peer has waited for its pong.
-fn note_all_unanswered(accounts: &mut Accounts, roster: &Roster, ctx: &Ctx<'_>) {
-    for (connection, peer) in roster.peers() {
-        accounts.note_unanswered(ctx, peer, connection);
     }
 }
 
@@ -348,12 +361,13 @@ impl Handler for Generator {
             Phase::Run => {
                 // A wake-up before the latest requested moment belongs to an earlier request and is not late.
                 if let Some(asked_for) = self.asked_for.filter(|moment| *moment <= ctx.now()) {
-                    self.accounts.note_loop_lag(ctx.now().since(asked_for));
+                    self.accounts.note_loop_lag(ctx.now(), ctx.now().since(asked_for));
                 }
                 self.ping_due(ctx);
             }
             Phase::Drain | Phase::Done => {}
         }
+        self.accounts.end_intervals(ctx.now());
         self.advance(ctx);
         self.wake(ctx);
     }
@@ -374,8 +388,10 @@ impl Handler for Generator {
                 self.accounts.note_ready(connection, handshake, version);
                 self.advance(ctx);
             }
-            Event::Pong { planned, sent, received, .. } => {
-                self.accounts.note_pong(connection, planned, sent, received);
+            // The accounts are closed once the load is done.
+            Event::Pong { .. } if self.phase == Phase::Done => {}
+            Event::Pong { nonce, planned, sent, received } => {
+                self.accounts.note_pong(connection, PingInFlight { nonce, planned, sent: Some(sent) }, received);
                 if self.phase == Phase::Drain {
                     self.advance(ctx);
                 }
@@ -384,7 +400,7 @@ impl Handler for Generator {
                 self.roster.remove(peer);
                 if self.phase != Phase::Done {
                     self.first_failures += usize::from(connection < self.first_dials());
-                    self.accounts.note_unanswered(ctx, peer, connection);
+                    self.accounts.note_unanswered(ctx, peer, connection, OperationResult::Lost);
                     self.accounts.note_closed(ctx, connection, reason, state);
                     self.advance(ctx);
                 }
@@ -405,11 +421,10 @@ impl Handler for Generator {
             GeneratorRequest::Finish => self.finish(ctx),
             GeneratorRequest::Report(reply) => {
                 self.finish(ctx);
-                let mut accounts = self.accounts.clone();
                 if self.phase != Phase::Done {
-                    note_all_unanswered(&mut accounts, &self.roster, ctx);
+                    self.enter(ctx, Phase::Done);
                 }
-                reply.send(Box::new(accounts.into_report()));
+                reply.send(Box::new(self.accounts.report()));
             }
         }
     }

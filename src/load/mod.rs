@@ -9,8 +9,11 @@
 mod accounts;
 mod counts;
 mod generator;
+mod judgement;
+mod operations;
 mod phase;
 mod plan;
+mod record;
 mod report;
 mod responder;
 mod roster;
@@ -23,8 +26,10 @@ mod verdict;
 
 pub use counts::{PeerCounts, WorkCounts};
 pub use generator::{Generator, GeneratorRequest, Progress};
+pub use operations::{OperationReport, StageReport};
 pub use phase::{EarlyEnd, EndCause, Phase};
 pub use plan::Plan;
+pub use record::{IntervalHistograms, OperationRecord, OperationResult, Recorder, View};
 pub use report::{Agent, Failure, Ramp, Report};
 pub use responder::{Responder, ResponderRequest, Snapshot};
 pub use schedule::Rate;

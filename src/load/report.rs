@@ -1,12 +1,12 @@
 //! The report of a load that has ended.
 
 use super::counts::{PeerCounts, WorkCounts};
+use super::operations::{OperationReport, StageReport};
 use super::phase::EarlyEnd;
 use super::schedule::Rate;
 use super::targets::TargetReport;
 use super::timeline::Interval;
 use super::traffic::Traffic;
-use super::unanswered::UnansweredWaits;
 use super::verdict::{Limit, Verdict};
 use crate::error::{CloseReason, Side};
 use crate::peer::ConnectionState;
@@ -85,8 +85,12 @@ impl Agent {
 pub struct Report {
     /// The connections.
     pub peers: PeerCounts,
-    /// The pings.
+    /// The operations, each counted once.
     pub work: WorkCounts,
+    /// The results of each metric of the operations. The first one is the main metric.
+    pub operations: Vec<OperationReport>,
+    /// The stages of the run, in order; at least one.
+    pub stages: Vec<StageReport>,
     /// The connections and the pings of each target, in the order of the plan.
     pub targets: Vec<TargetReport>,
     /// Further streams of peers that were opened since the loop began.
@@ -103,17 +107,11 @@ pub struct Report {
     pub dial_lag: LatencyHistogram,
     /// Time from the established connection to the complete handshake.
     pub handshake: LatencyHistogram,
-    /// Time from the planned moment of a ping to its pong.
-    pub ping_rtt_planned: LatencyHistogram,
-    /// Time from the write of a ping to its pong.
-    pub ping_rtt_sent: LatencyHistogram,
     /// Time from the planned moment of a ping to its write.
     pub send_lag: LatencyHistogram,
     /// The delay of the loop's wake-ups.
     pub loop_lag: LatencyHistogram,
-    /// The shortest waits of unanswered pings: one counted from the planned moment, one from the write.
-    pub unanswered_waits: UnansweredWaits,
-    /// The length of the timeline's intervals, a whole number of seconds.
+    /// The length of the timeline's intervals: 100 ms in a run of less than 20 s, else a whole number of seconds.
     pub interval: Duration,
     /// The counted part of the run and its drain, by interval.
     pub timeline: Vec<Interval>,

@@ -19,14 +19,15 @@ pub struct TargetReport {
     pub peers: PeerCounts,
     /// The target's pings.
     pub work: WorkCounts,
-    /// The durations from a ping's planned moment to its pong; `None` for a target after the first 64.
-    pub ping_rtt_planned: Option<LatencyHistogram>,
+    /// The latencies of the main metric, the first of [`Report::operations`](super::Report::operations), from the
+    /// planned moments; `None` for a target after the first 64.
+    pub planned: Option<LatencyHistogram>,
     /// The shortest waits of unanswered pings: one counted from the planned moment, one from the write.
     pub unanswered_waits: UnansweredWaits,
 }
 
 /// All targets' results; connection i belongs to target `i mod targets`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Targets {
     accounts: Vec<TargetReport>,
 }
@@ -43,34 +44,40 @@ impl Targets {
             work: WorkCounts::default(),
             unanswered_waits: UnansweredWaits::default(),
             // A single target uses the totals instead of a histogram of its own.
-            ping_rtt_planned: (targets > 1 && index < MAX_HISTOGRAMS).then(LatencyHistogram::new),
+            planned: (targets > 1 && index < MAX_HISTOGRAMS).then(LatencyHistogram::new),
         };
         Self { accounts: addresses.iter().enumerate().map(account).collect() }
     }
 
+    /// Returns the index of a connection's target.
+    pub(super) fn index_of(&self, connection: usize) -> usize {
+        connection % self.accounts.len()
+    }
+
     /// Returns the results of a connection's target.
     pub(super) fn of(&mut self, connection: usize) -> &mut TargetReport {
-        let targets = self.accounts.len();
-        &mut self.accounts[connection % targets]
+        let index = self.index_of(connection);
+        &mut self.accounts[index]
     }
 
     pub(super) fn note_answered(&mut self, connection: usize, latency: Duration) {
         let target = self.of(connection);
         target.work.answered += 1;
-        if let Some(histogram) = &mut target.ping_rtt_planned {
+        if let Some(histogram) = &mut target.planned {
             histogram.record(latency);
         }
     }
 
-    /// Finishes the counts and returns the reports; `all` is the histogram over all targets.
-    pub(super) fn into_reports(mut self, all: &LatencyHistogram) -> Vec<TargetReport> {
-        if let [target] = &mut self.accounts[..] {
-            target.ping_rtt_planned = Some(all.clone());
+    /// Returns the reports with finished counts; `all` is the histogram over all targets.
+    pub(super) fn reports(&self, all: &LatencyHistogram) -> Vec<TargetReport> {
+        let mut reports = self.accounts.clone();
+        if let [target] = &mut reports[..] {
+            target.planned = Some(all.clone());
         }
-        for target in &mut self.accounts {
+        for target in &mut reports {
             target.work.end();
         }
-        self.accounts
+        reports
     }
 }
 

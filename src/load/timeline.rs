@@ -1,37 +1,45 @@
 //! The timeline: the counted part of a run, by interval.
 //!
-//! The first interval begins when the counted part starts. A ping counts as planned and sent in the interval of its
-//! planned moment, a reply in the interval of its arrival, and a lost peer in the interval of its loss. The intervals
-//! continue through the drain after the planned end, so that every reply is in an interval.
+//! The first interval begins when the counted part starts. An operation counts as planned, sent and failed in the
+//! interval of its planned moment, a reply in the interval of its arrival, and a lost peer in the interval of its loss.
+//! The intervals continue through the drain after the planned end, so that every reply is in an interval.
 //!
-//! An interval uses 72 bytes. A run of up to a day has intervals of one second, in total at most about 6 MiB; a longer
-//! run has longer intervals instead of more. All intervals share one histogram. Computing an interval's percentiles
-//! costs the loop about 13 us, measured with optimised code and latencies up to 3 ms.
+//! An interval uses 80 bytes. A run of less than 20 s has intervals of 100 ms, a run of up to a day has intervals of one
+//! second, in total at most about 7 MiB; a longer run has longer intervals instead of more. All intervals share one
+//! histogram. Computing an interval's percentiles costs the loop about 13 us, measured with optimised code and latencies
+//! up to 3 ms.
 
+use super::record::Recording;
 use super::schedule::Rate;
 use crate::stats::histogram::{LatencyHistogram, LatencySummary};
 use crate::time::Instant;
 use std::time::Duration;
 
-/// The shortest interval.
-const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// The length of the intervals in a short run.
+const SHORT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A run of at least this length has intervals of at least one second.
+const LONG_RUN: Duration = Duration::from_secs(20);
 
 /// Maximum number of intervals in a run, not counting its drain: one per second for a day.
 const MAX_INTERVALS: u32 = 86_400;
 
 /// One interval of the counted part of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Interval {
     /// The end, from the start of the counted part. Only the last interval may be shorter than the others.
     pub end: Duration,
-    /// Pings due in the interval.
+    /// Operations due in the interval.
     pub planned: u64,
-    /// Due pings that were sent.
+    /// Due operations that were sent.
     pub sent: u64,
     /// Replies that arrived in the interval.
     pub answered: u64,
-    /// The median latency of these replies, from the planned moment; `None` without a reply.
+    /// Operations due in the interval that were never answered. While the load runs, only those that were not sent so
+    /// far are known and counted.
+    pub failed: u64,
+    /// The median latency of the interval's replies, from the planned moment; `None` without a reply.
     pub p50: Option<Duration>,
     /// The 99th percentile of these latencies.
     pub p99: Option<Duration>,
@@ -48,6 +56,8 @@ pub struct Interval {
 pub(super) struct Timeline {
     interval: Duration,
     rate: Rate,
+    /// The length of the schedule.
+    scheduled: Duration,
     began: Instant,
     /// Peers that were ready at the start.
     peers: usize,
@@ -56,22 +66,28 @@ pub(super) struct Timeline {
     rows: Vec<Row>,
     /// The latencies of the interval with the index `current`.
     latencies: LatencyHistogram,
+    /// The index, the begin and the end of the current interval. All earlier intervals are closed.
     current: usize,
-    /// Time from the start to the last reply or loss.
+    current_begin: Instant,
+    current_end: Instant,
+    /// Time from the start to the last event.
     last: Duration,
+    has_ended: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Row {
     sent: u64,
     answered: u64,
+    /// The number of operations due in the interval that were answered in any interval.
+    due_and_answered: u64,
     lost: usize,
     p50: Option<Duration>,
     p99: Option<Duration>,
     max: Option<Duration>,
 }
 
-const _: () = assert!(size_of::<Row>() == 72, "a row does not have its documented size of 72 bytes");
+const _: () = assert!(size_of::<Row>() == 80, "a row does not have its documented size of 80 bytes");
 
 impl Timeline {
     /// Returns a timeline for a run of this length.
@@ -79,19 +95,40 @@ impl Timeline {
         Self {
             interval: interval_of(duration),
             rate,
+            scheduled: duration,
             began: Instant::MAX,
             peers: 0,
             lost: 0,
             rows: Vec::new(),
             latencies: LatencyHistogram::new(),
             current: 0,
+            current_begin: Instant::MAX,
+            current_end: Instant::MAX,
             last: Duration::ZERO,
+            has_ended: false,
         }
     }
 
     /// Starts the timeline with this many ready peers.
     pub(super) fn begin(&mut self, now: Instant, peers: usize) {
         (self.began, self.peers) = (now, peers);
+        (self.current_begin, self.current_end) = (now, now.plus(self.interval));
+    }
+
+    /// Sets the length of the schedule, if the load ends before the planned length.
+    pub(super) fn set_scheduled(&mut self, time: Duration) {
+        self.scheduled = time;
+    }
+
+    /// Returns the next moment at which [`Timeline::advance`] closes an interval; [`Instant::MAX`] if there is none
+    /// without a further event.
+    pub(super) fn next_end(&self) -> Instant {
+        if self.is_current_certain() { self.current_end } else { Instant::MAX }
+    }
+
+    /// Returns whether the current interval is part of the timeline even if no further event occurs.
+    fn is_current_certain(&self) -> bool {
+        self.current < self.rows.len() || self.current_begin.since(self.began) < self.scheduled
     }
 
     pub(super) fn note_sent(&mut self, planned: Instant) {
@@ -99,82 +136,99 @@ impl Timeline {
         self.row(index).sent += 1;
     }
 
-    pub(super) fn note_answered(&mut self, received: Instant, latency: Duration) {
-        self.note_event(received).answered += 1;
-        self.latencies.record(latency);
+    /// Counts a reply in the current interval. The intervals before its arrival are closed already.
+    pub(super) fn note_answered(&mut self, planned: Instant, received: Instant) {
+        self.last = self.last.max(received.since(self.began));
+        let due_in = self.index_at(planned);
+        self.row(due_in).due_and_answered += 1;
+        self.row(self.current).answered += 1;
+        self.latencies.record(received.since(planned));
     }
 
+    /// Counts a lost peer in the current interval.
     pub(super) fn note_lost(&mut self, now: Instant) {
-        self.note_event(now).lost += 1;
+        self.last = self.last.max(now.since(self.began));
+        self.row(self.current).lost += 1;
         self.lost += 1;
     }
 
-    /// Returns the last interval that is over at `now`; `None` before the end of the first interval.
-    pub(super) fn latest(&mut self, now: Instant) -> Option<Interval> {
-        if self.began > now {
-            return None;
-        }
-        let index = self.index_at(now);
-        self.seal(index);
-        let before = index.checked_sub(1)?;
-        let lost = self.lost - self.rows.get(index).map_or(0, |row| row.lost);
-        Some(self.interval(before, self.peers.saturating_sub(lost), now.since(self.began)))
-    }
-
-    /// Returns the intervals' length, and the intervals up to the end of the schedule or up to the last event,
-    /// whichever is later.
-    pub(super) fn into_intervals(mut self, scheduled: Duration) -> (Duration, Vec<Interval>) {
-        self.seal(usize::MAX);
-        let of_schedule = scheduled.as_nanos().div_ceil(self.interval.as_nanos()) as usize;
-        self.rows.resize(self.rows.len().max(of_schedule), Row::default());
-        let mut left = self.peers;
-        let intervals = self.rows.iter().enumerate().map(|(index, row)| {
-            left = left.saturating_sub(row.lost);
-            self.interval(index, left, scheduled)
-        });
-        (self.interval, intervals.collect())
-    }
-
-    /// Returns the interval with this index. `peers` were ready at its end.
-    fn interval(&self, index: usize, peers: usize, scheduled: Duration) -> Interval {
-        let edge = |index: usize| self.interval.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
-        let (begin, end) = (edge(index), edge(index + 1));
-        let due_by = |edge: Duration| self.rate.count_in(edge.min(scheduled));
-        let Row { sent, answered, lost, p50, p99, max } = self.rows.get(index).copied().unwrap_or_default();
-        Interval {
-            end: end.min(scheduled.max(self.last)),
-            planned: due_by(end) - due_by(begin),
-            sent,
-            answered,
-            p50,
-            p99,
-            max,
-            peers,
-            lost,
+    /// Closes the intervals that are over at `now`, and offers each to the recorder. An interval after the end of the
+    /// schedule stays open until an event occurs in it or later, because only a later event makes it part of the
+    /// timeline.
+    pub(super) fn advance(&mut self, now: Instant, recording: &mut Option<Recording>) {
+        while now >= self.current_end && self.is_current_certain() {
+            self.close_current(recording);
         }
     }
 
-    /// Returns the row for an event at `now`, and closes the rows before it.
-    fn note_event(&mut self, now: Instant) -> &mut Row {
+    /// Closes the intervals that are over at `now`, the moment of an event that is to be noted.
+    pub(super) fn advance_to_event(&mut self, now: Instant, recording: &mut Option<Recording>) {
+        while now >= self.current_end && self.current_end != Instant::MAX {
+            self.close_current(recording);
+        }
+    }
+
+    /// Makes the current interval part of the timeline for an event at `now` that is not counted in it.
+    pub(super) fn keep_current(&mut self, now: Instant) {
         self.last = self.last.max(now.since(self.began));
-        let index = self.index_at(now);
-        self.seal(index);
-        self.row(index)
+        self.row(self.current);
     }
 
-    /// Closes the intervals before `index`.
-    fn seal(&mut self, index: usize) {
-        if index <= self.current {
+    /// Closes the last intervals: those up to the end of the schedule or up to the last event. Later calls do nothing.
+    pub(super) fn end(&mut self, recording: &mut Option<Recording>) {
+        if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
+        let of_schedule = self.scheduled.as_nanos().div_ceil(self.interval.as_nanos()) as usize;
+        self.rows.resize(self.rows.len().max(of_schedule), Row::default());
+        while self.began != Instant::MAX && self.current < self.rows.len() {
+            self.close_current(recording);
+        }
+    }
+
+    /// Returns the last interval that is over; `None` before the end of the first interval.
+    pub(super) fn latest(&self) -> Option<Interval> {
+        let before = self.current.checked_sub(1)?;
+        let lost = self.lost - self.rows.get(self.current).map_or(0, |row| row.lost);
+        Some(self.closed(before, self.peers.saturating_sub(lost)))
+    }
+
+    /// Returns the intervals' length, and all intervals if the timeline has begun and ended.
+    pub(super) fn intervals(&self) -> (Duration, Vec<Interval>) {
+        let mut left = self.peers;
+        let interval = |(index, row): (usize, &Row)| {
+            left = left.saturating_sub(row.lost);
+            let interval = self.closed(index, left);
+            Interval { failed: interval.planned - row.due_and_answered.min(interval.planned), ..interval }
+        };
+        let rows = if self.began == Instant::MAX { &[][..] } else { &self.rows };
+        (self.interval, rows.iter().enumerate().map(interval).collect())
+    }
+
+    /// Returns a closed interval as far as it is known. `peers` were ready at its end.
+    fn closed(&self, index: usize, peers: usize) -> Interval {
+        let edge = |index: usize| self.interval.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
+        let (begin, end) = (edge(index), edge(index + 1));
+        let due_by = |edge: Duration| self.rate.count_in(edge.min(self.scheduled));
+        let planned = due_by(end) - due_by(begin);
+        let Row { sent, answered, lost, p50, p99, max, .. } = self.rows.get(index).copied().unwrap_or_default();
+        let end = if self.has_ended { end.min(self.scheduled.max(self.last)) } else { end };
+        Interval { end, planned, sent, answered, failed: planned.saturating_sub(sent), p50, p99, max, peers, lost }
+    }
+
+    fn close_current(&mut self, recording: &mut Option<Recording>) {
+        let current = self.current;
         if self.latencies.count() > 0 {
             let LatencySummary { p50, p99, max, .. } = self.latencies.summary();
-            let current = self.current;
             let row = self.row(current);
             (row.p50, row.p99, row.max) = (p50, p99, max);
             self.latencies.clear();
         }
-        self.current = index;
+        if let Some(recording) = recording {
+            recording.end_interval(&self.closed(current, self.peers.saturating_sub(self.lost)));
+        }
+        self.current += 1;
+        (self.current_begin, self.current_end) = (self.current_end, self.current_end.plus(self.interval));
     }
 
     fn row(&mut self, index: usize) -> &mut Row {
@@ -185,19 +239,26 @@ impl Timeline {
     }
 
     fn index_at(&self, moment: Instant) -> usize {
+        if (self.current_begin..self.current_end).contains(&moment) {
+            return self.current;
+        }
         (moment.since(self.began).as_nanos() / self.interval.as_nanos()) as usize
     }
 }
 
-/// Returns the length of the intervals for a run of this length: a whole number of seconds.
+/// Returns the length of the intervals for a run of this length: 100 ms or a whole number of seconds.
 fn interval_of(duration: Duration) -> Duration {
-    let seconds = duration.as_secs().div_ceil(u64::from(MAX_INTERVALS));
-    MIN_INTERVAL.max(Duration::from_secs(seconds))
+    if duration < LONG_RUN {
+        return SHORT_INTERVAL;
+    }
+    Duration::from_secs(duration.as_secs().div_ceil(u64::from(MAX_INTERVALS)))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::{IntervalHistograms, Recorder};
     use super::*;
+    use std::sync::{Arc, Mutex};
 
     const BEGAN: Instant = Instant::from_nanos(123_456_789);
 
@@ -206,64 +267,100 @@ mod tests {
     }
 
     fn timeline(duration: Duration) -> Timeline {
-        let mut timeline = Timeline::new(duration, Rate::per_second(2));
+        let mut timeline = Timeline::new(duration, Rate::per_second(20));
         timeline.begin(BEGAN, 3);
         timeline
     }
 
+    fn row(end: u64, [planned, sent, answered, failed]: [u64; 4], latency: u64, peers: usize, lost: usize) -> Interval {
+        let latency = (latency > 0).then_some(Duration::from_nanos(latency));
+        let end = Duration::from_millis(end);
+        Interval { end, planned, sent, answered, failed, p50: latency, p99: latency, max: latency, peers, lost }
+    }
+
     #[test]
     fn intervals_are_exact_and_contain_every_reply() {
-        let mut timeline = timeline(Duration::from_millis(2_600));
-        assert_eq!(timeline.latest(at(999)), None);
-        for planned in [0, 500, 1_000, 2_000] {
+        let mut timeline = timeline(Duration::from_millis(260));
+        timeline.advance(at(99), &mut None);
+        assert_eq!(timeline.latest(), None);
+        for planned in [0, 50, 100, 200] {
             timeline.note_sent(at(planned));
         }
-        timeline.note_answered(at(999), Duration::from_micros(7));
-        timeline.note_lost(at(1_999));
-        timeline.note_answered(at(2_000), Duration::from_micros(9));
-        timeline.note_answered(at(3_100), Duration::from_micros(8));
-        let latest = timeline.latest(at(3_100)).unwrap();
-        assert_eq!((latest.end, latest.answered, latest.p50), (Duration::from_secs(3), 1, nanos(9_007)));
-        let (interval, intervals) = timeline.into_intervals(Duration::from_millis(2_600));
-        assert_eq!(interval, Duration::from_secs(1));
-        let row = |end, [planned, sent, answered]: [u64; 3], latency: Option<Duration>, peers, lost| Interval {
-            end: Duration::from_millis(end),
-            planned,
-            sent,
-            answered,
-            p50: latency,
-            p99: latency,
-            max: latency,
-            peers,
-            lost,
+        let answered = |timeline: &mut Timeline, planned: Instant, received: u64| {
+            timeline.advance_to_event(at(received), &mut None);
+            timeline.note_answered(planned, at(received));
         };
+        answered(&mut timeline, at(99).minus(Duration::from_micros(7)), 99);
+        timeline.advance_to_event(at(199), &mut None);
+        timeline.note_lost(at(199));
+        answered(&mut timeline, at(199), 200);
+        answered(&mut timeline, at(100), 310);
+        let latest = timeline.latest().unwrap();
+        assert_eq!(latest, row(300, [2, 1, 1, 1], 1_000_447, 2, 0));
+        timeline.end(&mut None);
+        let (interval, intervals) = timeline.intervals();
+        assert_eq!(interval, Duration::from_millis(100));
         let expected = [
-            row(1_000, [2, 2, 1], nanos(7_003), 3, 0),
-            row(2_000, [2, 1, 0], None, 2, 1),
-            row(3_000, [2, 1, 1], nanos(9_007), 2, 0),
-            row(3_100, [0, 0, 1], nanos(8_003), 2, 0),
+            row(100, [2, 2, 1, 1], 7_003, 3, 0),
+            row(200, [2, 1, 0, 0], 0, 2, 1),
+            row(300, [2, 1, 1, 2], 1_000_447, 2, 0),
+            row(310, [0, 0, 1, 0], 210_108_415, 2, 0),
         ];
         assert_eq!(intervals, expected);
     }
 
-    fn nanos(nanos: u64) -> Option<Duration> {
-        Some(Duration::from_nanos(nanos))
-    }
-
     #[test]
     fn every_interval_of_the_schedule_is_reported_even_without_events() {
-        let (_, intervals) = timeline(Duration::from_secs(4)).into_intervals(Duration::from_secs(4));
-        let planned: Vec<(u64, u64, usize)> =
-            intervals.iter().map(|row| (row.planned, row.answered, row.peers)).collect();
-        assert_eq!(planned, [(2, 0, 3); 4]);
-        let (_, none) = timeline(Duration::ZERO).into_intervals(Duration::ZERO);
-        assert_eq!(none, []);
+        let mut timeline = timeline(Duration::from_millis(400));
+        timeline.end(&mut None);
+        let rows: Vec<_> = timeline.intervals().1;
+        let expected = [100, 200, 300, 400].map(|end| row(end, [2, 0, 0, 2], 0, 3, 0));
+        assert_eq!(rows, expected);
+        let mut none = Timeline::new(Duration::from_secs(4), Rate::per_second(2));
+        none.end(&mut None);
+        assert_eq!(none.intervals().1, []);
+    }
+
+    /// A recorder that keeps the end of each interval, and the number of its replies.
+    struct Keeper(Arc<Mutex<Vec<(u64, u64)>>>);
+
+    impl Recorder for Keeper {
+        fn on_interval(&mut self, interval: &Interval, histograms: &mut IntervalHistograms) {
+            let count = histograms.iter().map(|(_, _, each)| each.count()).sum();
+            self.0.lock().unwrap().push((interval.end.as_millis() as u64, count));
+        }
     }
 
     #[test]
-    fn a_long_run_has_longer_intervals_instead_of_more() {
+    fn a_recorder_receives_each_interval_of_the_timeline_once_and_in_order() {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let mut recording = Some(Recording::new(Box::new(Keeper(kept.clone())), vec!["ping_rtt"]));
+        let mut timeline = timeline(Duration::from_millis(500));
+        timeline.advance(at(0), &mut recording);
+        timeline.advance(at(310), &mut recording);
+        assert_eq!(kept.lock().unwrap()[..], [(100, 0), (200, 0), (300, 0)]);
+        recording.as_mut().unwrap().note_loop_lag(Duration::from_micros(5));
+        timeline.advance(at(310), &mut recording);
+        // A moment before the current interval reopens no closed one.
+        timeline.advance(at(10), &mut recording);
+        timeline.note_answered(at(10), at(10));
+        timeline.advance(at(2_000), &mut recording);
+        assert_eq!(kept.lock().unwrap()[3..], [(400, 1), (500, 0)], "an interval of the drain has no event");
+        timeline.advance_to_event(at(700), &mut recording);
+        recording.as_mut().unwrap().note_loop_lag(Duration::from_micros(5));
+        timeline.keep_current(at(750));
+        timeline.end(&mut recording);
+        timeline.end(&mut recording);
+        assert_eq!(kept.lock().unwrap()[5..], [(600, 0), (700, 0), (750, 1)]);
+        assert_eq!(timeline.intervals().1.len(), 8);
+    }
+
+    #[test]
+    fn a_short_run_has_intervals_of_100_ms_and_a_long_run_has_longer_ones_instead_of_more() {
         const DAY_SECS: u64 = 86_400;
-        let seconds = |run_secs| interval_of(Duration::from_secs(run_secs)).as_secs();
-        assert_eq!([0, 10, DAY_SECS, DAY_SECS + 1, 100 * DAY_SECS].map(seconds), [1, 1, 1, 2, 100]);
+        let millis = |run_secs| interval_of(Duration::from_secs(run_secs)).as_millis() as u64;
+        assert_eq!([0, 1, 19].map(millis), [100; 3]);
+        assert_eq!(interval_of(Duration::from_nanos(19_999_999_999)), Duration::from_millis(100));
+        assert_eq!([20, 21, DAY_SECS, DAY_SECS + 1, 100 * DAY_SECS].map(millis), [1_000, 1_000, 1_000, 2_000, 100_000]);
     }
 }

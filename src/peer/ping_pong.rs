@@ -51,6 +51,8 @@ pub struct Answered {
 /// An unanswered ping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PingInFlight {
+    /// The nonce of the ping.
+    pub nonce: u64,
     /// The moment at which the ping was due, or [`Instant::MAX`] if it was unplanned.
     pub planned: Instant,
     /// The moment just before the write of the ping's last byte, or `None` while the ping waits in the send queue.
@@ -255,6 +257,7 @@ impl PingPongState {
     /// Iterates over the pings in flight, including queued ones, in no particular order.
     pub fn in_flight(&self) -> impl Iterator<Item = PingInFlight> {
         self.pings().map(|ping| PingInFlight {
+            nonce: ping.nonce.get(),
             planned: ping.planned,
             sent: match ping.progress {
                 Progress::Queued { .. } => None,
@@ -379,8 +382,11 @@ mod tests {
         pings.mark_written(2, at(25));
         assert!(pings.settle(1, at(40)).is_ok());
         let listed: Vec<PingInFlight> = pings.in_flight().collect();
-        let expected = [(20, Some(25)), (30, None)]
-            .map(|(planned, sent)| PingInFlight { planned: at(planned), sent: sent.map(at) });
+        let expected = [(2, 20, Some(25)), (3, 30, None)].map(|(nonce, planned, sent)| PingInFlight {
+            nonce,
+            planned: at(planned),
+            sent: sent.map(at),
+        });
         assert_eq!(listed, expected);
     }
 

@@ -50,8 +50,8 @@ fn the_pings_of_a_dead_target_are_counted_as_unsent() {
     });
     assert_eq!(answered, [500, 500, 0, 0, 500, 0]);
     assert_eq!(absent, [500, 0, 500, 500, 0, 0]);
-    assert_eq!(report.targets[0].ping_rtt_planned.as_ref().unwrap().count(), 500);
-    assert_eq!(report.targets[1].ping_rtt_planned.as_ref().unwrap().count(), 0);
+    assert_eq!(report.targets[0].planned.as_ref().unwrap().count(), 500);
+    assert_eq!(report.targets[1].planned.as_ref().unwrap().count(), 0);
     assert_eq!(report.agents.len(), 1);
     assert_eq!((report.agents[0].user_agent.as_str(), report.agents[0].count), (config().user_agent.as_str(), 5));
 }
@@ -156,7 +156,7 @@ fn pings_without_an_answer_by_the_end_of_the_drain_have_timed_out() {
         "{work:?}: the pings that timed out are not those of the last 1.45 s of the run"
     );
     assert_eq!(
-        report.ping_rtt_planned.count(),
+        report.operations[0].planned.count(),
         work.answered,
         "the number of latencies is not that of the answered pings"
     );
@@ -184,12 +184,15 @@ fn the_shortest_wait_for_an_unanswered_ping_is_reported() {
     let report = stage.finish();
     // The last ping was due 10 ms before the end of the run, and the drain lasts 2 s.
     let least = Some(Duration::from_millis(2_010));
-    assert_eq!((report.unanswered_waits.planned, report.unanswered_waits.sent), (least, least));
-    assert_eq!(report.targets[0].unanswered_waits, report.unanswered_waits);
+    assert_eq!(
+        (report.operations[0].unanswered_waits.planned, report.operations[0].unanswered_waits.sent),
+        (least, least)
+    );
+    assert_eq!(report.targets[0].unanswered_waits, report.operations[0].unanswered_waits);
 
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(10));
-    assert_eq!(stage.finish().unanswered_waits, UnansweredWaits::default());
+    assert_eq!(stage.finish().operations[0].unanswered_waits, UnansweredWaits::default());
 }
 
 #[test]
@@ -204,7 +207,7 @@ fn the_wait_for_a_lost_peers_pong_ends_with_the_loss() {
     // ping was due at the moment of the loss, or 100 ms before.
     assert_eq!(report.work.timed_out, report.work.sent - report.work.answered);
     assert!((100..=110).contains(&report.work.timed_out), "{:?}", report.work);
-    let waited = report.unanswered_waits.planned.unwrap();
+    let waited = report.operations[0].unanswered_waits.planned.unwrap();
     assert!(waited <= Duration::from_millis(100), "{waited:?}");
 }
 
@@ -237,7 +240,7 @@ fn an_answer_after_more_than_a_minute_is_measured_with_its_whole_latency() {
     let report = stage.finish();
     assert_eq!((report.work.planned, report.work.answered, report.work.timed_out), (1_000, 1_000, 0));
     // The first ping was due 50 ms after the stall began.
-    let max = report.ping_rtt_planned.max().unwrap();
+    let max = report.operations[0].planned.max().unwrap();
     assert!((89_900..=90_050).contains(&max.as_millis()), "{max:?}");
 }
 

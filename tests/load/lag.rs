@@ -12,7 +12,7 @@ fn a_stall_of_the_node_lengthens_the_round_trip_of_every_ping_that_is_due_meanwh
     let report = stage.finish();
     assert_eq!(report.work.timed_out, 0);
     // The stall delays a hundred pongs, by at most one second. Both measures agree, since each ping was sent when due.
-    for histogram in [&report.ping_rtt_planned, &report.ping_rtt_sent] {
+    for histogram in [&report.operations[0].planned, &report.operations[0].sent] {
         assert_eq!(histogram.count(), 1_000);
         assert!(histogram.percentile(89.9).unwrap() < Duration::from_millis(1));
         let p95 = histogram.percentile(95.0).unwrap();
@@ -33,9 +33,9 @@ fn a_generator_that_stalls_still_measures_from_the_planned_moments_and_reports_t
     stage.stall_generator(Duration::from_secs(1));
     let report = stage.finish();
     assert_eq!((report.work.planned, report.work.answered), (1_000, 1_000), "a ping was skipped or not answered");
-    let p95 = report.ping_rtt_planned.percentile(95.0).unwrap();
+    let p95 = report.operations[0].planned.percentile(95.0).unwrap();
     assert!((480..=520).contains(&p95.as_millis()), "{p95:?}");
-    assert!(report.ping_rtt_sent.max().unwrap() < Duration::from_millis(1), "the node's replies were slow");
+    assert!(report.operations[0].sent.max().unwrap() < Duration::from_millis(1), "the node's replies were slow");
     let lag = report.send_lag.max().unwrap();
     assert!((980..=1_010).contains(&lag.as_millis()), "{lag:?}");
     let Verdict::NotTrusted(doubts) = &report.verdict else { panic!("the report is trusted") };

@@ -5,6 +5,7 @@
 mod account;
 mod beside;
 mod lag;
+mod recorder;
 mod schedule;
 mod stage;
 mod timeline;

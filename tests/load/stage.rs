@@ -41,13 +41,23 @@ impl Stage {
 
     /// Returns a stage with these configurations of the node and of the generator.
     pub(crate) fn between(node_config: Config, own_config: Config, change: impl FnOnce(&mut Plan)) -> Self {
+        Self::build(node_config, own_config, change, |generator| generator)
+    }
+
+    /// Returns a stage with these configurations, whose generator is changed before it starts.
+    pub(crate) fn build(
+        node_config: Config,
+        own_config: Config,
+        change: impl FnOnce(&mut Plan),
+        equip: impl FnOnce(Generator) -> Generator,
+    ) -> Self {
         let world = World::new(7, Instant::from_nanos(123_456_789));
         let mut node = Reactor::with_net(node_config, world.host(), Responder::default()).unwrap();
         let address = SocketAddr::new(node.net().ip(), 18_444);
         node.listen(address).unwrap();
         let mut plan = plan(address);
         change(&mut plan);
-        let generator = Generator::new(plan);
+        let generator = equip(Generator::new(plan));
         let generator = Reactor::with_net(own_config, world.host(), generator).unwrap();
         Self { world, node, generator }
     }

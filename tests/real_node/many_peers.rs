@@ -38,7 +38,7 @@ fn eight_hundred_peers_are_held_and_none_is_lost() {
     let planned = PEERS as u64 * HOLD.as_secs();
     assert_eq!((report.work.planned, report.work.unsent), (planned, 0));
     assert_eq!((report.work.sent, report.work.answered, report.work.timed_out), (planned, planned, 0));
-    assert_eq!([report.ping_rtt_planned.count(), report.ping_rtt_sent.count()], [planned; 2]);
+    assert_eq!([report.operations[0].planned.count(), report.operations[0].sent.count()], [planned; 2]);
     assert_eq!([report.connect_dialled.count(), report.handshake.count()], [PEERS as u64; 2]);
     assert!(!report.is_partial());
     let agents: Vec<_> = report.agents.iter().map(|agent| (agent.user_agent.as_str(), agent.count)).collect();

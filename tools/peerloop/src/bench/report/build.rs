@@ -98,7 +98,7 @@ fn targets(setup: &Setup, report: &Report) -> Vec<Target> {
         agent: known.map(|agent| agent.user_agent.clone()),
         protocol: known.map(|agent| agent.protocol_version),
         tally: tally(target.peers, target.work),
-        ping_rtt_percentiles: target.ping_rtt_planned.as_ref().map(|latencies| {
+        ping_rtt_percentiles: target.planned.as_ref().map(|latencies| {
             let unanswered = target.work.timed_out + target.work.unsent;
             Table::new(&setup.percentiles, latencies, unanswered, target.unanswered_waits.planned)
         }),
@@ -145,19 +145,20 @@ fn counts(report: &Report) -> Counts {
     }
 }
 
-fn metrics(percentiles: &Percentiles, report: Report) -> Metrics {
+fn metrics(percentiles: &Percentiles, mut report: Report) -> Metrics {
     let failed_in = |wanted| {
         let failures = report.failures.iter().filter(|failure| Stage::of(failure.state) == wanted);
         failures.map(|failure| failure.count).sum()
     };
     let (not_opened, not_ready) = (failed_in(Stage::Connecting), failed_in(Stage::Handshake));
     let WorkCounts { timed_out, unsent, .. } = report.work;
-    let waits = report.unanswered_waits;
+    let ping_rtt = report.operations.swap_remove(0);
+    let waits = ping_rtt.unanswered_waits;
     let view = |latencies, failed, wait| View::new(percentiles, latencies, failed, wait);
     let measured = |name, latencies, failed| Measured { name, unit: "ns", measured: view(latencies, failed, None) };
     let scheduled =
         |name, planned, sent| Scheduled { name, unit: "ns", planned, sent, failed: None, p_with_failures: None };
-    let planned = view(report.ping_rtt_planned, timed_out + unsent, waits.planned);
+    let planned = view(ping_rtt.planned, timed_out + unsent, waits.planned);
     Metrics {
         connect: scheduled(
             "connect",
@@ -168,7 +169,7 @@ fn metrics(percentiles: &Percentiles, report: Report) -> Metrics {
         ping_rtt: Scheduled {
             failed: Some(FailedPings { timeout: timed_out, unsent }),
             p_with_failures: Some(planned.percentiles.clone()),
-            ..scheduled("ping_rtt", planned, view(report.ping_rtt_sent, timed_out, waits.sent))
+            ..scheduled("ping_rtt", planned, view(ping_rtt.sent, timed_out, waits.sent))
         },
         send_lag: measured("send_lag", report.send_lag, 0),
         loop_lag: measured("loop_lag", report.loop_lag, 0),

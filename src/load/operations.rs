@@ -1,0 +1,64 @@
+//! The results of the operations: one report for each metric, in total and for each stage of the run.
+
+use super::counts::WorkCounts;
+use super::schedule::Rate;
+use super::unanswered::UnansweredWaits;
+use crate::stats::histogram::LatencyHistogram;
+use std::time::Duration;
+
+/// The metric of a ping: the time until its pong.
+pub(super) const PING_RTT: &str = "ping_rtt";
+
+/// The results of one metric.
+///
+/// ```
+/// use peerloop::load::{EndCause, Generator, Plan, Rate};
+///
+/// let plan = Plan::new(vec!["127.0.0.1:18444".parse().unwrap()], 10, Rate::per_second(10));
+/// let report = Generator::new(plan).into_report_of_no_run(EndCause::Asked);
+/// let ping_rtt = &report.operations[0];
+/// assert_eq!((ping_rtt.metric, ping_rtt.work.planned, ping_rtt.planned.max()), ("ping_rtt", 0, None));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OperationReport {
+    /// The metric's name, for example `ping_rtt`.
+    pub metric: &'static str,
+    /// The latencies of the answered operations from their planned moments.
+    pub planned: LatencyHistogram,
+    /// The latencies of the answered operations from the moments at which they were sent.
+    pub sent: LatencyHistogram,
+    /// The number of operations by outcome.
+    pub work: WorkCounts,
+    /// The shortest waits of unanswered operations: one counted from the planned moment, one from the write.
+    pub unanswered_waits: UnansweredWaits,
+}
+
+impl OperationReport {
+    /// Returns the report of a metric without operations.
+    pub(super) fn new(metric: &'static str) -> Self {
+        Self {
+            metric,
+            planned: LatencyHistogram::new(),
+            sent: LatencyHistogram::new(),
+            work: WorkCounts::default(),
+            unanswered_waits: UnansweredWaits::default(),
+        }
+    }
+}
+
+/// The results of one stage of the run. An operation belongs to the stage of its planned moment, whenever it ends.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StageReport {
+    /// The total rate at the begin of the stage.
+    pub from: Rate,
+    /// The total rate at the end of the stage.
+    pub to: Rate,
+    /// The begin of the stage, from the start of the run.
+    pub begin: Duration,
+    /// The planned end of the stage, from the start of the run.
+    pub end: Duration,
+    /// The results of each metric, in the order of [`Report::operations`](super::Report::operations).
+    pub operations: Vec<OperationReport>,
+}
