@@ -4,6 +4,7 @@
 //! nothing.
 
 use super::counts::{Fate, PeerCounts, WorkCounts};
+use super::interval::Interval;
 use super::judgement::{limit, verdict};
 use super::operations::{OperationReport, PING_RTT, StageReport};
 use super::phase::EarlyEnd;
@@ -12,7 +13,7 @@ use super::record::{OperationRecord, OperationResult, Recorder, Recording};
 use super::report::{Agent, Failure, Ramp, Report};
 use super::schedule::{Rate, Schedule};
 use super::targets::Targets;
-use super::timeline::{Interval, Timeline};
+use super::timeline::Timeline;
 use super::traffic::Traffic;
 use super::verdict::{Limit, Verdict};
 use crate::error::{CloseReason, RequestError, Side};

@@ -7,13 +7,13 @@
 
 use super::accounts::Accounts;
 use super::counts::PeerCounts;
+use super::interval::Interval;
 use super::phase::{EarlyEnd, EndCause, Phase};
 use super::plan::Plan;
 use super::record::{OperationResult, Recorder};
 use super::report::Report;
 use super::roster::Roster;
 use super::schedule::Schedule;
-use super::timeline::Interval;
 use crate::api::{Event, Reply};
 use crate::handler::{Ctx, Handler};
 use crate::id::PeerId;
@@ -110,7 +110,7 @@ impl Generator {
         self.phase
     }
 
-    /// Returns the generator with a recorder for its intervals and operations. A later recorder replaces an earlier one.
+    /// Returns the generator with a recorder for its intervals and operations, in place of an earlier recorder.
     #[must_use]
     pub fn with_recorder(mut self, recorder: Box<dyn Recorder>) -> Self {
         self.accounts.set_recorder(recorder);

@@ -1,4 +1,4 @@
-//! The judgement of a load that has ended: whether its numbers can be trusted, and what limited it.
+//! The judgement of a load that has ended: whether its numbers can be trusted, and which side limited it.
 
 use super::counts::WorkCounts;
 use super::report::Report;
@@ -15,7 +15,8 @@ const MAX_UNSENT: f64 = 0.001;
 /// Maximum share of planned pings that may be outstanding at the end of the run. It applies only if more than twice
 /// as many pings are outstanding as at the middle of the run: a growing backlog means that a target falls behind.
 const MAX_BACKLOG: f64 = 0.02;
-/// Returns whether a report's numbers can be trusted. `has_operations` tells whether operations were planned.
+/// Returns whether a report's numbers can be trusted. `has_operations` is true if
+/// operations were planned.
 pub(super) fn verdict(report: &Report, has_operations: bool) -> Verdict {
     let mut doubts = Vec::new();
     let samples = if has_operations { report.work.answered } else { report.handshake.count() };

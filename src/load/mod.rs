@@ -9,6 +9,7 @@
 mod accounts;
 mod counts;
 mod generator;
+mod interval;
 mod judgement;
 mod operations;
 mod phase;
@@ -26,6 +27,7 @@ mod verdict;
 
 pub use counts::{PeerCounts, WorkCounts};
 pub use generator::{Generator, GeneratorRequest, Progress};
+pub use interval::Interval;
 pub use operations::{OperationReport, StageReport};
 pub use phase::{EarlyEnd, EndCause, Phase};
 pub use plan::Plan;
@@ -34,7 +36,6 @@ pub use report::{Agent, Failure, Ramp, Report};
 pub use responder::{Responder, ResponderRequest, Snapshot};
 pub use schedule::Rate;
 pub use targets::TargetReport;
-pub use timeline::Interval;
 pub use traffic::Traffic;
 pub use unanswered::UnansweredWaits;
 pub use verdict::{Doubt, Limit, Verdict};

@@ -4,7 +4,7 @@
 //! one histogram per metric and view for the current interval, each of 352 KiB, and offers them when the interval is
 //! over. If the recorder wants the operations, the generator keeps 16 bytes (in a tree) for each operation in flight.
 
-use super::timeline::Interval;
+use super::interval::Interval;
 use crate::stats::histogram::LatencyHistogram;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,11 +1,11 @@
 //! The report of a load that has ended.
 
 use super::counts::{PeerCounts, WorkCounts};
+use super::interval::Interval;
 use super::operations::{OperationReport, StageReport};
 use super::phase::EarlyEnd;
 use super::schedule::Rate;
 use super::targets::TargetReport;
-use super::timeline::Interval;
 use super::traffic::Traffic;
 use super::verdict::{Limit, Verdict};
 use crate::error::{CloseReason, Side};

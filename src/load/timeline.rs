@@ -4,11 +4,12 @@
 //! interval of its planned moment, a reply in the interval of its arrival, and a lost peer in the interval of its loss.
 //! The intervals continue through the drain after the planned end, so that every reply is in an interval.
 //!
-//! An interval uses 80 bytes. A run of less than 20 s has intervals of 100 ms, a run of up to a day has intervals of one
-//! second, in total at most about 7 MiB; a longer run has longer intervals instead of more. All intervals share one
-//! histogram. Computing an interval's percentiles costs the loop about 13 us, measured with optimised code and latencies
-//! up to 3 ms.
+//! An interval uses 80 bytes. A run of less than 20 s has intervals of 100 ms, a run of up to a day has intervals of
+//! one second, in total at most about 7 MiB; a longer run has longer intervals instead of more. All intervals share one
+//! histogram. Computing an interval's percentiles costs the loop about 13 us, measured with optimised code and
+//! latencies up to 3 ms.
 
+use super::interval::Interval;
 use super::record::Recording;
 use super::schedule::Rate;
 use crate::stats::histogram::{LatencyHistogram, LatencySummary};
@@ -23,33 +24,6 @@ const LONG_RUN: Duration = Duration::from_secs(20);
 
 /// Maximum number of intervals in a run, not counting its drain: one per second for a day.
 const MAX_INTERVALS: u32 = 86_400;
-
-/// One interval of the counted part of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Interval {
-    /// The end, from the start of the counted part. Only the last interval may be shorter than the others.
-    pub end: Duration,
-    /// Operations due in the interval.
-    pub planned: u64,
-    /// Due operations that were sent.
-    pub sent: u64,
-    /// Replies that arrived in the interval.
-    pub answered: u64,
-    /// Operations due in the interval that were never answered. While the load runs, only those that were not sent so
-    /// far are known and counted.
-    pub failed: u64,
-    /// The median latency of the interval's replies, from the planned moment; `None` without a reply.
-    pub p50: Option<Duration>,
-    /// The 99th percentile of these latencies.
-    pub p99: Option<Duration>,
-    /// The largest of these latencies.
-    pub max: Option<Duration>,
-    /// Peers that were ready at the interval's end.
-    pub peers: usize,
-    /// Peers lost in the interval.
-    pub lost: usize,
-}
 
 /// The intervals while they are being counted.
 #[derive(Clone, Debug)]
