@@ -69,12 +69,13 @@ impl Change {
 ///
 /// ```
 /// use peerloop::ban::Ban;
-/// use peerloop::store::{PeerStatus, PeerStore, StoreError};
+/// use peerloop::store::{KnownPeer, PeerStatus, PeerStore, StoreError};
 /// use std::net::SocketAddr;
 ///
-/// /// Replaces the ban of a host, and removes one peer and all inaccessible ones.
-/// fn tidy(book: &mut impl PeerStore, ban: Ban, peer: SocketAddr) -> Result<(), StoreError> {
-///     if let Some(peer) = book.find_by_ip_port(peer.ip(), peer.port())? {
+/// /// Replaces the ban of a host, restores the record of a known peer, and removes one peer and all inaccessible ones.
+/// fn tidy(book: &mut impl PeerStore, ban: Ban, saved: KnownPeer, old: SocketAddr) -> Result<(), StoreError> {
+///     book.update(saved)?;
+///     if let Some(peer) = book.find_by_ip_port(old.ip(), old.port())? {
 ///         book.delete(peer.address())?;
 ///     }
 ///     book.remove_ban(ban.host)?;
