@@ -162,6 +162,9 @@ impl Accounts {
     pub(super) fn begin_run(&mut self, ctx: &Ctx<'_>) {
         self.run = Some(Run::here(ctx));
         self.timeline.begin(ctx.now(), self.report.peers.left());
+        if let Some(recording) = &mut self.recording {
+            recording.begin();
+        }
     }
 
     /// Records the number of outstanding pings at the middle of the run. Later calls change nothing.

@@ -46,6 +46,10 @@ use std::time::Duration;
 /// # drop(generator);
 /// ```
 pub trait Recorder: Send {
+    /// Handles the begin of the counted run, once and before all other calls. A load that ends earlier never makes
+    /// this call. By default does nothing.
+    fn on_begin(&mut self) {}
+
     /// Handles the end of an interval. The intervals arrive in order, and the last ones at the end of the load. The
     /// recorder may replace `histograms` with its own [spare](IntervalHistograms::spare), or read them. Afterwards the
     /// generator clears them if they are not empty, and records the next interval in them.
@@ -290,6 +294,11 @@ impl Recording {
 
     pub(super) fn wants_operations(&self) -> bool {
         self.wants_operations
+    }
+
+    /// Announces the begin of the counted run.
+    pub(super) fn begin(&mut self) {
+        self.recorder.on_begin();
     }
 
     /// Records a reply in the current interval.

@@ -118,6 +118,11 @@ impl LatencyHistogram {
     pub fn as_hdr(&self) -> &Histogram<u64> {
         &self.histogram
     }
+
+    /// Returns the underlying histogram without a copy.
+    pub fn into_hdr(self) -> Histogram<u64> {
+        self.histogram
+    }
 }
 
 impl fmt::Debug for LatencyHistogram {
