@@ -3,11 +3,11 @@
 use peerloop::error::{CloseReason, Deadline, Incompatibility, NetworkFailure, WireError};
 use peerloop::peer::ConnectionState;
 use peerloop::wire::RejectCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 
 /// The stage that a connection had reached when it closed. Result files contain the variant's name in lower case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Stage {
     /// No TCP connection was established.

@@ -9,7 +9,10 @@ mod causes;
 mod cli;
 mod doctor;
 mod exit;
+mod forms;
+mod host;
 mod machine;
+mod model;
 mod notices;
 mod output;
 mod peers;
@@ -17,6 +20,7 @@ mod probe;
 mod process;
 mod progress;
 mod relay;
+mod report;
 mod run;
 mod serve;
 mod settings;
@@ -51,6 +55,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Relay(args)) => relay::run(&args),
+        Some(Command::Report(args)) => report::run(&args),
         Some(Command::Peers(args)) => peers::run(&args),
         Some(Command::Probe(args)) => probe::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),

@@ -172,7 +172,8 @@ pub(crate) fn parse_percentiles(text: &str) -> Result<Percentiles, String> {
     }
 }
 
-fn parse_percentile(label: &str) -> Result<Percentile, String> {
+/// Parses one percentile: `99.9`.
+pub(crate) fn parse_percentile(label: &str) -> Result<Percentile, String> {
     // The label is also a key in the results, so it has neither a sign nor an exponent.
     let is_plain = label.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let percent = label.parse::<f64>().ok().filter(|&percent| is_plain && percent > 0.0 && percent <= 100.0);

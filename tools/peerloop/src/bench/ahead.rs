@@ -6,7 +6,7 @@
 //! TCP connection is open, the node may have read our `version`, so another address of the name is never tried. If a
 //! node does not become ready, no further node is tried, and the bench ends.
 
-use super::report::explain;
+use super::ending::explain;
 use super::setup::Setup;
 use crate::causes::Stage;
 use crate::exit::{Failure, Stops};

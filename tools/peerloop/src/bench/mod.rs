@@ -4,11 +4,19 @@
 //! signals, shows the progress and writes the results. If the run ends early, the results so far are written.
 
 mod ahead;
+mod build;
+mod ending;
+mod events;
+mod folder;
+mod labels;
 mod min_peers;
 mod node;
 mod preamble;
-mod report;
+mod recorder;
+mod results;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use crate::cli::BenchArgs;
@@ -16,22 +24,28 @@ use crate::exit::{Exit, Failure, Stops};
 use crate::machine;
 use crate::notices::Notices;
 use crate::output;
-use crate::output::json;
 use crate::process;
+pub(crate) use labels::{parse_label, parse_name};
 pub(crate) use min_peers::{MinPeers, parse_min_peers};
 use node::BuiltInNode;
 use peerloop::MioNet;
 use peerloop::load::{Generator, GeneratorRequest, Report};
 use peerloop::{Handle, Reactor};
-use report::{Document, hgrm, text};
+use recorder::{Recorded, Recording};
 pub(crate) use setup::Setup;
 #[cfg(feature = "sim")]
 pub(crate) use setup::random_seed;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// Maximum time to wait for the last lines of the events file, after the load and after a second signal.
+const EVENTS_PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(1)];
 
 pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     let mut setup = Setup::new(args)?;
+    if setup.dry_run {
+        return output::print(&preamble::dry_run(&setup)).map(|()| Exit::Success);
+    }
     machine::complain_of_refused_options();
     process::prepare(setup.descriptors());
     let notices = Notices::new()?;
@@ -41,38 +55,52 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     };
     setup.targets.extend(node.as_ref().map(|node| node.address));
     let ended_ahead = ahead::connect(&mut setup, &notices)?;
-    if !setup.stdout_is_taken() {
+    if !setup.outputs.is_stdout_taken {
         output::print(&preamble::render(&setup))?;
     }
     let start = SystemTime::now();
-    let (stops, report) = match ended_ahead {
-        Some(ended) => ended,
-        None => generate(&setup, &notices)?,
+    let events = setup.outputs.events.as_ref().and_then(|sink| sink.name());
+    let Ended { stops, report, recorded } = match ended_ahead {
+        Some((stops, report)) => Ended { stops, report, recorded: Recorded::default() },
+        None => generate(&mut setup, &notices)?,
     };
     let is_at_once = matches!(stops.exit(), Some((Exit::StoppedAtOnce(_), _)));
     // A run that was stopped at once does not wait for its node, which ends with the process.
     let node_ended = node.filter(|_| !is_at_once).map_or(Ok(()), BuiltInNode::stop);
-    let document = Document::new(&setup, start, stops, report);
-    write(&mut setup, &document)?;
+    let endings = ending::all(&setup, stops, &report, recorded.events.as_ref());
+    let events = events.filter(|_| recorded.events.is_some());
+    let document = build::document(&setup, start, stops, &endings, recorded, report);
+    results::write(&mut setup, &document, events)?;
     node_ended?;
-    match document.exit() {
-        exit @ (Exit::RunFailed | Exit::Untrusted) => {
-            Err(Failure { exit, message: format!("bench {}: {}", setup.target_text(), document.reason()) })
+    match endings.first().map(|ending| ending.exit) {
+        Some(exit @ (Exit::RunFailed | Exit::Untrusted)) => {
+            Err(Failure { exit, message: format!("bench {}: {}", setup.target_text(), document.exit.reason) })
         }
-        exit @ (Exit::Success | Exit::Usage | Exit::MachineCannot | Exit::Stopped(_) | Exit::StoppedAtOnce(_)) => {
-            Ok(exit)
-        }
+        Some(
+            exit @ (Exit::Success | Exit::Usage | Exit::MachineCannot | Exit::Stopped(_) | Exit::StoppedAtOnce(_)),
+        ) => Ok(exit),
+        None => Ok(Exit::Success),
     }
 }
 
-/// Runs the generator on a thread of its own. Returns the signals received meanwhile, and the generator's report.
-fn generate(setup: &Setup, notices: &Notices) -> Result<(Stops, Report), Failure> {
+/// A load that has ended.
+struct Ended {
+    stops: Stops,
+    report: Report,
+    recorded: Recorded,
+}
+
+/// Runs the generator on a thread of its own, and records the run.
+fn generate(setup: &mut Setup, notices: &Notices) -> Result<Ended, Failure> {
     let (sender, receiver) = sync_channel(1);
     let (config, plan) = (setup.config(), setup.plan());
+    let events = setup.outputs.events.take();
+    let (recording, recorder) = Recording::start(setup.outputs.have_intervals(), events, &setup.targets)?;
     let thread = {
         let plan = plan.clone();
         notices.spawn("generator", move || -> Result<Report, String> {
-            let reactor = Reactor::new(config, Generator::new(plan)).map_err(|error| error.to_string())?;
+            let generator = Generator::new(plan).with_recorder(Box::new(recorder));
+            let reactor = Reactor::new(config, generator).map_err(|error| error.to_string())?;
             drive(reactor, sender)
         })?
     };
@@ -81,12 +109,13 @@ fn generate(setup: &Setup, notices: &Notices) -> Result<(Stops, Report), Failure
         // The generator's thread has ended early; joining it returns the reason.
         Err(_) => (Stops::default(), None),
     };
+    let [patience, at_once] = EVENTS_PATIENCE;
     if let Some(report) = report {
-        return Ok((stops, report));
+        return Ok(Ended { stops, report, recorded: recording.finish(at_once)? });
     }
     let outcome = thread.join().unwrap_or_else(|_| Err("the loop's thread panicked".to_owned()));
     let report = outcome.map_err(|error| Failure::run(format!("running the load generator: {error}")))?;
-    Ok((stops, report))
+    Ok(Ended { stops, report, recorded: recording.finish(patience)? })
 }
 
 fn drive(
@@ -98,27 +127,4 @@ fn drive(
     drop(handle);
     reactor.run().map_err(|error| error.to_string())?;
     Ok(reactor.into_handler().into_report())
-}
-
-/// A function that formats the results for a file.
-type Form = fn(&Document) -> String;
-
-/// Writes all forms of the results. Files are written first, so that a closed terminal cannot prevent that. A file
-/// that cannot be written does not prevent the other outputs.
-fn write(setup: &mut Setup, document: &Document) -> Result<(), Failure> {
-    let is_stdout_taken = setup.stdout_is_taken();
-    let mut outcomes = Vec::new();
-    let mut files = Vec::new();
-    let forms: [Form; 2] = [json::pretty, hgrm::spectrum];
-    for (sink, render) in [&mut setup.json, &mut setup.hgrm].into_iter().zip(forms) {
-        if let Some(sink) = sink {
-            files.extend(sink.name());
-            outcomes.push(sink.write(&render(document)));
-        }
-    }
-    match is_stdout_taken {
-        true => output::remark(&text::verdict(document)),
-        false => outcomes.push(output::print(&text::summary(document, &files))),
-    }
-    outcomes.into_iter().collect()
 }

@@ -7,6 +7,17 @@ use crate::machine::Machine;
 use crate::output::page::Page;
 use crate::units::{show_rate, show_seconds};
 use peerloop::limits::EXACT_WAKE_SPIN;
+use peerloop::load::{EndCause, Generator, Plan};
+use std::net::Ipv4Addr;
+
+/// Formats the description of a bench that is not carried out.
+pub(super) fn dry_run(setup: &Setup) -> String {
+    // The number of pings depends only on the rate and the duration.
+    let plan = Plan::new(vec![(Ipv4Addr::LOCALHOST, 1).into()], 1, setup.connect_rate);
+    let generator = Generator::new(plan.with_pings(setup.rate, setup.duration));
+    let planned = generator.into_report_of_no_run(EndCause::NoneReady).work.planned;
+    render(setup) + &format!("dry run {planned} pings would be sent and counted; nothing was opened or written\n")
+}
 
 /// Formats the description of the bench.
 pub(super) fn render(setup: &Setup) -> String {

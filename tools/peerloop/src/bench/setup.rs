@@ -2,9 +2,11 @@
 //!
 //! This module never connects to a node. An impossible bench is refused before its files are opened or anything starts.
 
+use super::folder::Folder;
 use super::min_peers::MinPeers;
 use crate::cli::BenchArgs;
 use crate::exit::Failure;
+use crate::host::Host;
 use crate::machine::{self, Machine, Need, STREAMS_PER_PEER};
 use crate::output::{self, Sink};
 use crate::settings;
@@ -16,6 +18,7 @@ use peerloop::load::{Plan, Rate};
 use peerloop::{Config, Network};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 /// Number of rows in the loop's table besides those of the planned connections. They let a new link start while old
@@ -51,8 +54,28 @@ pub(crate) struct Setup {
     pub(crate) strict: bool,
     pub(crate) quiet: bool,
     pub(crate) machine: Machine,
+    pub(crate) host: Host,
+    /// Different for every run.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) labels: Vec<(String, String)>,
+    /// Whether to show the plan and connect to nothing.
+    pub(crate) dry_run: bool,
+    pub(crate) outputs: Outputs,
+}
+
+/// The files for the results.
+#[derive(Debug, Default)]
+pub(crate) struct Outputs {
     pub(crate) json: Option<Sink>,
+    pub(crate) hlog: Option<Sink>,
     pub(crate) hgrm: Option<Sink>,
+    pub(crate) csv: Option<Sink>,
+    /// The file for the operations, until their writing begins.
+    pub(crate) events: Option<Sink>,
+    pub(crate) folder: Option<Folder>,
+    /// Whether a result is written to stdout, which then carries nothing else.
+    pub(crate) is_stdout_taken: bool,
 }
 
 impl Setup {
@@ -108,25 +131,27 @@ impl Setup {
             strict: args.strict,
             quiet: args.quiet,
             machine: Machine::survey(),
-            json: None,
-            hgrm: None,
+            host: Host::read(),
+            id: format!("{:016x}{:016x}", random_seed(), random_seed()),
+            name: args.name,
+            labels: args.labels,
+            dry_run: args.dry_run,
+            outputs: Outputs::default(),
         };
+        check_labels(&setup.labels)?;
         targets::guard(&setup.nodes, connections, args.yes)?;
         setup.check_length()?;
         setup.check_machine()?;
-        let outputs = [("--json", args.json.as_deref()), ("--hgrm", args.hgrm.as_deref())];
-        [setup.json, setup.hgrm] = output::open_all(outputs, &[])?;
+        if !setup.dry_run {
+            let files = [&args.json, &args.hlog, &args.hgrm, &args.csv, &args.events].map(|path| path.as_deref());
+            setup.outputs = Outputs::open(files, args.out.as_deref())?;
+        }
         Ok(setup)
     }
 
     /// Returns whether the peers connect to the built-in node.
     pub(crate) fn is_built_in(&self) -> bool {
         self.nodes.is_empty()
-    }
-
-    /// Returns whether a result is written to stdout, which then carries nothing else.
-    pub(crate) fn stdout_is_taken(&self) -> bool {
-        [&self.json, &self.hgrm].into_iter().flatten().any(Sink::is_stdout)
     }
 
     /// Returns the average number of pings per second to one peer.
@@ -200,6 +225,45 @@ impl Setup {
         self.machine.check_ports(connections, targets.len(), self.sources.len())?;
         machine::check_sources(&self.sources)
     }
+}
+
+impl Outputs {
+    /// Opens the files of `--json`, `--hlog`, `--hgrm`, `--csv` and `--events`, and the folder of `-o`.
+    fn open(files: [Option<&Path>; 5], folder: Option<&Path>) -> Result<Self, Failure> {
+        let mut folder = folder.map(Folder::open).transpose()?;
+        let flags = ["--json", "--hlog", "--hgrm", "--csv", "--events"];
+        for (flag, path) in flags.into_iter().zip(files) {
+            if let (Some(folder), Some(path)) = (&mut folder, path)
+                && !folder.accept(path)
+            {
+                return Err(Failure::usage(format!(
+                    "{flag} {}: the folder of -o holds only the results under their own names; omit {flag}, or name a \
+                     file elsewhere",
+                    path.display()
+                )));
+            }
+        }
+        let [one, two, three, four, five] = files;
+        let outputs = [(flags[0], one), (flags[1], two), (flags[2], three), (flags[3], four), (flags[4], five)];
+        let [json, hlog, hgrm, csv, events] = output::open_all(outputs, &[])?;
+        let is_stdout_taken = [&json, &hlog, &hgrm, &csv, &events].into_iter().flatten().any(Sink::is_stdout);
+        Ok(Self { json, hlog, hgrm, csv, events, folder, is_stdout_taken })
+    }
+
+    /// Returns whether a result contains the intervals' histograms.
+    pub(crate) fn have_intervals(&self) -> bool {
+        self.json.is_some() || self.hlog.is_some() || self.csv.is_some() || self.folder.is_some()
+    }
+}
+
+/// Refuses two labels with the same key.
+fn check_labels(labels: &[(String, String)]) -> Result<(), Failure> {
+    for (index, (key, _)) in labels.iter().enumerate() {
+        if labels[..index].iter().any(|(before, _)| before == key) {
+            return Err(Failure::usage(format!("--label {key} is given twice; give each key once")));
+        }
+    }
+    Ok(())
 }
 
 /// Returns the common family of all source addresses; [`Family::Any`] if there are none.

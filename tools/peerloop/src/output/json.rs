@@ -3,12 +3,15 @@
 //! Durations are in nanoseconds. Integers stay below 2^53, because most readers of JSON store numbers as floats; a
 //! value that may be larger is a string.
 
-use serde::Serialize;
+use serde::de::Deserializer;
 use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::io::{self, Write};
 use std::time::Duration;
 
-/// The version of the JSON schema, raised whenever the meaning of a key changes.
+/// The version of the JSON schema of every output but the run document, which has a version of its own. It is raised
+/// whenever the meaning of a key changes.
 pub(crate) const SCHEMA: u32 = 2;
 
 /// The program that wrote the object.
@@ -30,12 +33,18 @@ pub(crate) struct Exit {
 }
 
 /// A duration that is written as a number of nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Nanos(pub(crate) Duration);
 
 impl Serialize for Nanos {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(nanos(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Nanos {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(|nanos| Self(Duration::from_nanos(nanos)))
     }
 }
 
@@ -46,11 +55,19 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 
 /// Formats any object as indented JSON that ends with a line break.
 pub(crate) fn pretty(object: &impl Serialize) -> String {
+    let mut text = Vec::new();
+    write(object, &mut text).expect("numbers, strings and lists can always be written to memory");
+    String::from_utf8(text).expect("JSON is UTF-8")
+}
+
+/// Writes any object as [`pretty`] formats it, without holding the whole text in memory.
+pub(crate) fn write(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     debug_assert!(
         serde_json::to_value(object).is_ok_and(|value| is_exact(&value)),
         "an integer is too large, or the object cannot be written"
     );
-    serde_json::to_string_pretty(object).expect("numbers, strings and lists can always be written") + "\n"
+    serde_json::to_writer_pretty(&mut *out, object)?;
+    out.write_all(b"\n")
 }
 
 /// Returns whether every JSON reader can hold all integers in `value` exactly.

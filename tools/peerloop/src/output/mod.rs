@@ -1,14 +1,15 @@
 //! The program's output: stdout for results, stderr for everything else, and files that are opened before the work
 //! starts.
 //!
-//! If standard output is a pipe and its reader closes it, writing stops without an error. Nothing here uses colours.
+//! If standard output is a pipe and its reader closes it, writing stops without an error. Nothing here uses colours;
+//! [`has_colours`] says whether they are wanted.
 
 pub(crate) mod json;
 pub(crate) mod page;
 
 use crate::exit::Failure;
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,13 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         }
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Returns whether stdout may carry colours: it is a terminal that can show them, and `NO_COLOR` is unset or empty.
+pub(crate) fn has_colours() -> bool {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !is_dumb && !is_refused && io::stdout().is_terminal()
 }
 
 /// Writes one line to stderr; a failure to write is ignored.
@@ -168,16 +176,68 @@ impl Sink {
     }
 
     /// Writes the result: to stdout, or to the file in place of its content.
-    pub(crate) fn write(&mut self, text: &str) -> Result<(), Failure> {
-        match self {
-            Self::Stdout => print(text),
-            Self::File { path, file, is_empty } => {
-                *is_empty = false;
-                replace(file, text).map_err(|error| {
-                    Failure::run(format!("writing {}: {error}; the results are missing or incomplete", path.display()))
-                })
+    pub(crate) fn write_with(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+        let written = self.begin().and_then(|()| {
+            let mut out = BufWriter::new(&mut *self);
+            write(&mut out)?;
+            out.flush()
+        });
+        written.map_err(|error| match self {
+            Self::Stdout => Failure::run(format!("writing to standard output: {error}")),
+            Self::File { path, .. } => {
+                Failure::run(format!("writing {}: {error}; the results are missing or incomplete", path.display()))
             }
+        })
+    }
+
+    /// Removes the old content, and returns the sink for writing in parts over a longer time.
+    pub(crate) fn stream(mut self) -> io::Result<Stream> {
+        self.begin().map(|()| Stream(self))
+    }
+
+    /// Removes the file's old content. Devices and pipes have no length to truncate.
+    fn begin(&mut self) -> io::Result<()> {
+        let Self::File { file, is_empty, .. } = self else { return Ok(()) };
+        *is_empty = false;
+        if file.metadata()?.is_file() {
+            file.set_len(0)?;
         }
+        Ok(())
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout => unless_closed(io::stdout().write(bytes), bytes.len()),
+            Self::File { file, .. } => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout => unless_closed(io::stdout().flush(), ()),
+            Self::File { file, .. } => file.flush(),
+        }
+    }
+}
+
+/// Replaces the error of a pipe whose reader has closed it: the reader does not want the rest.
+fn unless_closed<T>(outcome: io::Result<T>, otherwise: T) -> io::Result<T> {
+    outcome.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(otherwise) } else { Err(error) })
+}
+
+/// A sink that is being written.
+#[derive(Debug)]
+pub(crate) struct Stream(Sink);
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(&mut self.0, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -187,12 +247,4 @@ impl Drop for Sink {
             let _ = fs::canonicalize(path).and_then(fs::remove_file);
         }
     }
-}
-
-fn replace(file: &mut File, text: &str) -> io::Result<()> {
-    // Devices and pipes have no length to truncate.
-    if file.metadata()?.is_file() {
-        file.set_len(0)?;
-    }
-    file.write_all(text.as_bytes())
 }

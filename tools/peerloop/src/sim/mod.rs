@@ -118,7 +118,8 @@ pub(crate) fn run(args: SimArgs) -> Result<Exit, Failure> {
     };
     let run = report::Run { plan: &plan, tape: args.tape.as_deref(), tally: &tally, took: began.elapsed() };
     if let Some(sink) = &mut json {
-        sink.write(&report::json(&run, find.as_ref()))?;
+        let json = report::json(&run, find.as_ref());
+        sink.write_with(|out| out.write_all(json.as_bytes()))?;
     }
     if is_stdout_free {
         output::print(&report::text(&run, find.as_ref()))?;
@@ -207,7 +208,7 @@ fn make_smaller(
     progress.clear();
     let tape = thread.join().map_err(|_| Failure::run("shrinking the tape: the loop panicked"))?;
     let text = report::tape_file(plan, find, &tape);
-    sink.write(&text)?;
+    sink.write_with(|out| out.write_all(text.as_bytes()))?;
     let LeastTape { runs, is_least, .. } = tape;
     Ok(Some(Smaller { replay: plan.replay(&path), path, bytes: text.len(), runs, is_least }))
 }

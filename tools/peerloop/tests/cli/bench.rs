@@ -33,7 +33,10 @@ fn assert_counts_add_up(json: &Value) {
     assert_eq!(ping_rtt["name"], "ping_rtt");
     assert_eq!(number(ping_rtt, "/planned/count"), count("answered"));
     assert_eq!(number(ping_rtt, "/sent/count"), count("answered"));
-    assert_eq!(number(ping_rtt, "/failed/timeout"), count("timed_out"));
+    assert_eq!(number(ping_rtt, "/sent/failed"), count("timed_out"));
+    for name in ["planned", "sent", "unsent", "unsent_absent", "answered", "timed_out"] {
+        assert_eq!(number(ping_rtt, &format!("/work/{name}")), count(name), "{name}");
+    }
 }
 
 #[test]
@@ -45,6 +48,7 @@ fn the_printed_report_has_every_part() {
         "no target given",
         "checks  descriptors",
         "ramp    20/20 peers",
+        "Success    100 % of 200 pings answered   100 % of 20 peers ready to the end",
         "Peers      opened 20   ready 20   lost 0   failed 0",
         "Work       200 planned   200 sent   200 answered   0 timed out",
         "Traffic    out ",
@@ -56,6 +60,7 @@ fn the_printed_report_has_every_part() {
         "ping_rtt ",
         "  from send ",
         "connect and ping_rtt count from the planned time",
+        "ping_rtt <=        pings     share",
         "Generator  loop lag p99",
         "verdict: ",
         "Files      none",
@@ -78,7 +83,7 @@ fn the_json_file_has_its_keys_and_counts_that_add_up() {
     assert!(run.stdout.contains(file.path()), "the printed report does not name the file");
     let json = file.json();
     assert_counts_add_up(&json);
-    assert_eq!(number(&json, "/schema"), 2);
+    assert_eq!(number(&json, "/schema"), 3);
     assert_eq!(
         json["run"]["seed"], "18446744073709551615",
         "the seed is wrong, or is not a string and would be rounded by a reader"
@@ -140,9 +145,7 @@ fn every_output_shows_the_unanswered_pings() {
     let failed = number(&json, "/metrics/2/planned/failed");
     assert!(failed > 0 && failed == number(&json, "/counts/timed_out") + number(&json, "/counts/unsent"));
     let ping_rtt = &json["metrics"][2];
-    for percentiles in [&ping_rtt["planned"]["percentiles"], &ping_rtt["p_with_failures"]] {
-        assert_eq!(percentiles["99.9"], Value::Null);
-    }
+    assert_eq!(ping_rtt["planned"]["percentiles"]["99.9"], Value::Null);
     assert!(ping_rtt["planned"]["percentiles_of_answered"]["99.9"].is_u64());
     let row = run.stdout.lines().find(|line| line.starts_with("ping_rtt ")).expect("ping_rtt has a row");
     assert!(row.contains(" > "), "{row}");
@@ -157,7 +160,7 @@ fn the_timeline_has_a_row_for_each_interval_and_counts_every_pong() {
         peerloop(&["bench", "-c", "5", "-r", "200", "-d", "2500ms", "--warmup", "0s", "--json", file.path(), "-q"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let json = file.json();
-    let columns = ["t", "planned", "sent", "answered", "p50", "p99", "max", "peers", "lost"];
+    let columns = ["t", "planned", "sent", "answered", "failed", "p50", "p99", "max", "peers", "lost"];
     assert_eq!(json["timeline"]["columns"], serde_json::json!(columns));
     assert_eq!(number(&json, "/timeline/interval_ns"), 100_000_000);
     let rows = json["timeline"]["rows"].as_array().unwrap();
@@ -298,7 +301,7 @@ fn a_node_at_capacity_fails_the_run_and_is_distinguished_from_a_dead_one() {
     assert_eq!(json["run"]["partial"], false);
     assert!(run.stdout.contains("Failed     remote 15"), "{}", run.stdout);
     let reason = "5 of 20 peers remained at the end, fewer than --min-peers 100%, that is 20; 15 of 20 failed: ";
-    for text in [run.complaint(), json["exit"]["reasons"][0].as_str().unwrap(), &unbroken(&run.stdout)] {
+    for text in [run.complaint(), json["exit"]["reasons"][0]["reason"].as_str().unwrap(), &unbroken(&run.stdout)] {
         assert!(text.contains(reason) && text.contains("856 inbound") && text.contains("116 by default"), "{text}");
     }
     for (min_peers, code) in [("5", 0), ("25%", 0), ("0", 0), ("6", 1)] {
@@ -335,7 +338,7 @@ fn a_node_that_dies_in_the_middle_fails_the_run() {
     assert!(number(&json, "/counts/unsent_absent") > 17_000, "{json}");
     assert_eq!((&json["run"]["partial"], &json["generator"]["verdict"]), (&true.into(), &"not_trusted".into()));
     let reasons: Vec<&str> =
-        json["exit"]["reasons"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+        json["exit"]["reasons"].as_array().unwrap().iter().map(|one| one["reason"].as_str().unwrap()).collect();
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     for text in [run.complaint(), reasons[0], &unbroken(&run.stdout)] {
         assert!(text.contains("ended early after ") && text.contains(" of 3600 s: all 5 peers were lost"), "{text}");
@@ -364,16 +367,19 @@ fn each_of_two_targets_has_a_row() {
     assert_eq!(json["targets"][0]["addr"], first_address.as_str());
     assert_eq!((row(0, "lost"), row(1, "lost"), row(1, "unsent_absent")), (2, 0, 0));
     let reasons = json["exit"]["reasons"].as_array().unwrap();
-    assert_eq!((reasons.len(), &reasons[0]), (2, &"stopped by SIGINT".into()));
+    assert_eq!((reasons.len(), &reasons[0]["reason"]), (2, &"stopped by SIGINT".into()));
+    assert_eq!((&reasons[0]["code"], &reasons[0]["partial"]), (&130.into(), &true.into()));
+    assert_eq!((&reasons[1]["code"], &reasons[1]["partial"]), (&1.into(), &false.into()));
     let lost = "2 of 4 peers remained at the end, fewer than --min-peers 100%, that is 4; ";
-    let cause = reasons[1].as_str().unwrap().strip_prefix(lost).expect("the signal does not hide the lost peers");
+    let cause =
+        reasons[1]["reason"].as_str().unwrap().strip_prefix(lost).expect("the signal does not hide the lost peers");
     // The kernel resets a killed process's connection if unread input waits there, and closes it otherwise. If the two
     // lost peers have different causes, each cause has one peer.
     assert!(["2 of 4 failed: ", "1 of 4 failed: "].iter().any(|count| cause.starts_with(count)), "{cause}");
     let planned = [0, 1].map(|index| row(index, "planned"));
     assert!(planned[0] - planned[1] <= 1, "pings are not assigned to the targets in turn: {planned:?}");
     assert_eq!(planned.iter().sum::<u64>(), number(&json, "/counts/planned"));
-    assert!(json["targets"][1]["ping_rtt_percentiles"]["50"].is_number(), "{json}");
+    assert!(json["targets"][1]["view"]["percentiles"]["50"].is_number(), "{json}");
     for address in [first_address, second_address] {
         assert!(unbroken(&run.stdout).contains(&format!("Target {address} 2/2 ready")), "{}", run.stdout);
     }

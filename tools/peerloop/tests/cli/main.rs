@@ -9,6 +9,7 @@ mod probe;
 mod process;
 mod relay;
 mod relaying;
+mod results;
 mod run;
 mod scripted;
 mod serve;

@@ -2,25 +2,27 @@
 //!
 //! Four columns: the value in milliseconds, the percentile as a ratio, the number of latencies up to the value, and
 //! `1/(1-percentile)`, which the row for 100 % omits because it is infinite. Each time the distance to 100 % halves,
-//! the step between two percentiles halves too.
+//! the step between two percentiles halves too. Every row begins with white space, because common plotters ignore any
+//! other row.
 
-use super::document::Document;
-use super::view::View;
+use crate::model::{Document, View};
 use hdrhistogram::Histogram;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write};
 
 /// Number of rows for each halving of the distance to 100 %.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 const NANOS_PER_MILLI: f64 = 1e6;
 
-/// Formats the spectrum of `ping_rtt`, measured from the planned times of the pings.
-pub(crate) fn spectrum(document: &Document) -> String {
-    render(&document.metrics.ping_rtt.planned)
+/// Writes the spectrum of the workload's operations, measured from their planned times.
+pub(crate) fn write(document: &Document, out: &mut dyn Write) -> io::Result<()> {
+    let view = document.main_metric().and_then(|metric| metric.first_view());
+    out.write_all(view.map(spectrum).unwrap_or_default().as_bytes())
 }
 
 /// Formats the spectrum of a view. Its percentiles cover all operations: the rows end where the unanswered operations
 /// begin, and a comment states their number and their shortest wait.
-fn render(view: &View) -> String {
+pub(crate) fn spectrum(view: &View) -> String {
     let mut text = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     let histogram = view.latencies.as_hdr();
     for percent in levels() {
@@ -62,7 +64,8 @@ fn levels() -> impl Iterator<Item = f64> {
 
 fn row(text: &mut String, nanos: u64, quantile: f64, count: u64) {
     let value = nanos as f64 / NANOS_PER_MILLI;
-    put(text, format_args!("{value:12.6} {quantile:2.12} {count:10}"));
+    // The space is apart from the padding, which a value of 100 s or more fills.
+    put(text, format_args!(" {value:11.6} {quantile:2.12} {count:10}"));
     if quantile < 1.0 {
         put(text, format_args!(" {:14.2}", 1.0 / (1.0 - quantile)));
     }
@@ -97,12 +100,12 @@ mod tests {
     }
 
     fn rendered(nanos: impl IntoIterator<Item = u64>) -> String {
-        render(&view(of(nanos), 0, None))
+        spectrum(&view(of(nanos), 0, None))
     }
 
     #[test]
     fn unanswered_pings_end_the_rows_and_are_counted_in_a_comment() {
-        let rendered_with = |wait| render(&view(of([1_000_000, 1_000_000]), 2, wait));
+        let rendered_with = |wait| spectrum(&view(of([1_000_000, 1_000_000]), 2, wait));
         let text = rendered_with(Some(Duration::from_millis(2_010)));
         let (rows, comments) = text.split_at(text.find('#').unwrap());
         assert_eq!(rows.lines().last(), Some("    1.000447 0.500000000000          2           2.00"));
@@ -136,6 +139,13 @@ mod tests {
 #[Buckets =           43, SubBuckets     =         2048]
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_row_begins_with_a_space_however_long_its_value_is() {
+        let text = rendered([1, 100_000_000_000_000, 9_000_000_000_000_000]);
+        let rows = text.lines().skip(2).take_while(|line| !line.starts_with('#'));
+        assert!(rows.clone().count() > 2 && rows.clone().all(|row| row.starts_with(' ')), "{text}");
     }
 
     #[test]

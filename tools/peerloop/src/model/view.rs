@@ -1,40 +1,40 @@
 //! Latencies, and the number of operations that never completed. Such an operation counts as slower than every
 //! completed one.
 //!
-//! A view contains its whole histogram (in JSON as a deflated HdrHistogram V2 in base64), so that several files can be
-//! merged exactly. `percentiles` cover all operations; a percentile is null if it falls among the failed operations
-//! or if there are no operations. `percentiles_of_answered`, `count`, `min`, `mean` and `max` cover only completed
-//! operations.
+//! A view contains its whole histogram, so that several files can be merged exactly. `percentiles` cover all
+//! operations; a percentile is null if it falls among the failed operations or if there are no operations.
+//! `percentiles_of_answered`, `count`, `min`, `mean` and `max` cover only completed operations. A file's derived values
+//! are computed again when the file is read: only the histogram, the failures and the shortest wait count.
 
+use super::latencies::{Latencies, Packed};
 use crate::output::json::{Nanos, nanos};
-use crate::units::{self, Percentiles, show_latency};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
-use peerloop::histogram::{LatencyHistogram, percentile_rank};
-use serde::Serialize;
+use crate::units::{self, Percentiles, parse_percentile, show_latency};
+use peerloop::histogram::percentile_rank;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{SerializeStruct, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 use std::time::Duration;
 
 /// The measurements of one kind of operation.
-#[derive(Debug)]
-pub(super) struct View {
-    pub(super) latencies: LatencyHistogram,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct View {
+    pub(crate) latencies: Latencies,
     /// Number of operations that never completed.
-    pub(super) failed: u64,
+    pub(crate) failed: u64,
     /// The shortest wait for an operation that never completed; `None` if there was no such wait.
-    pub(super) shortest_wait: Option<Duration>,
-    pub(super) percentiles: Table,
+    pub(crate) shortest_wait: Option<Duration>,
+    pub(crate) percentiles: Table,
     of_answered: Table,
 }
 
 /// The requested percentiles, in order.
-#[derive(Clone, Debug)]
-pub(super) struct Table(pub(super) Vec<(units::Percentile, Percentile)>);
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Table(pub(crate) Vec<(units::Percentile, Percentile)>);
 
 /// A percentile of all operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Percentile {
+pub(crate) enum Percentile {
     Measured(Duration),
     /// The percentile falls among the operations that never completed. It exceeds every latency, and also the shortest
     /// wait if there is one.
@@ -43,32 +43,45 @@ pub(super) enum Percentile {
 }
 
 impl View {
-    pub(super) fn new(
+    pub(crate) fn new(
         percentiles: &Percentiles,
-        latencies: LatencyHistogram,
+        latencies: impl Into<Latencies>,
         failed: u64,
         shortest_wait: Option<Duration>,
     ) -> Self {
+        let latencies = latencies.into();
         let of_answered = Table::new(percentiles, &latencies, 0, None);
         let percentiles = Table::new(percentiles, &latencies, failed, shortest_wait);
         Self { latencies, failed, shortest_wait, percentiles, of_answered }
     }
 
     /// Returns the number of operations, completed or not.
-    pub(super) fn count(&self) -> u64 {
-        self.latencies.count() + self.failed
+    pub(crate) fn count(&self) -> u64 {
+        self.latencies.count().saturating_add(self.failed)
     }
 
     /// Returns the percentile of all operations.
-    pub(super) fn percentile(&self, percent: f64) -> Percentile {
+    pub(crate) fn percentile(&self, percent: f64) -> Percentile {
         Percentile::of(percent, &self.latencies, self.failed, self.shortest_wait)
+    }
+
+    /// Computes other percentiles.
+    pub(crate) fn set_percentiles(&mut self, percentiles: &Percentiles) {
+        self.of_answered = Table::new(percentiles, &self.latencies, 0, None);
+        self.percentiles = Table::new(percentiles, &self.latencies, self.failed, self.shortest_wait);
+    }
+
+    /// Sets the number of operations that never completed, and computes the percentiles again.
+    pub(crate) fn set_failed(&mut self, failed: u64) {
+        self.failed = failed;
+        for (one, value) in &mut self.percentiles.0 {
+            *value = Percentile::of(one.percent, &self.latencies, failed, self.shortest_wait);
+        }
     }
 }
 
 impl Serialize for View {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut hdr = Vec::new();
-        V2DeflateSerializer::new().serialize(self.latencies.as_hdr(), &mut hdr).expect("a histogram fits into memory");
         let mut view = serializer.serialize_struct("View", 9)?;
         view.serialize_field("count", &self.latencies.count())?;
         view.serialize_field("failed", &self.failed)?;
@@ -78,20 +91,66 @@ impl Serialize for View {
         view.serialize_field("max", &self.latencies.max().map(Nanos))?;
         view.serialize_field("percentiles", &self.percentiles)?;
         view.serialize_field("percentiles_of_answered", &self.of_answered)?;
-        view.serialize_field("hdr", &STANDARD.encode(hdr))?;
+        view.serialize_field("hdr", &Packed::new(self.latencies.as_hdr()))?;
         view.end()
+    }
+}
+
+/// The fields of a view from which the others follow.
+#[derive(Debug, Deserialize)]
+struct Source {
+    count: u64,
+    #[serde(default)]
+    failed: u64,
+    #[serde(default)]
+    shortest_wait_ns: Option<Nanos>,
+    percentiles: Labels,
+    hdr: Packed,
+}
+
+impl<'de> Deserialize<'de> for View {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Source { count, failed, shortest_wait_ns, percentiles: Labels(percentiles), hdr } =
+            Source::deserialize(deserializer)?;
+        let latencies = hdr.open().map_err(D::Error::custom)?;
+        if latencies.count() != count {
+            let held = latencies.count();
+            return Err(D::Error::custom(format!("its histogram has {held} latencies, but `count` is {count}")));
+        }
+        Ok(Self::new(&percentiles, latencies, failed, shortest_wait_ns.map(|Nanos(wait)| wait)))
+    }
+}
+
+/// The keys of a table; its values are computed again.
+#[derive(Debug)]
+struct Labels(Percentiles);
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Labels;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with percentiles as keys")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+                let mut list = Vec::new();
+                while let Some((label, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+                    list.push(parse_percentile(&label).map_err(A::Error::custom)?);
+                }
+                Ok(Labels(Percentiles(list)))
+            }
+        }
+        deserializer.deserialize_map(Keys)
     }
 }
 
 impl Table {
     /// Computes the percentiles of all operations. The `failed` operations have no latency, and count as slower than
     /// the completed ones.
-    pub(super) fn new(
-        percentiles: &Percentiles,
-        latencies: &LatencyHistogram,
-        failed: u64,
-        shortest_wait: Option<Duration>,
-    ) -> Self {
+    fn new(percentiles: &Percentiles, latencies: &Latencies, failed: u64, shortest_wait: Option<Duration>) -> Self {
         let value = |percent| Percentile::of(percent, latencies, failed, shortest_wait);
         Self(percentiles.0.iter().map(|one| (one.clone(), value(one.percent))).collect())
     }
@@ -104,8 +163,8 @@ impl Serialize for Table {
 }
 
 impl Percentile {
-    fn of(percent: f64, latencies: &LatencyHistogram, failed: u64, shortest_wait: Option<Duration>) -> Self {
-        match latencies.at_rank(percentile_rank(percent, latencies.count() + failed)) {
+    fn of(percent: f64, latencies: &Latencies, failed: u64, shortest_wait: Option<Duration>) -> Self {
+        match latencies.at_rank(percentile_rank(percent, latencies.count().saturating_add(failed))) {
             Some(latency) => Self::Measured(latency),
             None if failed == 0 => Self::NoData,
             None => Self::Beyond(shortest_wait),
@@ -113,7 +172,7 @@ impl Percentile {
     }
 
     /// Returns the latency, if it was measured.
-    pub(super) fn measured(self) -> Option<Duration> {
+    pub(crate) fn measured(self) -> Option<Duration> {
         match self {
             Self::Measured(latency) => Some(latency),
             Self::Beyond(_) | Self::NoData => None,
@@ -122,7 +181,7 @@ impl Percentile {
 
     /// Formats the percentile, for example as `93 us` or `> 2.01 s`. Returns `failed` if it falls among failed
     /// operations without a wait, and `-` if there is no data.
-    pub(super) fn shown(self) -> String {
+    pub(crate) fn shown(self) -> String {
         match self {
             Self::Measured(latency) => show_latency(latency),
             Self::Beyond(Some(wait)) => format!("> {}", show_latency(wait)),
@@ -136,8 +195,11 @@ impl Percentile {
 mod tests {
     use super::*;
     use crate::units::parse_percentiles;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
     use hdrhistogram::Histogram;
     use hdrhistogram::serialization::Deserializer;
+    use peerloop::histogram::LatencyHistogram;
     use serde_json::{Value, json};
 
     fn one_to(count: u64) -> LatencyHistogram {
@@ -212,5 +274,34 @@ mod tests {
         assert_eq!(shown(None)[3], "failed");
         let empty = |failed| view("50", LatencyHistogram::new(), failed, None).percentile(1.0);
         assert_eq!((empty(0), empty(1)), (Percentile::NoData, Percentile::Beyond(None)));
+    }
+
+    #[test]
+    fn a_view_that_is_read_again_is_the_same_and_keeps_the_order_of_its_percentiles() {
+        let written = view("99.90,50,100", one_to(560), 440, Some(Duration::from_millis(2_010)));
+        let text = serde_json::to_string(&written).unwrap();
+        let read: View = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, written);
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    }
+
+    #[test]
+    fn derived_values_in_a_file_are_ignored_and_a_wrong_count_is_refused() {
+        let written = serialized(&view("50,100", one_to(1_000), 0, None));
+        let mut changed = written.clone();
+        changed["percentiles"]["50"] = json!(7);
+        changed["mean"] = json!(null);
+        let read: View = serde_json::from_value(changed.clone()).unwrap();
+        assert_eq!(serialized(&read), written);
+        changed["count"] = json!(999);
+        let refused = serde_json::from_value::<View>(changed).unwrap_err().to_string();
+        assert!(refused.contains("has 1000 latencies, but `count` is 999"), "{refused}");
+    }
+
+    #[test]
+    fn failures_that_are_set_later_change_the_percentiles_of_all_operations_alone() {
+        let mut changed = view("50,99", one_to(560), 0, Some(Duration::from_millis(2_010)));
+        changed.set_failed(440);
+        assert_eq!(changed, view("50,99", one_to(560), 440, Some(Duration::from_millis(2_010))));
     }
 }

@@ -1,24 +1,24 @@
 //! The command line: commands, flags, defaults, and the messages for mistakes in the arguments.
 
-use crate::bench::{MinPeers, parse_min_peers};
+mod bench;
+
 use crate::exit::{Exit, Failure};
 use crate::output;
+use crate::report::ReportArgs;
 use crate::settings::{RelayFlags, SettingFlags, parse_network};
 #[cfg(feature = "sim")]
 use crate::sim::Worlds;
-use crate::sources::Source;
 use crate::targets::FamilyFlags;
-use crate::units::{
-    Percentiles, parse_address, parse_count, parse_duration_above_zero, parse_percentiles, parse_rate,
-    parse_rate_above_zero, parse_time, parse_time_above_zero,
-};
+#[cfg(feature = "sim")]
+use crate::units::parse_time;
+use crate::units::{parse_address, parse_count, parse_duration_above_zero, parse_time_above_zero};
+pub(crate) use bench::BenchArgs;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use peerloop::Network;
 use peerloop::address::{Host, canonical};
 use peerloop::ban::BanReason;
-use peerloop::load::Rate;
 use peerloop::store::PeerStatus;
 use std::ffi::OsString;
 use std::fmt;
@@ -30,6 +30,7 @@ const EXAMPLES: &str = "\
 Examples:
   peerloop bench                               load a built-in node
   peerloop bench 127.0.0.1 --network regtest   load a node: 100 peers, 1 ping/s each
+  peerloop report DIR                          show the results of `bench -o DIR` again
   peerloop serve --network regtest             run a node to load
   peerloop run --book peers.redb               run a long-lived node with an address book
   peerloop relay --upstream HOST --listen IP:PORT   relay transactions to many peers
@@ -73,6 +74,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Relay transactions between nodes
     Relay(Box<RelayArgs>),
+    /// Show the results of a finished bench again
+    Report(ReportArgs),
     /// Show and change the address book of a stopped node
     Peers(PeersArgs),
     /// Check one node, step by step
@@ -87,77 +90,6 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct BenchArgs {
-    /// Nodes to connect to, in turn: host, host:port, [ipv6]:port, a,b or @FILE with one per line [default: a
-    /// built-in node]
-    #[arg(value_name = "TARGET")]
-    pub(crate) targets: Vec<String>,
-    /// Network of the nodes; required for any port but 8333 [default: PEERLOOP_NETWORK, or mainnet; regtest without a
-    /// target]
-    #[arg(long, value_name = "NAME", value_parser = network_parser())]
-    pub(crate) network: Option<Network>,
-    #[command(flatten)]
-    pub(crate) family: FamilyFlags,
-    /// Number of peers to open; 1k is 1000 [default: 100; 1000 without a target]
-    #[arg(short, long, value_name = "N", value_parser = parse_count)]
-    pub(crate) connections: Option<usize>,
-    /// Minimum number of peers that must become ready and stay until the end: 950, 95%; 0 allows any number
-    #[arg(long, value_name = "N|P%", default_value = "100%", value_parser = parse_min_peers)]
-    pub(crate) min_peers: MinPeers,
-    /// Duration of the measurement
-    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
-    pub(crate) duration: Duration,
-    /// Ping rate of all peers together: 500, 500/s, 10/ms [default: see --rate-per-peer]
-    #[arg(short, long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "rate_per_peer")]
-    pub(crate) rate: Option<Rate>,
-    /// Ping rate of each peer [default: 1/s; 10/s without a target]
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
-    pub(crate) rate_per_peer: Option<Rate>,
-    /// Connections to open per second [default: 100/s; 1000/s without a target]
-    #[arg(long, value_name = "RATE", value_parser = parse_rate_above_zero)]
-    pub(crate) connect_rate: Option<Rate>,
-    /// Duration of the warm-up, in which pings are sent but not measured
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
-    pub(crate) warmup: Duration,
-    /// Time to wait for the last pongs; later ones count as timed out
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
-    pub(crate) drain: Duration,
-    /// Maximum time for a pong, after which the peer is closed
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
-    pub(crate) timeout: Duration,
-    /// Percentiles to report
-    #[arg(long, value_name = "LIST", default_value = "50,90,99,99.9,100", value_parser = parse_percentiles)]
-    pub(crate) percentiles: Percentiles,
-    /// Local address to connect from; with a prefix, that address and all later host addresses; repeatable
-    #[arg(long, value_name = "IP[/PREFIX]")]
-    pub(crate) source_ip: Vec<Source>,
-    /// Write the results as JSON; with -, stdout carries nothing else
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-    /// Write the percentile spectrum of ping_rtt, in milliseconds, for the HdrHistogram plotter
-    #[arg(long, value_name = "FILE")]
-    pub(crate) hgrm: Option<PathBuf>,
-    /// Show no progress
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// Allow more than 8 peers to a public address
-    #[arg(long)]
-    pub(crate) yes: bool,
-    /// Seed of all randomness, stored in the JSON [default: random]
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-    /// Open a second TCP stream to each peer that supports it
-    #[arg(long)]
-    pub(crate) multistreams: bool,
-    /// Sleep until pings are due instead of polling through the last millisecond: less CPU, up to 1 ms late
-    #[arg(long)]
-    pub(crate) no_spin: bool,
-    /// Exit with 4 if the results are not trusted
-    #[arg(long)]
-    pub(crate) strict: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,22 +1,29 @@
 //! Golden tests: every output of a successful bench and of a failed bench equals its stored file, apart from values
 //! that differ between machines or versions.
 
-use super::{Document, hgrm, text};
-use crate::bench::min_peers::MinPeers;
-use crate::bench::preamble;
-use crate::bench::setup::Setup;
+use super::events::EventsOutcome;
+use super::min_peers::MinPeers;
+use super::recorder::Recorded;
+use super::setup::{Outputs, Setup};
+use super::{build, ending, preamble};
 use crate::exit::{Stop, Stops};
+use crate::forms::{Form, csv, hgrm, hlog, text};
+use crate::host::Host;
 use crate::machine::Machine;
+use crate::model::{self, Document, Events, Packed, Series};
 use crate::output::json::pretty;
 use crate::targets::Target;
 use crate::units::parse_percentiles;
 use peerloop::Network;
 use peerloop::error::{CloseReason, IoStep, NetworkFailure, Side};
 use peerloop::histogram::LatencyHistogram;
-use peerloop::load::{self, Agent, Doubt, EndCause, Generator, Limit, PeerCounts, Rate, Verdict, WorkCounts};
+use peerloop::load::{
+    self, Agent, Doubt, EndCause, Generator, Interval, Limit, PeerCounts, Rate, Report, Verdict, WorkCounts,
+};
 use peerloop::peer::ConnectionState;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 fn setup(targets: &[&str]) -> Setup {
@@ -51,8 +58,16 @@ fn setup(targets: &[&str]) -> Setup {
             cpus: 2,
             load_hundredths: Some(1_205),
         },
-        json: None,
-        hgrm: None,
+        host: Host {
+            name: Some("tester".to_owned()),
+            kernel: Some("Linux 6.1.0".to_owned()),
+            cpu_model: Some("Example CPU @ 2.80GHz".to_owned()),
+        },
+        id: "00c0ffee".to_owned(),
+        name: "nightly".to_owned(),
+        labels: vec![("version".to_owned(), "1.2".to_owned()), ("branch".to_owned(), "main".to_owned())],
+        dry_run: false,
+        outputs: Outputs::default(),
     }
 }
 
@@ -82,6 +97,36 @@ fn agent(user_agent: &str, count: usize) -> Agent {
     agent
 }
 
+/// Returns an interval of a second, with these counts: planned and sent, answered, and ready peers.
+fn interval(end_ms: u64, [planned, answered, peers]: [u64; 3]) -> Interval {
+    let mut interval = Interval::default();
+    interval.end = Duration::from_millis(end_ms);
+    (interval.planned, interval.sent, interval.answered) = (planned, planned, answered);
+    interval.failed = planned - answered.min(planned);
+    interval.peers = peers as usize;
+    interval
+}
+
+/// Returns the recording of a run whose intervals have the latencies of these ranges, in microseconds.
+fn recorded(ranges: &[Range<u64>]) -> Recorded {
+    let packed = |range: &Range<u64>| Packed::new(latencies(range.clone()).as_hdr());
+    let intervals = ranges.iter().map(|range| (!range.is_empty()).then(|| packed(range))).collect();
+    let series = Series { metric: "ping_rtt".to_owned(), view: "planned".to_owned(), intervals };
+    let begin = SystemTime::UNIX_EPOCH + Duration::from_millis(3_500);
+    Recorded { begin: Some(begin), series: vec![series], joined: Vec::new(), events: None }
+}
+
+/// Builds the document, without the values that differ between machines or between versions of the program.
+fn document(setup: &Setup, stops: Stops, recorded: Recorded, report: Report) -> Document {
+    let endings = ending::all(setup, stops, &report, recorded.events.as_ref());
+    let mut document = build::document(setup, SystemTime::UNIX_EPOCH, stops, &endings, recorded, report);
+    document.tool.version = "VERSION".to_owned();
+    document.tool.git = Some("COMMIT".to_owned());
+    document.host.os = "OS".to_owned();
+    document.run.command.clear();
+    document
+}
+
 /// Returns a run against the built-in node, in which all connections and pings succeeded.
 fn measured() -> (Setup, Document) {
     let setup = setup(&[]);
@@ -91,6 +136,7 @@ fn measured() -> (Setup, Document) {
     report.run_time = Duration::from_millis(2_501);
     report.peers = peer_counts([20, 20, 20, 0, 0]);
     report.work = work_counts([500, 500, 0, 0, 500, 0]);
+    report.operations[0].work = report.work;
     report.ramp.dialled = 20;
     report.ramp.planned_time = Duration::from_millis(19);
     report.ramp.dial_time = Duration::from_millis(38);
@@ -107,7 +153,16 @@ fn measured() -> (Setup, Document) {
     (report.busy, report.spinning) = (0.125, 0.875);
     report.verdict = Verdict::Trusted;
     report.limit = Limit::None;
-    let document = Document::new(&setup, SystemTime::UNIX_EPOCH, Stops::default(), report);
+    report.stages[0].operations = report.operations.clone();
+    report.targets[0].peers = report.peers;
+    report.targets[0].work = report.work;
+    report.targets[0].planned = Some(report.operations[0].planned.clone());
+    report.interval = Duration::from_secs(1);
+    report.timeline =
+        vec![interval(1_000, [200, 150, 20]), interval(2_000, [200, 200, 20]), interval(2_500, [100, 150, 20])];
+    let mut recorded = recorded(&[50..200, 200..400, 400..550]);
+    recorded.events = Some(EventsOutcome { counts: Events { written: 500, lost: 0 }, failure: None });
+    let document = document(&setup, Stops::default(), recorded, report);
     (setup, document)
 }
 
@@ -118,6 +173,7 @@ fn failed() -> (Setup, Document) {
     let mut report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::AllLost);
     report.peers = peer_counts([20, 12, 10, 10, 10]);
     report.work = work_counts([500, 60, 440, 430, 50, 10]);
+    report.operations[0].work = report.work;
     report.operations[0].planned = latencies(1_000..1_050);
     report.operations[0].sent = latencies(900..950);
     report.send_lag = latencies([1_500]);
@@ -143,38 +199,43 @@ fn failed() -> (Setup, Document) {
     report.limit = Limit::Node;
     let mut stops = Stops::default();
     stops.note(Stop::Interrupted);
-    let document = Document::new(&setup, SystemTime::UNIX_EPOCH, stops, report);
+    report.stages[0].operations = report.operations.clone();
+    report.interval = Duration::from_secs(1);
+    report.timeline = vec![interval(1_000, [200, 50, 0]), interval(2_000, [200, 0, 0]), interval(2_500, [100, 0, 0])];
+    let failure = Some("writing the events to events.csv: No space left on device; 7 of 500 are missing".to_owned());
+    let mut recorded = recorded(&[1_000..1_050]);
+    recorded.events = Some(EventsOutcome { counts: Events { written: 493, lost: 7 }, failure });
+    let document = document(&setup, stops, recorded, report);
     (setup, document)
-}
-
-/// Replaces every value that differs between machines or between versions of the program.
-fn portable(json: &str) -> String {
-    let (before, rest) = json.split_once("\"command\": ").unwrap();
-    let (_, after) = rest.split_once(']').unwrap();
-    let (os, version) = (std::env::consts::OS, env!("CARGO_PKG_VERSION"));
-    format!("{before}\"command\": []{after}").replacen(&format!("\"os\": \"{os}\""), "\"os\": \"OS\"", 1).replacen(
-        &format!("\"version\": \"{version}\""),
-        "\"version\": \"VERSION\"",
-        1,
-    )
 }
 
 /// Compares each output of a bench with its golden file. If `PEERLOOP_BLESS` is set, writes the golden files instead.
 #[track_caller]
 fn assert_golden(name: &str, (setup, document): &(Setup, Document)) {
+    let written = |form: Form| {
+        let mut bytes = Vec::new();
+        form(document, &mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    };
     for (form, text) in [
         ("preamble.txt", preamble::render(setup)),
-        ("summary.txt", text::summary(document, &[])),
+        ("heading.txt", text::heading(document)),
+        ("summary.txt", text::summary(document, Some(&[]))),
         ("verdict.txt", text::verdict(document) + "\n"),
-        ("json", portable(&pretty(document))),
-        ("hgrm", hgrm::spectrum(document)),
+        ("json", pretty(document)),
+        ("hgrm", written(hgrm::write)),
+        ("hlog", written(hlog::write)),
+        ("timeline.csv", written(csv::timeline)),
+        ("summary.csv", written(csv::summary)),
     ] {
-        let path = format!("{}/src/bench/report/golden/{name}.{form}", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/src/bench/golden/{name}.{form}", env!("CARGO_MANIFEST_DIR"));
         match std::env::var_os("PEERLOOP_BLESS") {
             Some(_) => std::fs::write(path, text).unwrap(),
             None => assert_eq!(text, std::fs::read_to_string(&path).unwrap(), "{path}"),
         }
     }
+    let read = model::parse(&pretty(document)).expect("the document is consistent");
+    assert_eq!(pretty(&read), pretty(document), "reading and writing a document changes it");
 }
 
 #[test]

@@ -1,30 +1,29 @@
 //! The reasons why a bench failed or ended early, one line each.
 
-use crate::bench::setup::Setup;
+use super::events::EventsOutcome;
+use super::setup::Setup;
 use crate::causes::{Stage, cause_at, hint, is_closed_by_peer};
 use crate::exit::{Exit, Stops};
 use crate::units::show_seconds;
 use peerloop::error::RequestError;
 use peerloop::load::{self, EarlyEnd, EndCause, Phase, Report, TargetReport, Verdict};
-use serde::Serialize;
 use std::time::Duration;
 
-/// One reason for an exit code other than 0. Only `reason` is part of the JSON output.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
+/// One reason for an exit code other than 0.
+#[derive(Debug)]
 pub(super) struct Ending {
-    #[serde(skip)]
     pub(super) exit: Exit,
     /// Whether the reason explains missing results.
-    #[serde(skip)]
     pub(super) is_partial: bool,
     pub(super) reason: String,
 }
 
 /// Lists every reason for an exit code other than 0, in the order in which the codes apply.
-pub(super) fn all(setup: &Setup, stops: Stops, report: &Report) -> Vec<Ending> {
+pub(super) fn all(setup: &Setup, stops: Stops, report: &Report, events: Option<&EventsOutcome>) -> Vec<Ending> {
     let stopped = stops.exit().map(|(exit, reason)| Ending { exit, is_partial: true, reason });
-    let endings = [stopped, early(setup, report), too_few_peers(setup, report), untrusted(setup, report)];
+    let unwritten = events.and_then(|events| events.failure.clone());
+    let unwritten = unwritten.map(|reason| Ending { exit: Exit::RunFailed, is_partial: false, reason });
+    let endings = [stopped, early(setup, report), too_few_peers(setup, report), unwritten, untrusted(setup, report)];
     endings.into_iter().flatten().collect()
 }
 

@@ -1,0 +1,225 @@
+//! The recording of a run: the histograms of each interval, encoded by a thread of its own, and the operations.
+//!
+//! The generator's loop only exchanges full histograms for empty ones. At most [`MAX_WAITING`] intervals wait to be
+//! encoded; if the thread cannot keep up, an interval's latencies are added to those of the one before it in the queue,
+//! so nothing is lost and the memory stays bounded. One set of histograms for one metric uses 1.4 MB; normally there
+//! are two or three sets. An encoded interval uses about 2 KB for each 10,000 latencies.
+
+use super::events::{EventsOutcome, EventsWriter, Offer};
+use crate::exit::Failure;
+use crate::model::{Packed, Series};
+use crate::output::Sink;
+use peerloop::load::{self, Interval, IntervalHistograms, OperationRecord};
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, SystemTime};
+
+/// Maximum number of intervals that wait to be encoded.
+const MAX_WAITING: usize = 4;
+
+/// The encoding thread's niceness: it shall not delay the loops of the generator and of the built-in node.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+/// Everything that was recorded of a run.
+#[derive(Debug, Default)]
+pub(super) struct Recorded {
+    /// The wall time at which the counted part began.
+    pub(super) begin: Option<SystemTime>,
+    /// The histograms of each metric and view, one for each interval so far.
+    pub(super) series: Vec<Series>,
+    /// The intervals whose latencies are in the next interval's histograms.
+    pub(super) joined: Vec<u64>,
+    /// The events file, if one was requested.
+    pub(super) events: Option<EventsOutcome>,
+}
+
+/// A recording while the run is in progress, as the main thread sees it.
+#[derive(Debug)]
+pub(super) struct Recording {
+    shared: Arc<Shared>,
+    encoder: Option<JoinHandle<Encoded>>,
+    events: Option<EventsWriter>,
+}
+
+/// The observer of the load, on the loop's thread.
+pub(super) struct Recorder {
+    shared: Arc<Shared>,
+    /// Whether the intervals' histograms are encoded.
+    has_intervals: bool,
+    events: Option<Offer>,
+}
+
+/// The intervals between the loop's thread and the encoding thread.
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    begin: Option<SystemTime>,
+    waiting: VecDeque<Waiting>,
+    /// Empty histograms to record in.
+    spares: Vec<IntervalHistograms>,
+    has_ended: bool,
+}
+
+/// The histograms of an interval or, if the encoding thread could not keep up, of several consecutive ones.
+#[derive(Debug)]
+struct Waiting {
+    histograms: IntervalHistograms,
+    intervals: usize,
+}
+
+#[derive(Debug, Default)]
+struct Encoded {
+    series: Vec<Series>,
+    joined: Vec<u64>,
+}
+
+impl Recording {
+    /// Starts a recording of the intervals' histograms, if wanted, and of the operations, if there is a file for them.
+    /// Returns the recording, and the observer to give to the generator.
+    pub(super) fn start(
+        has_intervals: bool,
+        events: Option<Sink>,
+        targets: &[SocketAddr],
+    ) -> Result<(Self, Recorder), Failure> {
+        let shared = Arc::new(Shared::default());
+        let encoder = match has_intervals {
+            true => Some(spawn_encoder(&shared)?),
+            false => None,
+        };
+        let (events, offer) = events.map(|sink| EventsWriter::start(sink, targets)).transpose()?.unzip();
+        let recorder = Recorder { shared: Arc::clone(&shared), has_intervals, events: offer };
+        Ok((Self { shared, encoder, events }, recorder))
+    }
+
+    /// Ends the recording after the generator has made its report. Waits until everything is encoded, and at most
+    /// `patience` until the operations are written.
+    pub(super) fn finish(self, patience: Duration) -> Result<Recorded, Failure> {
+        let begin = self.shared.end();
+        let encoded = match self.encoder.map(JoinHandle::join) {
+            Some(Ok(encoded)) => encoded,
+            Some(Err(_)) => return Err(Failure::run("encoding the intervals' histograms: the thread panicked")),
+            None => Encoded::default(),
+        };
+        let events = self.events.map(|events| events.finish(patience));
+        Ok(Recorded { begin, series: encoded.series, joined: encoded.joined, events })
+    }
+}
+
+fn spawn_encoder(shared: &Arc<Shared>) -> Result<JoinHandle<Encoded>, Failure> {
+    let shared = Arc::clone(shared);
+    let thread = Builder::new().name("recorder".to_owned()).spawn(move || {
+        // On Linux, this changes only the calling thread. A failure has no effect but the loops' delay.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::nice(NICENESS);
+        let mut encoded = Encoded::default();
+        while let Some(waiting) = shared.next() {
+            encoded.add(&waiting);
+            shared.put_back(waiting.histograms);
+        }
+        encoded
+    });
+    thread.map_err(|error| Failure::machine(format!("starting the recorder thread: {error}")))
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // The queue is consistent after a panic of the other thread, because no code that changes it can panic.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes an interval's histograms on, and puts empty ones in their place.
+    fn pass(&self, histograms: &mut IntervalHistograms) {
+        let mut queue = self.lock();
+        if queue.waiting.len() >= MAX_WAITING
+            && let Some(last) = queue.waiting.back_mut()
+        {
+            last.histograms.merge(histograms);
+            last.intervals += 1;
+            return;
+        }
+        let spare = queue.spares.pop().unwrap_or_else(|| histograms.spare());
+        queue.waiting.push_back(Waiting { histograms: mem::replace(histograms, spare), intervals: 1 });
+        self.changed.notify_one();
+    }
+
+    /// Waits for the next histograms; `None` after the end.
+    fn next(&self) -> Option<Waiting> {
+        let is_idle = |queue: &mut Queue| queue.waiting.is_empty() && !queue.has_ended;
+        let queue = self.changed.wait_while(self.lock(), is_idle);
+        queue.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()
+    }
+
+    fn put_back(&self, mut histograms: IntervalHistograms) {
+        histograms.clear();
+        self.lock().spares.push(histograms);
+    }
+
+    /// Ends the recording, and returns the wall time of the begin of the counted part.
+    fn end(&self) -> Option<SystemTime> {
+        let mut queue = self.lock();
+        queue.has_ended = true;
+        self.changed.notify_one();
+        queue.begin
+    }
+}
+
+impl Encoded {
+    fn add(&mut self, Waiting { histograms, intervals }: &Waiting) {
+        if self.series.is_empty() {
+            let series = |(metric, view, _): (&str, load::View, _)| Series {
+                metric: metric.to_owned(),
+                view: view.name().to_owned(),
+                intervals: Vec::new(),
+            };
+            self.series = histograms.iter().map(series).collect();
+        }
+        let begin = self.series.first().map_or(0, |series| series.intervals.len()) as u64;
+        let before = intervals.saturating_sub(1);
+        self.joined.extend(begin..begin + before as u64);
+        for (series, (_, _, histogram)) in self.series.iter_mut().zip(histograms.iter()) {
+            series.intervals.extend(std::iter::repeat_n(None, before));
+            series.intervals.push((histogram.count() > 0).then(|| Packed::new(histogram.as_hdr())));
+        }
+    }
+}
+
+impl load::Recorder for Recorder {
+    fn on_begin(&mut self) {
+        self.shared.lock().begin = Some(SystemTime::now());
+    }
+
+    fn on_interval(&mut self, _: &Interval, histograms: &mut IntervalHistograms) {
+        if self.has_intervals {
+            self.shared.pass(histograms);
+        }
+        if let Some(events) = &mut self.events {
+            events.flush();
+        }
+    }
+
+    fn on_operation(&mut self, operation: &OperationRecord) {
+        if let Some(events) = &mut self.events {
+            events.push(*operation);
+        }
+    }
+
+    fn wants_operations(&self) -> bool {
+        self.events.is_some()
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("has_events", &self.events.is_some()).finish_non_exhaustive()
+    }
+}

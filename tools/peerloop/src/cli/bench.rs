@@ -1,0 +1,106 @@
+//! The flags of `bench`.
+
+use super::network_parser;
+use crate::bench::{MinPeers, parse_label, parse_min_peers, parse_name};
+use crate::sources::Source;
+use crate::targets::FamilyFlags;
+use crate::units::{
+    Percentiles, parse_count, parse_percentiles, parse_rate, parse_rate_above_zero, parse_time, parse_time_above_zero,
+};
+use clap::Args;
+use peerloop::Network;
+use peerloop::load::Rate;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    /// Nodes to connect to, in turn: host, host:port, [ipv6]:port, a,b or @FILE with one per line [default: a
+    /// built-in node]
+    #[arg(value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
+    /// Network of the nodes; required for any port but 8333 [default: PEERLOOP_NETWORK, or mainnet; regtest without a
+    /// target]
+    #[arg(long, value_name = "NAME", value_parser = network_parser())]
+    pub(crate) network: Option<Network>,
+    #[command(flatten)]
+    pub(crate) family: FamilyFlags,
+    /// Number of peers to open; 1k is 1000 [default: 100; 1000 without a target]
+    #[arg(short, long, value_name = "N", value_parser = parse_count)]
+    pub(crate) connections: Option<usize>,
+    /// Minimum number of peers that must become ready and stay until the end: 950, 95%; 0 allows any number
+    #[arg(long, value_name = "N|P%", default_value = "100%", value_parser = parse_min_peers)]
+    pub(crate) min_peers: MinPeers,
+    /// Duration of the measurement
+    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
+    pub(crate) duration: Duration,
+    /// Ping rate of all peers together: 500, 500/s, 10/ms [default: see --rate-per-peer]
+    #[arg(short, long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "rate_per_peer")]
+    pub(crate) rate: Option<Rate>,
+    /// Ping rate of each peer [default: 1/s; 10/s without a target]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) rate_per_peer: Option<Rate>,
+    /// Connections to open per second [default: 100/s; 1000/s without a target]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate_above_zero)]
+    pub(crate) connect_rate: Option<Rate>,
+    /// Duration of the warm-up, in which pings are sent but not measured
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
+    pub(crate) warmup: Duration,
+    /// Time to wait for the last pongs; later ones count as timed out
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
+    pub(crate) drain: Duration,
+    /// Maximum time for a pong, after which the peer is closed
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
+    pub(crate) timeout: Duration,
+    /// Percentiles to report
+    #[arg(long, value_name = "LIST", default_value = "50,90,99,99.9,100", value_parser = parse_percentiles)]
+    pub(crate) percentiles: Percentiles,
+    /// Local address to connect from; with a prefix, that address and all later host addresses; repeatable
+    #[arg(long, value_name = "IP[/PREFIX]")]
+    pub(crate) source_ip: Vec<Source>,
+    /// Write all results into this folder, with their checksums; it may hold the results of an earlier run
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write the results as JSON; with -, stdout carries nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the histograms of all intervals as an HdrHistogram log
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hlog: Option<PathBuf>,
+    /// Write the percentile spectrum of the operations, in milliseconds, for the HdrHistogram plotter
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hgrm: Option<PathBuf>,
+    /// Write the timeline as a table, for spreadsheets
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write one line for each operation, while the run is in progress
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
+    /// Name of the run in the results
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, value_parser = parse_name)]
+    pub(crate) name: String,
+    /// Label of the run in the results, for example version=1.2; repeatable
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Show the plan and check the machine, and connect to nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Allow more than 8 peers to a public address
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Seed of all randomness, stored in the JSON [default: random]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Open a second TCP stream to each peer that supports it
+    #[arg(long)]
+    pub(crate) multistreams: bool,
+    /// Sleep until pings are due instead of polling through the last millisecond: less CPU, up to 1 ms late
+    #[arg(long)]
+    pub(crate) no_spin: bool,
+    /// Exit with 4 if the results are not trusted
+    #[arg(long)]
+    pub(crate) strict: bool,
+}

@@ -1,0 +1,398 @@
+//! The report for people: the results, and whether they can be trusted.
+
+mod bars;
+
+use crate::model::{Document, Generator, Host, Limit, Metric, Peers, Run, Side, Table, Trust, View, Work};
+use crate::output::page::Page;
+use crate::units::{counted, show_bytes, show_latency, show_rate, show_seconds, show_share};
+use std::time::Duration;
+
+/// Maximum number of targets with a row of their own; more rows would hide the following lines.
+const MAX_TARGET_ROWS: usize = 20;
+
+/// If the p99 of the send lag is at least this long, the report states that operations were started late.
+const GAP_TO_MENTION: Duration = Duration::from_millis(1);
+
+/// The share of a CPU that counts as a whole CPU.
+const WHOLE_CPU_SHARE: f64 = 0.95;
+
+/// The indentation below a label.
+const BELOW: &str = "           ";
+
+/// The end of the names of metrics that describe the generator itself.
+const LAG: &str = "_lag";
+
+/// Formats the description of a finished run: its name, its host, its targets and its plan.
+pub(crate) fn heading(document: &Document) -> String {
+    let Document { tool, run, host, config, targets, .. } = document;
+    let mut page = Page(String::new());
+    let git = tool.git.as_ref().map(|git| format!(" ({git})")).unwrap_or_default();
+    let mut parts = vec![run.start.clone(), format!("{} {}{git}", tool.name, tool.version)];
+    parts.extend((!run.name.is_empty()).then(|| run.name.clone()));
+    parts.extend(run.labels.iter().map(|(key, value)| format!("{key}={value}")));
+    page.parts("run     ", "  ", parts);
+    page.parts("host    ", "  ", host_parts(host));
+    let shown = targets.iter().take(MAX_TARGET_ROWS).map(|target| target.addr.clone());
+    let more = targets.len().saturating_sub(MAX_TARGET_ROWS);
+    let more = (more > 0).then(|| format!("and {}", counted(more as u64, "more target")));
+    page.parts("target  ", "  ", shown.chain(more).chain([format!("network {}", config.network)]));
+    let [warmup, duration, drain] = [config.warmup_ns, config.duration_ns, config.drain_ns].map(|time| time.0);
+    let [warmup, duration, drain] = [warmup, duration, drain].map(show_seconds);
+    let plan = [
+        format!("{} peers at {}", config.connections, show_rate(config.connect_rate_per_s)),
+        format!(
+            "{} {}, {} per peer",
+            show_rate(config.rate_per_s),
+            noun(document),
+            show_rate(config.rate_per_peer_per_s)
+        ),
+        format!("{warmup} warm-up, {duration} run, {drain} drain"),
+    ];
+    page.parts("plan    ", "  ", plan);
+    page.0
+}
+
+fn host_parts(Host { name, os, kernel, cpu_model, cpus, load_average, .. }: &Host) -> Vec<String> {
+    let mut parts: Vec<String> = name.iter().cloned().collect();
+    parts.push(kernel.clone().unwrap_or_else(|| os.clone()));
+    parts.push(match cpu_model {
+        Some(model) => format!("{model}, CPUs {cpus}"),
+        None => format!("CPUs {cpus}"),
+    });
+    parts.extend(load_average.map(|load| format!("load average {load:.2}")));
+    parts
+}
+
+/// Formats the whole report. `files` are the names of the files with the results; without it, the report has no lines
+/// about files and next steps.
+pub(crate) fn summary(document: &Document, files: Option<&[String]>) -> String {
+    let mut page = Page(String::new());
+    let Peers { opened, ready, lost, failed, .. } = document.counts.peers;
+    page.parts("ramp    ", "  ", ramp(document));
+    for reason in &document.exit.reasons {
+        page.wrapped(if reason.partial { "partial " } else { "failed  " }, &reason.reason);
+    }
+    page.line(format_args!(""));
+    page.parts("Success    ", "   ", success(document));
+    page.line(format_args!("Peers      opened {opened}   ready {ready}   lost {lost}   failed {failed}"));
+    if ready > 0 {
+        work(&mut page, document);
+        stages(&mut page, document);
+        targets(&mut page, document);
+        page.line(format_args!(""));
+        latencies(&mut page, document);
+        if let Some((metric, view)) = document.main_metric().and_then(|metric| Some((metric, metric.first_view()?))) {
+            bars::write(&mut page, &metric.name, noun(document), view);
+        }
+    }
+    failures(&mut page, document);
+    if ready > 0 {
+        generator(&mut page, document);
+    }
+    if let Some(events) = document.counts.events {
+        page.line(format_args!("Events     {} written   {} lost", events.written, events.lost));
+    }
+    if let Some(files) = files {
+        afterwards(&mut page, document, files);
+    }
+    page.0
+}
+
+/// Writes the names of the files, and for a newcomer the next steps.
+fn afterwards(page: &mut Page, document: &Document, files: &[String]) {
+    match files.is_empty() {
+        true => page.line(format_args!("Files      none (add -o DIR, or --json FILE, --hlog FILE and others)")),
+        false => page.parts("Files      ", "  ", files),
+    }
+    if document.config.built_in_node {
+        page.line(format_args!("Next       peerloop probe NODE:8333            one real node, step by step"));
+        page.line(format_args!("{BELOW}peerloop bench NODE:18444 --network regtest -c 100"));
+    }
+}
+
+/// Formats in one line whether the numbers can be trusted, for a reader who does not see the report.
+pub(crate) fn verdict(document: &Document) -> String {
+    let Generator { verdict, reasons, limit, .. } = &document.generator;
+    let reasons = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) };
+    format!("verdict: {}{reasons}; limit: {}", verdict.words(), limit.words())
+}
+
+/// Shows the verdict in a formatted report in green or red, for a terminal.
+pub(crate) fn coloured(report: &str) -> String {
+    const GREEN: &str = "\x1b[32m";
+    const RED: &str = "\x1b[31m";
+    const PLAIN: &str = "\x1b[0m";
+    let paint = |text: &str, trust: Trust, colour: &str| {
+        let words = trust.words();
+        text.replace(&format!("verdict: {words}"), &format!("verdict: {colour}{words}{PLAIN}"))
+    };
+    paint(&paint(report, Trust::Trusted, GREEN), Trust::NotTrusted, RED)
+}
+
+impl Trust {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Trusted => "TRUSTED",
+            Self::NotTrusted => "NOT TRUSTED",
+        }
+    }
+}
+
+impl Limit {
+    fn words(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Node => "node",
+            Self::Generator => "generator",
+        }
+    }
+}
+
+/// Returns the name of the workload's operations, in the plural.
+fn noun(document: &Document) -> &'static str {
+    match document.config.workload.as_str() {
+        "ping" => "pings",
+        _ => "operations",
+    }
+}
+
+/// Describes the ramp: its ready peers, its duration, its dial rate and the requested dial rate.
+fn ramp(Document { run, config, counts, .. }: &Document) -> Vec<String> {
+    let time = run.ramp_ns.map(|time| format!(" in {:.1} s", time.0.as_secs_f64())).unwrap_or_default();
+    let mut parts = vec![format!("{}/{} peers{time}", counts.peers.ready, counts.peers.asked)];
+    let asked = show_rate(config.connect_rate_per_s);
+    parts.extend(run.dial_rate_per_s.map(|rate| format!("dialled at {} of {asked} requested", show_rate(rate))));
+    parts
+}
+
+/// Describes the answered share of the planned operations, and the share of the peers that were ready to the end.
+fn success(document: &Document) -> Vec<String> {
+    let (Peers { asked, ready, lost, .. }, work) = (document.counts.peers, document.counts.work);
+    let mut parts = Vec::new();
+    if work.planned > 0 {
+        let share = show_share(work.answered, work.planned);
+        parts.push(format!("{share} of {} {} answered", work.planned, noun(document)));
+    }
+    let stayed = show_share(ready.saturating_sub(lost), asked);
+    parts.push(format!("{stayed} of {} ready to the end", counted(asked, "peer")));
+    parts
+}
+
+fn work(page: &mut Page, document: &Document) {
+    let Document { run, config, counts, agents, .. } = document;
+    let Work { planned, sent, unsent, answered, timed_out, .. } = counts.work;
+    let rate = run.answered_per_s.map_or_else(|| "-".to_owned(), show_rate);
+    let mut parts = vec![format!("{planned} planned"), format!("{sent} sent")];
+    parts.extend((unsent > 0).then(|| format!("{unsent} unsent")));
+    parts.push(format!("{answered} answered"));
+    parts.push(format!("{timed_out} timed out"));
+    parts.push(format!("{rate} of {} requested", show_rate(config.rate_per_s)));
+    page.parts("Work       ", "   ", parts);
+    let [sent, received] = [counts.sent_bytes, counts.received_bytes].map(show_bytes);
+    page.line(format_args!("Traffic    out {sent}   in {received}"));
+    if config.multistreams {
+        let (opened, failed) = (counts.streams_opened, counts.stream_failures);
+        let ready = counts.peers.ready;
+        page.line(format_args!("Streams    {opened} of {ready} peers have a second stream   {failed} failed"));
+    }
+    for agent in agents {
+        page.line(format_args!(
+            "Nodes      {} protocol {}   {} peers",
+            if agent.agent.is_empty() { "(no user agent)" } else { &agent.agent },
+            agent.protocol,
+            agent.peers
+        ));
+    }
+}
+
+/// Writes a row for each stage; a single stage is covered by the other lines.
+fn stages(page: &mut Page, document: &Document) {
+    if document.stages.len() < 2 {
+        return;
+    }
+    for (index, stage) in document.stages.iter().enumerate() {
+        let [from, to] = [stage.from_per_s, stage.to_per_s].map(show_rate);
+        let rate = if from == to { from } else { format!("{from} to {to}") };
+        let time = show_seconds(stage.end_ns.0.saturating_sub(stage.begin_ns.0));
+        let mut parts = vec![format!("{} {rate} for {time}", index + 1)];
+        for metric in &stage.metrics {
+            let Some(work) = metric.work else { continue };
+            parts.push(format!("{} planned", work.planned));
+            parts.push(format!("{} answered", show_share(work.answered, work.planned)));
+            let percentiles = metric.first_view().into_iter().flat_map(|view| &view.percentiles.0);
+            parts.extend(percentiles.map(|(one, value)| format!("{} {}", one.heading(), value.shown())));
+        }
+        page.parts("Stage      ", "   ", parts);
+    }
+}
+
+/// Writes a row for each target, up to [`MAX_TARGET_ROWS`]; a single target is covered by the lines above.
+fn targets(page: &mut Page, Document { targets, .. }: &Document) {
+    if targets.len() < 2 {
+        return;
+    }
+    for target in targets.iter().take(MAX_TARGET_ROWS) {
+        let Peers { asked, ready, lost, failed, .. } = target.peers;
+        let Work { planned, sent, unsent, answered, .. } = target.work;
+        let mut parts = vec![
+            target.addr.clone(),
+            format!("{ready}/{asked} ready"),
+            format!("{lost} lost"),
+            format!("{failed} failed"),
+            format!("{planned} planned"),
+            format!("{sent} sent"),
+            format!("{unsent} unsent"),
+            format!("{answered} answered"),
+        ];
+        let percentiles = target.view.iter().flat_map(|view| &view.percentiles.0);
+        parts.extend(percentiles.map(|(one, value)| format!("{} {}", one.heading(), value.shown())));
+        page.parts("Target     ", "   ", parts);
+    }
+    if targets.len() > MAX_TARGET_ROWS {
+        page.line(format_args!("{BELOW}{} more targets: see --json", targets.len() - MAX_TARGET_ROWS));
+    }
+}
+
+fn latencies(page: &mut Page, document: &Document) {
+    let shown: Vec<&Metric> = document.metrics.iter().filter(|metric| !metric.name.ends_with(LAG)).collect();
+    let columns = shown.first().and_then(|metric| metric.first_view()).map_or(&[][..], |view| &view.percentiles.0);
+    let headings: String = columns.iter().map(|(one, _)| format!("{:>10}", one.heading())).collect();
+    page.line(format_args!("{:<12}{:>9}{headings}", "Latency", "count"));
+    let mut row = |name: &str, view: &View| {
+        let Table(values) = &view.percentiles;
+        let values: String = values.iter().map(|(_, value)| format!(" {:>9}", value.shown())).collect();
+        page.line(format_args!("{name:<12}{:>9}{values}", view.latencies.count()));
+    };
+    for metric in &shown {
+        for (view_name, view) in metric.views() {
+            match (view_name, metric.name.as_str()) {
+                ("sent", "connect") => row("  from dial", view),
+                ("sent", _) => row("  from send", view),
+                (_, name) => row(name, view),
+            }
+        }
+    }
+    let scheduled: Vec<&str> =
+        shown.iter().filter(|metric| metric.planned.is_some()).map(|metric| metric.name.as_str()).collect();
+    let remark = match percentile(document, "send_lag", 99.0) {
+        None => "",
+        Some(p99) if p99 < GAP_TO_MENTION => ": the schedule was kept",
+        Some(_) => &format!(": {} were sent late", noun(document)),
+    };
+    page.wrapped("", &format!("{} count from the planned time{remark}", listed(&scheduled)));
+    if let Some(unanswered) = unanswered(document.counts.work) {
+        page.wrapped("", &unanswered);
+    }
+    page.line(format_args!(""));
+}
+
+/// Joins names into a list: `a`, `a and b`, `a, b and c`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [name] => (*name).to_owned(),
+        [before @ .., last] => format!("{} and {last}", before.join(", ")),
+    }
+}
+
+/// Returns a percentile of a metric that has only measured values.
+fn percentile(document: &Document, metric: &str, percent: f64) -> Option<Duration> {
+    document.view(metric, "measured").and_then(|view| view.percentile(percent).measured())
+}
+
+/// Describes the unanswered share of the planned operations, if any.
+fn unanswered(work: Work) -> Option<String> {
+    let Work { planned, timed_out, unsent, .. } = work;
+    let shares = show_share(work.failed(), planned);
+    (work.failed() > 0).then(|| {
+        format!(
+            "{shares} unanswered: {timed_out} timed out and {unsent} unsent of {planned} planned; a percentile among \
+             them is shown as > T, T being the shortest wait for one of them"
+        )
+    })
+}
+
+fn failures(page: &mut Page, Document { counts, .. }: &Document) {
+    if counts.errors.is_empty() {
+        return;
+    }
+    let on = |side: Side| counts.errors.iter().filter(move |failed| failed.side == side);
+    for (side, name) in [(Side::Local, "local"), (Side::Remote, "remote")] {
+        let total: u64 = on(side).map(|failed| failed.count).sum();
+        if total == 0 {
+            continue;
+        }
+        page.line(format_args!("Failed     {name} {total}"));
+        for failed in on(side) {
+            page.wrapped(&format!("  {:<20}{:>7}  ", failed.cause, failed.count), &failed.explanation);
+        }
+    }
+    page.line(format_args!(""));
+}
+
+fn generator(page: &mut Page, document: &Document) {
+    let Document { run: Run { answered_per_s, .. }, generator, .. } = document;
+    let p99 = |metric| percentile(document, metric, 99.0).map_or_else(|| "-".to_owned(), show_latency);
+    let (working, spinning) = (generator.cpu_working, generator.cpu_spinning);
+    let limit = generator.limit.words();
+    let parts = [
+        format!("loop lag p99 {}", p99("loop_lag")),
+        format!("send lag p99 {}", p99("send_lag")),
+        format!("CPU {:.0} % working, {:.0} % spinning", working * 100.0, spinning * 100.0),
+        format!("verdict: {}", generator.verdict.words()),
+        match answered_per_s {
+            Some(rate) if generator.limit != Limit::None => format!("limit: {limit}, at {}", show_rate(*rate)),
+            Some(_) | None => format!("limit: {limit}"),
+        },
+    ];
+    page.parts("Generator  ", "   ", parts);
+    if spinning > 0.0 && working + spinning >= WHOLE_CPU_SHARE {
+        page.wrapped(BELOW, "a whole CPU was in use, part of it to spin until pings were due; --no-spin lets it sleep");
+    }
+    for reason in &generator.reasons {
+        page.wrapped(BELOW, reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model;
+    use peerloop::load::Doubt;
+
+    const UNANSWERED: &str = include_str!("../../model/fixtures/schema2-unanswered.json");
+
+    #[test]
+    fn a_doubt_shows_its_lag_in_the_format_of_the_report() {
+        for nanos in [1_000_001, 9_994_999, 9_995_000, 99_949_999, 99_950_000, 109_200_000, 999_499_999, 999_500_000] {
+            let p99 = Duration::from_nanos(nanos);
+            for doubt in [Doubt::SendLag { p99 }, Doubt::LoopLag { p99 }] {
+                let text = doubt.to_string();
+                assert!(text.contains(&format!(" {} late", show_latency(p99))), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_verdict_is_coloured() {
+        for (words, colour) in [("TRUSTED", "\x1b[32m"), ("NOT TRUSTED", "\x1b[31m")] {
+            let text = coloured(&format!("Generator  verdict: {words}   limit: none\nverdict TRUSTED\n"));
+            assert_eq!(text, format!("Generator  verdict: {colour}{words}\x1b[0m   limit: none\nverdict TRUSTED\n"));
+        }
+    }
+
+    #[test]
+    fn a_report_of_a_file_shows_its_failures_within_80_columns() {
+        let document = model::parse(UNANSWERED).unwrap();
+        let text = heading(&document) + &summary(&document, Some(&[]));
+        for part in ["plan    4 peers at 100/s", "Success    75.8 % of 120 pings answered", "       never", "> 2"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+
+    #[test]
+    fn names_are_listed_in_words() {
+        assert_eq!([listed(&["a"]), listed(&["a", "b"]), listed(&["a", "b", "c"])], ["a", "a and b", "a, b and c"]);
+    }
+}

@@ -1,0 +1,72 @@
+//! `report`: shows the results of a finished run again, in any form.
+//!
+//! The run is read from the file of `bench --json` or from the folder of `bench -o`; runs of older versions are read
+//! too. Values that follow from the histograms are computed again, so other percentiles can be requested.
+
+use crate::exit::{Exit, Failure};
+use crate::forms::{Form, csv, hgrm, hlog, json, text};
+use crate::model::{self, Document};
+use crate::output::{self, Sink};
+use crate::units::{Percentiles, parse_percentiles};
+use clap::{Args, ValueEnum};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub(crate) struct ReportArgs {
+    /// File of `bench --json`, or folder of `bench -o`
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Form of the report
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    format: Format,
+    /// Percentiles to report [default: those of the run]
+    #[arg(long, value_name = "LIST", value_parser = parse_percentiles)]
+    percentiles: Option<Percentiles>,
+}
+
+/// The form of a report.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// The intervals' histograms, as an HdrHistogram log
+    Hlog,
+    /// The percentile spectrum of the operations, for the HdrHistogram plotter
+    Hgrm,
+    /// The timeline, for spreadsheets
+    Csv,
+    /// Each view of each metric, for spreadsheets
+    SummaryCsv,
+}
+
+impl Format {
+    fn form(self) -> Form {
+        match self {
+            Self::Text => text,
+            Self::Json => json::write,
+            Self::Hlog => hlog::write,
+            Self::Hgrm => hgrm::write,
+            Self::Csv => csv::timeline,
+            Self::SummaryCsv => csv::summary,
+        }
+    }
+}
+
+/// Shows the run on stdout.
+pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
+    let mut document = model::read(&args.run)?;
+    if let Some(percentiles) = &args.percentiles {
+        document.set_percentiles(percentiles);
+    }
+    let form = args.format.form();
+    Sink::Stdout.write_with(|out| form(&document, out)).map(|()| Exit::Success)
+}
+
+fn text(document: &Document, out: &mut dyn Write) -> io::Result<()> {
+    let report = text::heading(document) + &text::summary(document, None);
+    let report = if output::has_colours() { text::coloured(&report) } else { report };
+    out.write_all(report.as_bytes())
+}
