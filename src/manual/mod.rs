@@ -4,6 +4,7 @@
 //! - [`run_loop`]: the loop's turn, step by step, and how to embed the loop
 //! - [`peer_manager`]: how the loop dials, accepts, refuses and remembers peers by itself, and the cost of the manager
 //! - [`relay`]: the relay of transactions: trust, announcements, requests, memory and measurements
+//! - [`results`]: the result files of `peerloop bench`, and the fields of its JSON document
 //! - [`testing`]: how the project is tested, and how to run the tests
 //! - `simulator`: the loop in a hostile virtual world, and how to extend that world (feature `sim`)
 //! - [`requirements`]: the requirements on the engine, row by row, with the tests of each
@@ -20,6 +21,9 @@ pub mod peer_manager {}
 
 #[doc = include_str!("relay.md")]
 pub mod relay {}
+
+#[doc = include_str!("results.md")]
+pub mod results {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

@@ -99,7 +99,10 @@ fn generate(setup: &mut Setup, notices: &Notices) -> Result<Ended, Failure> {
     let thread = {
         let plan = plan.clone();
         notices.spawn("generator", move || -> Result<Report, String> {
-            let generator = Generator::new(plan).with_recorder(Box::new(recorder));
+            let generator = match recorder {
+                Some(recorder) => Generator::new(plan).with_recorder(Box::new(recorder)),
+                None => Generator::new(plan),
+            };
             let reactor = Reactor::new(config, generator).map_err(|error| error.to_string())?;
             drive(reactor, sender)
         })?

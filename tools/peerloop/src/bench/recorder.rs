@@ -85,20 +85,21 @@ struct Encoded {
 
 impl Recording {
     /// Starts a recording of the intervals' histograms, if wanted, and of the operations, if there is a file for them.
-    /// Returns the recording, and the observer to give to the generator.
+    /// Returns the recording, and the observer to give to the generator; `None` if nothing is to be recorded.
     pub(super) fn start(
         has_intervals: bool,
         events: Option<Sink>,
         targets: &[SocketAddr],
-    ) -> Result<(Self, Recorder), Failure> {
+    ) -> Result<(Self, Option<Recorder>), Failure> {
         let shared = Arc::new(Shared::default());
         let encoder = match has_intervals {
             true => Some(spawn_encoder(&shared)?),
             false => None,
         };
         let (events, offer) = events.map(|sink| EventsWriter::start(sink, targets)).transpose()?.unzip();
+        let is_idle = encoder.is_none() && offer.is_none();
         let recorder = Recorder { shared: Arc::clone(&shared), has_intervals, events: offer };
-        Ok((Self { shared, encoder, events }, recorder))
+        Ok((Self { shared, encoder, events }, (!is_idle).then_some(recorder)))
     }
 
     /// Ends the recording after the generator has made its report. Waits until everything is encoded, and at most

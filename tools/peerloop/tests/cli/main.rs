@@ -11,6 +11,7 @@ mod relay;
 mod relaying;
 mod results;
 mod run;
+mod schema;
 mod scripted;
 mod serve;
 #[cfg(feature = "sim")]

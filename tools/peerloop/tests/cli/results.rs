@@ -81,7 +81,10 @@ fn a_folder_holds_all_results_and_they_agree() {
         assert_eq!(sum, opened(metric[view]["hdr"].as_str().unwrap()), "{tag}");
     }
     let report = read("report.txt");
-    assert!(report.starts_with("run     ") && report.contains("  a name") && report.contains("  version=1.2\n"), "{report}");
+    assert!(
+        report.starts_with("run     ") && report.contains("  a name") && report.contains("  version=1.2\n"),
+        "{report}"
+    );
     assert!(report.contains("Success    100 % of 300 pings answered"), "{report}");
     assert!(read("ping_rtt.hgrm").contains("Total count    =          300"));
     let sums = read("SHA256SUMS");
