@@ -19,11 +19,11 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 /// Maximum number of intervals that wait to be encoded.
-const MAX_WAITING: usize = 4;
+const MAX_WAITING: usize = 16;
 
 /// The encoding thread's niceness: it shall not delay the loops of the generator and of the built-in node.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 5;
 
 /// Everything that was recorded of a run.
 #[derive(Debug, Default)]
