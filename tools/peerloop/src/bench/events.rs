@@ -181,3 +181,70 @@ impl Shared {
         queue.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::capture::capture;
+    use super::*;
+    use std::path::Path;
+
+    fn offer(shared: &Arc<Shared>) -> Offer {
+        Offer { shared: Arc::clone(shared), batch: Vec::new() }
+    }
+
+    #[test]
+    fn operations_beyond_the_queue_are_lost_and_counted() {
+        let operation = capture().operation;
+        let shared = Arc::new(Shared::default());
+        let operations = BATCH * MAX_WAITING + 100;
+        let mut offer = offer(&shared);
+        (0..operations).for_each(|_| offer.push(operation));
+        drop(offer);
+        assert_eq!(shared.lock().waiting.len(), MAX_WAITING, "the memory is not bounded");
+        // The thread that writes would hang on a disk.
+        let writer = EventsWriter { shared: Arc::clone(&shared), name: "slow.csv".to_owned() };
+        let outcome = writer.finish(Duration::ZERO);
+        assert_eq!(outcome.counts, Events { written: 0, lost: operations as u64 });
+        let failure = outcome.failure.unwrap();
+        assert!(failure.contains("slow.csv: the file was still not written 0 s after the load"), "{failure}");
+        assert!(failure.contains(&format!("{operations} of {operations} operations are missing")), "{failure}");
+    }
+
+    #[test]
+    fn every_operation_is_written_in_order() {
+        let operation = capture().operation;
+        let folder = peerloop_testkit::Folder::new(std::env::temp_dir());
+        let path = folder.with("events.csv", "older content, which is replaced\n");
+        let sink = Sink::open(Path::new(&path)).unwrap();
+        let target: SocketAddr = "192.0.2.1:8333".parse().unwrap();
+        let (writer, mut offer) = EventsWriter::start(sink, &[target]).unwrap();
+        for index in 0..2_500 {
+            let mut operation = operation;
+            operation.index = index;
+            offer.push(operation);
+        }
+        drop(offer);
+        let outcome = writer.finish(Duration::from_secs(60));
+        assert_eq!((outcome.counts, outcome.failure), (Events { written: 2_500, lost: 0 }, None));
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut lines = text.split_inclusive('\n');
+        assert_eq!(lines.next(), Some(HEADER));
+        for (index, line) in lines.enumerate() {
+            assert!(line.starts_with(&format!("{index},ping_rtt,0,192.0.2.1:8333,")), "{line}");
+            assert!(line.ends_with(",answered\n"), "{line}");
+        }
+        assert_eq!(text.lines().count(), 2_501);
+    }
+
+    #[test]
+    fn a_write_that_fails_loses_the_rest() {
+        let operation = capture().operation;
+        let Ok(sink) = Sink::open(Path::new("/dev/full")) else { return };
+        let (writer, mut offer) = EventsWriter::start(sink, &[]).unwrap();
+        (0..10).for_each(|_| offer.push(operation));
+        drop(offer);
+        let outcome = writer.finish(Duration::from_secs(60));
+        assert_eq!(outcome.counts.lost, 10);
+        assert!(outcome.failure.unwrap().contains("10 of 10 operations are missing"));
+    }
+}

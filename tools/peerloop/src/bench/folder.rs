@@ -1,7 +1,8 @@
 //! The folder of `-o DIR`: all result files of one run, with their checksums.
 //!
-//! The folder is created if it is missing. A folder that holds anything but result files is refused before the run, so
-//! that no file of the user is replaced or removed. The results of an earlier run are replaced as a whole, after the run.
+//! The folder is created if it is missing. A folder that holds anything but result files is refused before the run,
+//! so that no file of the user is replaced or removed. The results of an earlier run are replaced as a whole, at the
+//! end of the run.
 
 use crate::exit::Failure;
 use crate::forms::{Form, csv, hgrm, hlog, json, text};
@@ -133,8 +134,7 @@ impl Folder {
         }
         for name in &self.beside {
             let path = self.file(name);
-            let sum =
-                File::open(&path).and_then(|file| sum_of(file)).map_err(|error| self.failed("reading", &path, &error));
+            let sum = File::open(&path).and_then(sum_of).map_err(|error| self.failed("reading", &path, &error));
             sums += &format!("{}  {name}\n", sum?);
         }
         self.write_file(CHECKSUMS, |out| out.write_all(sums.as_bytes()))?;

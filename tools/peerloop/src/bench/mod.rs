@@ -5,6 +5,8 @@
 
 mod ahead;
 mod build;
+#[cfg(test)]
+mod capture;
 mod ending;
 mod events;
 mod folder;

@@ -203,7 +203,7 @@ fn failed() -> (Setup, Document) {
     report.interval = Duration::from_secs(1);
     report.timeline = vec![interval(1_000, [200, 50, 0]), interval(2_000, [200, 0, 0]), interval(2_500, [100, 0, 0])];
     let failure = Some("writing the events to events.csv: No space left on device; 7 of 500 are missing".to_owned());
-    let mut recorded = recorded(&[1_000..1_050]);
+    let mut recorded = recorded(&[1_000..1_050, 0..0]);
     recorded.events = Some(EventsOutcome { counts: Events { written: 493, lost: 7 }, failure });
     let document = document(&setup, stops, recorded, report);
     (setup, document)
@@ -214,8 +214,8 @@ fn failed() -> (Setup, Document) {
 fn assert_golden(name: &str, (setup, document): &(Setup, Document)) {
     let written = |form: Form| {
         let mut bytes = Vec::new();
-        form(document, &mut bytes).unwrap();
-        String::from_utf8(bytes).unwrap()
+        form(document, &mut bytes).expect("memory can be written");
+        String::from_utf8(bytes).expect("every form is UTF-8")
     };
     for (form, text) in [
         ("preamble.txt", preamble::render(setup)),

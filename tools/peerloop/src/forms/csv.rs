@@ -100,7 +100,7 @@ fn summary_cells(names: [&str; 3], work: Option<Work>, view: &View) -> Vec<Strin
 
 /// Returns the percentiles that the run reports, which are the same for every view.
 fn percentiles(document: &Document) -> Percentiles {
-    let view = document.main_metric().or(document.metrics.first()).and_then(Metric::first_view);
+    let view = document.main_metric().or_else(|| document.metrics.first()).and_then(Metric::first_view);
     Percentiles(view.into_iter().flat_map(|view| &view.percentiles.0).map(|(one, _)| one.clone()).collect())
 }
 

@@ -1,7 +1,7 @@
 //! Histograms of latencies as files contain them: the HdrHistogram V2 encoding, deflated, in base64.
 //!
-//! A [`Packed`] histogram is a few kilobytes and stays encoded; [`Packed::open`] decodes it. A file's histogram may have
-//! any bounds. Decoding never needs more memory than the histogram's bounds justify, whatever the file claims.
+//! A [`Packed`] histogram is a few kilobytes and stays encoded; [`Packed::open`] decodes it. A file's histogram may
+//! have any bounds. Decoding never needs more memory than the histogram's bounds justify, even if the file claims more.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -99,12 +99,29 @@ impl fmt::Debug for Latencies {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Packed(Box<[u8]>);
 
-impl Packed {
+/// Encodes histograms. It keeps its buffers of about 1 MB for the next histogram.
+pub(crate) struct Packer {
+    serializer: V2DeflateSerializer,
+    bytes: Vec<u8>,
+}
+
+impl Packer {
+    pub(crate) fn new() -> Self {
+        Self { serializer: V2DeflateSerializer::new(), bytes: Vec::new() }
+    }
+
     /// Encodes a histogram. This needs about 0.2 ms, so the generator's loop never does it.
+    pub(crate) fn pack(&mut self, histogram: &Histogram<u64>) -> Packed {
+        self.bytes.clear();
+        self.serializer.serialize(histogram, &mut self.bytes).expect("a histogram fits into memory");
+        Packed(self.bytes.as_slice().into())
+    }
+}
+
+impl Packed {
+    /// Encodes a single histogram.
     pub(crate) fn new(histogram: &Histogram<u64>) -> Self {
-        let mut bytes = Vec::new();
-        V2DeflateSerializer::new().serialize(histogram, &mut bytes).expect("a histogram fits into memory");
-        Self(bytes.into())
+        Packer::new().pack(histogram)
     }
 
     /// Decodes the histogram. The error describes the damage.

@@ -15,7 +15,7 @@ pub(crate) use document::{
     Agent, Counts, Document, Ended, Events, Failed, Generator, Host, Limit, Metric, Peers, PlannedStage, Reason, Run,
     Settings, Side, Stage, Target, Tool, Trust, Work,
 };
-pub(crate) use latencies::{Latencies, Packed};
+pub(crate) use latencies::{Latencies, Packed, Packer};
 #[cfg(test)]
 pub(crate) use read::parse;
 pub(crate) use read::{RESULT_FILE, read};

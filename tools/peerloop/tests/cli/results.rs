@@ -1,4 +1,4 @@
-//! The result files of `bench`: they agree with each other, with the operations, and with what `report` reads.
+//! The result files of `bench`: they agree with each other, with the operations, and with the output of `report`.
 
 use crate::{Finished, ResultFile, Running, folder, peerloop};
 use base64::Engine;
@@ -20,7 +20,8 @@ fn number(json: &Value, pointer: &str) -> u64 {
 }
 
 fn opened(base64: &str) -> Histogram<u64> {
-    Deserializer::new().deserialize(&mut &STANDARD.decode(base64).unwrap()[..]).unwrap()
+    let bytes = STANDARD.decode(base64).expect("the histogram is base64");
+    Deserializer::new().deserialize(&mut &bytes[..]).expect("the histogram is intact")
 }
 
 /// Adds up the histograms of an interval log by their tags.
@@ -31,7 +32,7 @@ fn sums(log: &str) -> BTreeMap<String, Histogram<u64>> {
         let [tag, _, _, _, histogram] = columns[..] else { panic!("not five columns: {line}") };
         let histogram = opened(histogram);
         match sums.get_mut(tag) {
-            Some(sum) => sum.add(&histogram).unwrap(),
+            Some(sum) => sum.add(&histogram).expect("the bounds are equal"),
             None => drop(sums.insert(tag.to_owned(), histogram)),
         }
     }
@@ -40,22 +41,26 @@ fn sums(log: &str) -> BTreeMap<String, Histogram<u64>> {
 
 /// Asserts that the intervals of the document add up to its totals, and returns their number.
 fn assert_intervals_add_up(json: &Value) -> usize {
-    let rows = json["timeline"]["rows"].as_array().unwrap();
-    let sum = |column: usize| rows.iter().map(|row| row[column].as_u64().unwrap()).sum::<u64>();
+    let list = |value: &Value| value.as_array().expect("the value is a list").clone();
+    let text = |value: &Value| value.as_str().expect("the value is a string").to_owned();
+    let rows = list(&json["timeline"]["rows"]);
+    let sum = |column: usize| rows.iter().map(|row| row[column].as_u64().expect("the value is a count")).sum::<u64>();
     let counts = ["planned", "sent", "answered"].map(|name| number(json, &format!("/counts/{name}")));
     assert_eq!([sum(1), sum(2), sum(3)], counts);
     assert_eq!(sum(4), number(json, "/counts/timed_out") + number(json, "/counts/unsent"));
-    let series = json["timeline"]["histograms"].as_array().unwrap();
+    let series = list(&json["timeline"]["histograms"]);
     assert_eq!(series.len(), 4, "{series:?}");
     for one in series {
-        let (metric, view) = (one["metric"].as_str().unwrap(), one["view"].as_str().unwrap());
-        let intervals = one["intervals"].as_array().unwrap();
+        let (metric, view, intervals) = (text(&one["metric"]), text(&one["view"]), list(&one["intervals"]));
         assert_eq!(intervals.len(), rows.len());
-        let metrics = json["metrics"].as_array().unwrap();
-        let total = &metrics.iter().find(|each| each["name"] == metric).unwrap()[view];
-        let mut sum = Histogram::new_from(&opened(total["hdr"].as_str().unwrap()));
-        intervals.iter().filter_map(Value::as_str).for_each(|packed| sum.add(&opened(packed)).unwrap());
-        assert_eq!(sum, opened(total["hdr"].as_str().unwrap()), "{metric} {view}");
+        let metrics = list(&json["metrics"]);
+        let total = metrics.iter().find(|each| each["name"] == *metric).expect("the metric has a total");
+        let total = opened(&text(&total[&view]["hdr"]));
+        let mut sum = Histogram::new_from(&total);
+        for packed in intervals.iter().filter_map(Value::as_str) {
+            sum.add(opened(packed)).expect("the bounds are equal");
+        }
+        assert_eq!(sum, total, "{metric} {view}");
     }
     rows.len()
 }

@@ -16,8 +16,9 @@ const ADDRESS: &str = "https://peerloop.invalid/run.json";
 const SHARED: [&str; 2] = ["peers", "work"];
 
 fn schema<T: DeserializeOwned>() -> T {
-    let text = fs::read_to_string(format!("{}/schema/run.json", env!("CARGO_MANIFEST_DIR"))).unwrap();
-    serde_json::from_str(&text).unwrap()
+    let text =
+        fs::read_to_string(format!("{}/schema/run.json", env!("CARGO_MANIFEST_DIR"))).expect("the schema exists");
+    serde_json::from_str(&text).expect("the schema is JSON")
 }
 
 /// An object of the schema, with its keys in the order of the file.
@@ -26,7 +27,7 @@ struct Object {
     description: String,
     properties: Pairs<Value>,
     #[serde(rename = "$defs", default)]
-    defined: Pairs<Object>,
+    defined: Pairs<Self>,
 }
 
 /// The pairs of a JSON object, in the order of the text.
@@ -65,14 +66,14 @@ fn compile(is_strict: bool) -> (Schemas, SchemaIndex) {
     let mut schema: Value = schema();
     if is_strict {
         schema["unevaluatedProperties"] = json!(false);
-        for (name, object) in schema["$defs"].as_object_mut().unwrap() {
+        for (name, object) in schema["$defs"].as_object_mut().expect("the schema has definitions") {
             if !SHARED.contains(&name.as_str()) {
                 object["unevaluatedProperties"] = json!(false);
             }
         }
     }
     let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
-    compiler.add_resource(ADDRESS, schema).unwrap();
+    compiler.add_resource(ADDRESS, schema).expect("the address is absolute");
     let index = compiler.compile(ADDRESS, &mut schemas).unwrap_or_else(|error| panic!("{error:#}"));
     (schemas, index)
 }
@@ -153,7 +154,7 @@ fn shown(value: &Value) -> String {
     match &value["type"] {
         Value::String(one) if one == "array" => format!("list of {}", shown(&value["items"])),
         Value::String(one) => one.clone(),
-        several => several.as_array().unwrap().iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
+        several => several.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
     }
 }
 
