@@ -2,10 +2,9 @@
 //!
 //! The generator's loop only exchanges full histograms for empty ones. At most [`MAX_WAITING`] intervals wait to be
 //! encoded; if the thread cannot keep up, an interval's latencies are added to those of the one before it in the queue,
-//! so nothing is lost and the memory stays bounded. A set of histograms for one metric has 1.4 MB of address space, and
-//! uses 8 KiB for each doubling of the latencies in each of its four histograms. Encoded sets are freed instead of
-//! cleared, because clearing a histogram would touch all its pages. An encoded interval uses about 2 KB for each 10,000
-//! latencies.
+//! so nothing is lost and the memory stays bounded. A set of histograms for one metric uses up to 1.4 MB, and three sets
+//! are in use: one is being recorded in, one encoded, and one is ready. Only if the thread is late, further sets are
+//! allocated, and freed after their encoding. An encoded interval uses about 2 KB for each 10,000 latencies.
 
 use super::events::{EventsOutcome, EventsWriter, Offer};
 use crate::exit::Failure;
@@ -23,8 +22,8 @@ use std::time::{Duration, SystemTime};
 /// Maximum number of intervals that wait to be encoded.
 const MAX_WAITING: usize = 16;
 
-/// Number of empty sets of histograms that are ready for the loop. The memory of an empty set is only address space.
-const MAX_SPARES: usize = 2;
+/// Maximum number of empty sets of histograms that are ready for the loop.
+const MAX_SPARES: usize = 1;
 
 /// The encoding thread's niceness: it shall not delay the loops of the generator and of the built-in node.
 #[cfg(target_os = "linux")]
@@ -129,8 +128,8 @@ fn spawn_encoder(shared: &Arc<Shared>) -> Result<JoinHandle<Encoded>, Failure> {
         let _ = rustix::process::nice(NICENESS);
         let (mut encoded, mut packer) = (Encoded::default(), Packer::new());
         while let Some(waiting) = shared.next() {
-            shared.add_spare(waiting.histograms.spare());
             encoded.add(&waiting, &mut packer);
+            shared.put_back(waiting.histograms);
         }
         encoded
     });
@@ -165,11 +164,11 @@ impl Shared {
         queue.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()
     }
 
-    /// Keeps an empty set of histograms for the loop, unless there are enough.
-    fn add_spare(&self, spare: IntervalHistograms) {
-        let mut queue = self.lock();
-        if queue.spares.len() < MAX_SPARES {
-            queue.spares.push(spare);
+    /// Empties a set of histograms for the loop. Its pages then cost the loop no fault. A surplus set is freed.
+    fn put_back(&self, mut histograms: IntervalHistograms) {
+        if self.lock().spares.len() < MAX_SPARES {
+            histograms.clear();
+            self.lock().spares.push(histograms);
         }
     }
 
