@@ -275,3 +275,39 @@ fn the_host_the_program_and_the_run_are_identified() {
     let git = &first["tool"]["git"];
     assert!(git.is_null() || git.as_str().is_some_and(|git| git.len() >= 12), "{git}");
 }
+
+/// Runs the program with a terminal as its standard output, and returns the text that the terminal received.
+#[cfg(target_os = "linux")]
+fn on_terminal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let terminal = openpt(flags).expect("the system has terminals");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("the terminal is ours");
+    let name = ptsname(&terminal, Vec::new()).expect("the terminal has a name");
+    let name = name.to_str().expect("the text is UTF-8");
+    let shown = fs::OpenOptions::new().write(true).open(name).expect("the file exists");
+    let mut command = crate::command(arguments);
+    command.env("TERM", "xterm").env_remove("NO_COLOR").envs(variables.iter().copied()).stdout(shown);
+    let mut run = command.spawn().expect("the program starts");
+    drop(command);
+    // Once the program has ended, nobody holds the terminal's other end, and reading fails.
+    let (mut text, mut terminal) = (Vec::new(), fs::File::from(terminal));
+    let _ = std::io::Read::read_to_end(&mut terminal, &mut text);
+    assert!(run.wait().expect("the program ends").success());
+    String::from_utf8(text).expect("the program writes UTF-8")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_verdict_is_coloured_only_on_a_terminal_that_wants_it() {
+    let golden = |name: &str| format!("{}/src/bench/golden/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let (measured, failed) = (golden("measured"), golden("failed"));
+    assert!(on_terminal(&["report", &measured], &[]).contains("verdict: \x1b[32mTRUSTED\x1b[0m"));
+    assert!(on_terminal(&["report", &failed], &[]).contains("verdict: \x1b[31mNOT TRUSTED\x1b[0m"));
+    for plain in [[("NO_COLOR", "1")], [("TERM", "dumb")]] {
+        let text = on_terminal(&["report", &measured], &plain);
+        assert!(text.contains("verdict: TRUSTED") && !text.contains('\x1b'), "{plain:?}: {text}");
+    }
+    let run = peerloop(&["report", &measured]);
+    assert!(run.stdout.contains("verdict: TRUSTED") && !run.stdout.contains('\x1b'), "{}", run.stdout);
+}
