@@ -2,9 +2,9 @@
 //!
 //! The generator's loop only exchanges full histograms for empty ones. At most [`MAX_WAITING`] intervals wait to be
 //! encoded; if the thread cannot keep up, an interval's latencies are added to those of the one before it in the queue,
-//! so nothing is lost and the memory stays bounded. A set of histograms for one metric uses up to 1.4 MB, and three sets
-//! are in use: one is being recorded in, one encoded, and one is ready. Only if the thread is late, further sets are
-//! allocated, and freed after their encoding. An encoded interval uses about 2 KB for each 10,000 latencies.
+//! so nothing is lost and the memory stays bounded. A set of histograms for one metric uses up to 1.4 MB, and three
+//! sets are in use: one is being recorded in, one encoded, and one is ready. Only if the thread is late, further sets
+//! are allocated, and freed after their encoding. An encoded interval uses about 2 KB for each 10,000 latencies.
 
 use super::events::{EventsOutcome, EventsWriter, Offer};
 use crate::exit::Failure;
