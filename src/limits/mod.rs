@@ -6,6 +6,7 @@
 //! embedder may encounter are public. The assertions at the end check bounds that depend on each other.
 
 pub(crate) mod link;
+pub(crate) mod load;
 pub(crate) mod manager;
 pub(crate) mod pipe;
 pub(crate) mod relay;
@@ -18,6 +19,7 @@ pub use link::{
     BUFFER_GROWTH_BYTES, HEADER_TIMEOUT, MAX_HANDSHAKE_MESSAGES, MAX_MARKS_PER_PEER, MAX_PINGS_OUTSTANDING,
     MAX_ROW_BYTES, MAX_SEND_QUEUE_BYTES, PEER_COST_BYTES, PULL_WAITING_BYTES, UNREAD_REPLIES_PAUSE_BYTES,
 };
+pub use load::MAX_LOAD_STAGES;
 pub use manager::MAX_BANS;
 pub use pipe::{MAX_PIPE_HELD_BYTES, MAX_PIPE_OPEN_REQUESTS, PIPE_ALONE_TIMEOUT};
 pub use relay::{MAX_RELAY_ENTRIES, MAX_RELAY_SEEN, MAX_RELAY_UPSTREAMS, RELAY_ENTRIES, RELAY_SUBMIT_TIMEOUT};
@@ -33,7 +35,7 @@ pub use wire::{
     MAX_MINER_SIGNATURE_BYTES, MAX_REJECT_MESSAGE_BYTES, MAX_REJECT_REASON_BYTES, MAX_STREAM_POLICIES_BYTES,
     MAX_STREAM_POLICY_BYTES, MAX_USER_AGENT_BYTES,
 };
-pub(crate) use {link::*, manager::*, pipe::*, relay::*, store::*, telemetry::*, turn::*, wire::*};
+pub(crate) use {link::*, load::*, manager::*, pipe::*, relay::*, store::*, telemetry::*, turn::*, wire::*};
 
 const _: () = {
     assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "the read block is not larger than a header");

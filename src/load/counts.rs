@@ -38,9 +38,11 @@ impl PeerCounts {
 pub struct WorkCounts {
     /// Pings due by the schedule: `sent + unsent`.
     ///
-    /// The schedule covers all planned connections until the planned end: peers that were never ready or were lost
-    /// keep their share. Only [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish) and
-    /// [`GeneratorRequest::Report`](super::GeneratorRequest::Report) end the schedule sooner.
+    /// At the pace [`Pace::Scheduled`](super::Pace::Scheduled), the schedule covers all planned connections until the
+    /// planned end: peers that were never ready or were lost keep their share. Only the plan's maximum number of
+    /// operations, [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish) and
+    /// [`GeneratorRequest::Report`](super::GeneratorRequest::Report) end the schedule sooner. At the other paces, only
+    /// operations of ready peers are planned.
     pub planned: u64,
     /// Pings sent: `answered + timed_out` in every report.
     pub sent: u64,
@@ -64,6 +66,16 @@ impl WorkCounts {
             Fate::Absent => (self.unsent, self.absent) = (self.unsent + count, self.absent + count),
             Fate::Unsent => self.unsent += count,
         }
+    }
+
+    /// Adds the counts of `other`.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.planned += other.planned;
+        self.sent += other.sent;
+        self.unsent += other.unsent;
+        self.absent += other.absent;
+        self.answered += other.answered;
+        self.timed_out += other.timed_out;
     }
 
     /// Counts the unanswered pings as timed out.

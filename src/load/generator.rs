@@ -1,22 +1,27 @@
 //! The generator: opens the planned connections, pings the peers on schedule, and counts the results.
 //!
 //! The generator runs through its [`Phase`]s in order. It uses one exact wake-up at a time, for the next dial, the
-//! next ping or the end of the phase, whichever is first. A due ping is sent independently of earlier pings. A ping
-//! that cannot be sent is counted as unsent and not sent later. A load ends early if no peer becomes ready or if all
-//! ready peers are lost. The remaining operations then count as planned but not sent.
+//! next ping or the end of the phase, whichever is first. A due ping is sent independently of earlier pings, except at
+//! the pace [`Pace::Max`]. A ping that cannot be sent is counted as unsent and not sent later. A load ends early if no
+//! peer becomes ready or if all ready peers are lost. At the pace [`Pace::Scheduled`], the remaining operations then
+//! count as planned but not sent.
 
 use super::accounts::Accounts;
-use super::counts::PeerCounts;
-use super::interval::Interval;
+use super::ledger::Entry;
+use super::operations::PING_RTT;
+use super::pacer::{ClosedLoop, Operation, Pacer, RateRequest};
 use super::phase::{EarlyEnd, EndCause, Phase};
 use super::plan::Plan;
 use super::record::{OperationResult, Recorder};
 use super::report::Report;
+use super::request::{GeneratorRequest, Progress};
 use super::roster::Roster;
-use super::schedule::Schedule;
-use crate::api::{Event, Reply};
+use super::schedule::nanos;
+use super::stage::{Pace, RateChange};
+use crate::api::Event;
 use crate::handler::{Ctx, Handler};
 use crate::id::PeerId;
+use crate::limits::MAX_LOAD_STAGES;
 use crate::peer::PingInFlight;
 use crate::time::Instant;
 use std::time::Duration;
@@ -28,38 +33,6 @@ const MAX_BURST: usize = 256;
 /// more.
 const FIRST_DIALS: usize = 100;
 
-/// A request from another thread to a generator.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum GeneratorRequest {
-    /// Report the progress.
-    Progress(Reply<Progress>),
-    /// Stop sending, wait for the run's last replies, and end the load.
-    Finish,
-    /// Stop sending, report the results so far and end the load, without waiting. Missing replies count as timed out.
-    Report(Reply<Box<Report>>),
-}
-
-/// The progress of a generator.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Progress {
-    /// The current phase.
-    pub phase: Phase,
-    /// The time since the phase began.
-    pub phase_elapsed: Duration,
-    /// The connections so far.
-    pub peers: PeerCounts,
-    /// Pings that were due so far, in the counted part of the run.
-    pub planned: u64,
-    /// Pings sent so far, in the counted part of the run.
-    pub sent: u64,
-    /// Pings answered so far, in the counted part of the run.
-    pub answered: u64,
-    /// The last whole interval of the counted part of the run; `None` before the end of the first interval.
-    pub interval: Option<Interval>,
-}
-
 /// A handler that connects to nodes and pings them according to a [`Plan`].
 ///
 /// Its loop's configuration should disable the engine's own pings (`ping_interval` zero), because they would add to
@@ -67,12 +40,15 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Generator {
     plan: Plan,
+    /// The planned length of the run.
+    duration: Duration,
     phase: Phase,
     phase_began: Instant,
     ramp_began: Instant,
-    /// The schedule of the dials, then of the pings.
-    schedule: Schedule,
-    next_index: u64,
+    /// The slot of the next dial.
+    next_dial: usize,
+    /// The pace of the warm-up or of the run.
+    pacer: Pacer,
     /// The moment of the last requested wake-up.
     asked_for: Option<Instant>,
     roster: Roster,
@@ -86,18 +62,21 @@ impl Generator {
     ///
     /// # Panics
     ///
-    /// If the plan has no target, or its connect rate is zero.
+    /// If the plan has no target, its connect rate is zero, or it has no stage or more than
+    /// [`MAX_LOAD_STAGES`](crate::limits::MAX_LOAD_STAGES) stages.
     pub fn new(plan: Plan) -> Self {
         assert!(!plan.targets.is_empty(), "the plan has no target");
         assert!(!plan.connect_rate.is_zero(), "the plan's connect rate is zero");
-        let (accounts, roster) = (Accounts::new(&plan), Roster::new(plan.connections));
+        assert!((1..=MAX_LOAD_STAGES).contains(&plan.stages.len()), "the plan has no stage or too many stages");
+        let (accounts, roster) = (Accounts::new(&plan, &[PING_RTT]), Roster::new(plan.share()));
         Self {
-            schedule: Schedule::new(Instant::ZERO, plan.connect_rate),
+            pacer: pacer_of(&plan, &roster, Phase::Run, Instant::ZERO),
+            duration: plan.duration(),
             plan,
             phase: Phase::Ramp,
             phase_began: Instant::ZERO,
             ramp_began: Instant::ZERO,
-            next_index: 0,
+            next_dial: 0,
             asked_for: None,
             roster,
             first_failures: 0,
@@ -105,26 +84,26 @@ impl Generator {
         }
     }
 
+    /// Returns the generator with a recorder for its intervals and operations, in place of an earlier recorder.
+    #[must_use]
+    pub fn with_recorder(mut self, recorder: Box<dyn Recorder>) -> Self {
+        self.accounts.ledger.set_recorder(recorder);
+        self
+    }
+
     /// Returns the current phase.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// Returns the generator with a recorder for its intervals and operations, in place of an earlier recorder.
-    #[must_use]
-    pub fn with_recorder(mut self, recorder: Box<dyn Recorder>) -> Self {
-        self.accounts.set_recorder(recorder);
-        self
-    }
-
     /// Returns the report. Call it after the loop has ended.
     pub fn into_report(mut self) -> Report {
-        self.accounts.end_load();
+        self.accounts.ledger.end_load();
         self.accounts.report()
     }
 
     /// Returns the report of a load that never started. If `cause` is [`EndCause::Asked`], no operation counts as
-    /// planned; otherwise all operations count as planned but not sent.
+    /// planned; otherwise all operations of the schedule count as planned but not sent.
     pub fn into_report_of_no_run(mut self, cause: EndCause) -> Report {
         self.accounts.set_early_end(EarlyEnd { cause, phase: Phase::Ramp, elapsed: Duration::ZERO });
         self.count_rest(Instant::ZERO, Duration::ZERO);
@@ -142,47 +121,93 @@ impl Generator {
         }
         match phase {
             Phase::Ramp => {}
-            Phase::Warmup => self.begin_schedule(ctx.now()),
-            Phase::Run => {
-                self.begin_schedule(ctx.now());
-                self.accounts.begin_run(ctx);
-            }
+            Phase::Warmup => self.pacer = pacer_of(&self.plan, &self.roster, phase, ctx.now()),
+            Phase::Run => self.begin_run(ctx),
             Phase::Drain => {
                 self.count_rest(ctx.now(), elapsed);
                 self.accounts.end_run(ctx);
             }
             Phase::Done => {
-                for (connection, peer) in self.roster.peers() {
-                    self.accounts.note_unanswered(ctx, peer, connection, OperationResult::TimedOut);
+                for (slot, peer) in self.roster.peers() {
+                    let connection = self.roster.connection(slot);
+                    note_unanswered(&mut self.accounts, ctx, peer, connection, OperationResult::TimedOut);
                 }
                 if before != Phase::Drain {
-                    self.next_index = 0;
+                    self.pacer = pacer_of(&self.plan, &self.roster, Phase::Run, ctx.now());
                     self.count_rest(ctx.now(), Duration::ZERO);
                 }
-                self.accounts.end_load();
+                self.accounts.ledger.end_load();
                 ctx.stop();
             }
         }
         self.wake(ctx);
     }
 
-    /// Counts the run's remaining operations as planned but not sent: all until the run's planned end or, if the load
-    /// was asked to finish, only those that were due within `elapsed` of the run's start.
-    fn count_rest(&mut self, now: Instant, elapsed: Duration) {
-        let time = match self.accounts.early_end() {
-            Some(EarlyEnd { cause: EndCause::Asked, .. }) => elapsed.min(self.plan.duration),
-            Some(_) | None => self.plan.duration,
-        };
-        self.accounts.set_scheduled_time(time);
-        let rest = self.next_index..self.plan.rate.count_in(time);
-        for (connection, count, is_ready) in self.roster.shares(rest.clone()) {
-            self.accounts.note_rest(connection, count, is_ready);
+    fn begin_run(&mut self, ctx: &Ctx<'_>) {
+        match &mut self.pacer {
+            Pacer::Max(closed) => closed.restart(ctx.now(), self.plan.max_operations.unwrap_or(u64::MAX)),
+            Pacer::Scheduled(..) | Pacer::PerLivingPeer(..) => {
+                self.pacer = pacer_of(&self.plan, &self.roster, Phase::Run, ctx.now());
+            }
         }
-        let roster = &self.roster;
-        self.accounts.record_rest(rest, now, |operation| {
-            let connection = roster.owner_of(operation);
-            (connection, roster.peer_at(connection).is_some())
-        });
+        let schedule = match &self.pacer {
+            Pacer::Scheduled(schedule, _) => Some(schedule.clone()),
+            Pacer::PerLivingPeer(..) | Pacer::Max(_) => None,
+        };
+        self.accounts.begin_run(ctx, schedule);
+    }
+
+    /// Counts the operations that are planned and were not started: at the pace [`Pace::Scheduled`] all until the run's
+    /// planned end or, if the load was asked to finish, only those that were due within `elapsed` of the run's start;
+    /// at the pace [`Pace::PerLivingPeer`] those that were due within `elapsed` for peers that were ready.
+    fn count_rest(&mut self, now: Instant, elapsed: Duration) {
+        let (duration, cause) = (self.duration, self.accounts.early_end().map(|end| end.cause));
+        let is_cut = !matches!(self.pacer, Pacer::Scheduled(..)) || cause == Some(EndCause::Asked);
+        let mut time = if is_cut && cause.is_some() { elapsed.min(duration) } else { duration };
+        match &self.pacer {
+            Pacer::Scheduled(schedule, _) => {
+                time = Duration::from_nanos(schedule.end_before(nanos(time)));
+                for (stage, operations) in schedule.rest(nanos(time)) {
+                    for (slot, count, is_ready) in self.roster.shares(operations) {
+                        self.accounts.ledger.note_rest(stage, self.roster.connection(slot), count, is_ready);
+                    }
+                }
+                self.record_rest(now, nanos(time));
+            }
+            Pacer::PerLivingPeer(schedule, began) => {
+                time = Duration::from_nanos(schedule.end_before(nanos(time)));
+                let end = began.plus(time);
+                while let Some(operation) = self.pacer.next(end, end, &self.roster) {
+                    let (entry, is_ready) = (self.entry(&operation), self.roster.peer_at(operation.slot).is_some());
+                    self.accounts.ledger.note_never_sent(entry, now, is_ready);
+                }
+            }
+            // The run may have ended before the planned end, because it reached its maximum number of operations.
+            Pacer::Max(_) => time = elapsed.min(duration),
+        }
+        self.accounts.set_scheduled_time(time);
+    }
+
+    /// Records the operations of the schedule before `end_ns` that were not started, if a recorder wants them.
+    fn record_rest(&mut self, now: Instant, end_ns: u64) {
+        let Pacer::Scheduled(schedule, _) = &self.pacer else { return };
+        if !self.accounts.ledger.is_recording_operations() {
+            return;
+        }
+        let mut rest = schedule.clone();
+        while let Some(due) = rest.due().filter(|due| due.planned_ns < end_ns) {
+            rest.advance();
+            let planned = Duration::from_nanos(due.planned_ns);
+            let slot = self.roster.slot_of(due.index);
+            let entry = self.entry(&Operation { index: due.index, slot, planned: Instant::ZERO });
+            let is_ready = self.roster.peer_at(slot).is_some();
+            self.accounts.ledger.record_never_sent(entry, planned, now, is_ready);
+        }
+    }
+
+    fn entry(&self, operation: &Operation) -> Entry {
+        let Operation { index, slot, planned } = *operation;
+        Entry { index, connection: self.roster.connection(slot), planned }
     }
 
     /// Records the cause of an early end. Then enters the drain if the run has begun, else the last phase.
@@ -196,17 +221,12 @@ impl Generator {
         ctx.now().since(self.phase_began)
     }
 
-    fn begin_schedule(&mut self, begin: Instant) {
-        self.schedule = Schedule::new(begin, self.plan.rate);
-        self.next_index = 0;
-    }
-
     /// Returns the phase's scheduled end; [`Instant::MAX`] if it has none.
     fn phase_end(&self) -> Instant {
         match self.phase {
             Phase::Ramp | Phase::Done => Instant::MAX,
             Phase::Warmup => self.phase_began.plus(self.plan.warmup),
-            Phase::Run => self.phase_began.plus(self.plan.duration),
+            Phase::Run => self.phase_began.plus(self.duration).min(self.pacer.end()),
             Phase::Drain => self.phase_began.plus(self.plan.drain),
         }
     }
@@ -259,7 +279,7 @@ impl Generator {
             Phase::Warmup => is_over.then_some(Phase::Run),
             Phase::Run => is_over.then_some(Phase::Drain),
             Phase::Drain => {
-                let is_settled = self.accounts.work().is_settled() || self.roster.is_empty();
+                let is_settled = self.accounts.ledger.work().is_settled() || self.roster.is_empty();
                 (is_over || is_settled).then_some(Phase::Done)
             }
             Phase::Done => None,
@@ -275,14 +295,15 @@ impl Generator {
 
     fn wake(&mut self, ctx: &mut Ctx<'_>) {
         let next = match self.phase {
-            Phase::Ramp if self.next_index < self.plan.connections as u64 => self.schedule.moment(self.next_index),
-            Phase::Warmup | Phase::Run => self.schedule.moment(self.next_index),
-            Phase::Ramp | Phase::Drain | Phase::Done => Instant::MAX,
+            Phase::Ramp if self.next_dial < self.roster.len() => self.dial_moment(self.next_dial),
+            Phase::Warmup => self.pacer.next_moment(),
+            Phase::Run => self.pacer.next_moment().min(self.accounts.ledger.awaited_interval_end()),
+            Phase::Drain => self.accounts.ledger.awaited_interval_end(),
+            Phase::Ramp | Phase::Done => Instant::MAX,
         };
-        let moment = next.min(self.phase_end()).min(match self.phase {
-            Phase::Run | Phase::Drain => self.accounts.awaited_interval_end(),
-            Phase::Ramp | Phase::Warmup | Phase::Done => Instant::MAX,
-        });
+        let moment = next.min(self.phase_end());
+        // At the pace `Max` an operation may have been due for some time, which is no lag of the loop.
+        let moment = if moment == Instant::ZERO { ctx.now() } else { moment };
         self.asked_for = (moment != Instant::MAX).then_some(moment);
         if let Some(moment) = self.asked_for {
             ctx.wake_at(moment);
@@ -291,55 +312,110 @@ impl Generator {
 
     // --- Due work ----------------------------------------------------------------------------------------------------
 
+    /// Returns the planned moment of a slot's dial.
+    fn dial_moment(&self, slot: usize) -> Instant {
+        let moment = self.plan.connect_rate.moment(self.roster.connection(slot) as u64);
+        moment.map_or(Instant::MAX, |nanos| self.ramp_began.plus(Duration::from_nanos(nanos)))
+    }
+
     fn dial_due(&mut self, ctx: &mut Ctx<'_>) {
         for _ in 0..MAX_BURST {
-            if self.next_index >= self.plan.connections as u64 || self.schedule.moment(self.next_index) > ctx.now() {
+            let (slot, planned) = (self.next_dial, self.dial_moment(self.next_dial));
+            if slot >= self.roster.len() || planned > ctx.now() {
                 return;
             }
-            let (index, planned) = (self.next_index as usize, self.schedule.moment(self.next_index));
-            let (target, source) = self.plan.endpoints(index);
-            self.next_index += 1;
+            let connection = self.roster.connection(slot);
+            let (target, source) = self.plan.endpoints(connection);
+            self.next_dial += 1;
             self.accounts.note_dial(planned.since(self.ramp_began), ctx.now().since(self.ramp_began));
             let dialled = match source {
                 Some(source) => ctx.connect_from(source, target),
                 None => ctx.connect(target),
             };
             match dialled {
-                Ok(peer) => self.roster.note_dialled(index, peer),
-                Err(error) => self.accounts.not_dialled(index, error),
+                Ok(peer) => self.roster.note_dialled(slot, peer),
+                Err(error) => self.accounts.not_dialled(connection, error),
             }
         }
     }
 
     fn ping_due(&mut self, ctx: &mut Ctx<'_>) {
         let end = self.phase_end();
+        let middle = self.phase_began.plus(self.duration / 2);
         for _ in 0..MAX_BURST {
-            let planned = self.schedule.moment(self.next_index);
-            if planned > ctx.now() || planned >= end {
-                return;
+            let Some(operation) = self.pacer.next(ctx.now(), end, &self.roster) else { return };
+            if self.phase == Phase::Run && operation.planned >= middle {
+                self.accounts.ledger.note_middle();
             }
-            if self.phase == Phase::Run && planned.since(self.phase_began) >= self.plan.duration / 2 {
-                self.accounts.note_middle();
-            }
-            let (index, connection) = (self.next_index, self.roster.owner_of(self.next_index));
-            self.next_index += 1;
-            let nonce = self.roster.peer_at(connection).and_then(|peer| ctx.ping(peer, planned).ok());
+            let peer = self.roster.peer_at(operation.slot);
+            let nonce = peer.and_then(|peer| ctx.ping(peer, operation.planned).ok());
             if self.phase == Phase::Run {
-                self.accounts.note_due(ctx.now(), index, connection, planned, nonce);
+                let entry = self.entry(&operation);
+                self.accounts.ledger.note_due(ctx.now(), entry, nonce);
+            }
+            if nonce.is_none() {
+                self.pacer.note_unsent(operation.slot, ctx.now(), peer.is_none());
             }
         }
     }
 
+    // --- Requests ----------------------------------------------------------------------------------------------------
+
+    fn change_rate(&mut self, ctx: &mut Ctx<'_>, request: RateRequest) {
+        let at = self.phase_elapsed(ctx);
+        let planned = self.plan.stages.first().map(|stage| stage.from);
+        let change = match self.phase {
+            Phase::Warmup | Phase::Run => self.pacer.change_rate(ctx.now(), request),
+            Phase::Ramp if self.plan.pace != Pace::Max => planned.map(|rate| (rate, request.changed(rate))),
+            Phase::Ramp | Phase::Drain | Phase::Done => None,
+        };
+        let Some((from, to)) = change else { return };
+        self.accounts.note_rate_change(RateChange { phase: self.phase, at, from, to });
+        if self.phase == Phase::Run {
+            let at_ns = nanos(at) + 1;
+            self.accounts.ledger.change_schedule(ctx.now(), |schedule| request.apply(schedule, at_ns));
+        } else {
+            for stage in &mut self.plan.stages {
+                (stage.from, stage.to) = (request.changed(stage.from), request.changed(stage.to));
+            }
+        }
+        self.wake(ctx);
+    }
+
     fn progress(&mut self, ctx: &Ctx<'_>) -> Progress {
+        let is_paced = matches!(self.phase, Phase::Warmup | Phase::Run);
+        let work = self.accounts.ledger.work();
         Progress {
             phase: self.phase,
-            phase_elapsed: ctx.now().since(self.phase_began),
+            phase_elapsed: self.phase_elapsed(ctx),
             peers: self.accounts.peers(),
-            planned: self.accounts.work().planned,
-            sent: self.accounts.work().sent,
-            answered: self.accounts.work().answered,
-            interval: self.accounts.latest_interval(ctx.now()),
+            rate: self.pacer.rate(ctx.now()).filter(|_| is_paced),
+            planned: work.planned,
+            sent: work.sent,
+            answered: work.answered,
+            interval: self.accounts.ledger.latest_interval(ctx.now()),
         }
+    }
+}
+
+/// Returns the pace of the warm-up or of the run, beginning at `now`.
+fn pacer_of(plan: &Plan, roster: &Roster, phase: Phase, now: Instant) -> Pacer {
+    let schedule = if phase == Phase::Warmup { plan.warmup_schedule() } else { plan.run_schedule() };
+    match plan.pace {
+        Pace::Scheduled => Pacer::Scheduled(schedule, now),
+        Pace::PerLivingPeer => Pacer::PerLivingPeer(schedule, now),
+        Pace::Max => {
+            let slots = roster.peers().map(|(slot, _)| slot);
+            Pacer::Max(ClosedLoop::new(plan.segment, slots, now, u64::MAX))
+        }
+    }
+}
+
+/// Records the end of each unanswered ping of a peer.
+fn note_unanswered(accounts: &mut Accounts, ctx: &Ctx<'_>, peer: PeerId, connection: usize, result: OperationResult) {
+    let pings = ctx.peer(peer).into_iter().flat_map(|view| view.pings_in_flight().collect::<Vec<_>>());
+    for ping in pings {
+        accounts.ledger.note_unanswered(ctx.now(), connection, ping, result);
     }
 }
 
@@ -349,7 +425,6 @@ impl Handler for Generator {
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         self.phase_began = ctx.now();
         self.ramp_began = ctx.now();
-        self.schedule = Schedule::new(ctx.now(), self.plan.connect_rate);
         self.advance(ctx);
         self.wake(ctx);
     }
@@ -361,29 +436,29 @@ impl Handler for Generator {
             Phase::Run => {
                 // A wake-up before the latest requested moment belongs to an earlier request and is not late.
                 if let Some(asked_for) = self.asked_for.filter(|moment| *moment <= ctx.now()) {
-                    self.accounts.note_loop_lag(ctx.now(), ctx.now().since(asked_for));
+                    self.accounts.ledger.note_loop_lag(ctx.now(), ctx.now().since(asked_for));
                 }
                 self.ping_due(ctx);
             }
             Phase::Drain | Phase::Done => {}
         }
-        self.accounts.end_intervals(ctx.now());
+        self.accounts.ledger.end_intervals(ctx.now());
         self.advance(ctx);
         self.wake(ctx);
     }
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         // Another handler of the loop may have peers of its own.
-        let Some(connection) = self.roster.index_of(peer) else { return };
+        let Some(slot) = self.roster.slot_of_peer(peer) else { return };
+        let connection = self.roster.connection(slot);
         match event {
             Event::Opened { connect } => {
-                // Connections are opened in the ramp, whose schedule holds the moments of the dials.
-                let planned = self.schedule.moment(connection as u64);
+                let planned = self.dial_moment(slot);
                 let (since_planned, since_begin) = (ctx.now().since(planned), ctx.now().since(self.ramp_began));
                 self.accounts.note_opened(connection, since_planned, since_begin, connect);
             }
             Event::Ready { handshake } => {
-                self.roster.add(connection, peer);
+                self.roster.add(slot, peer);
                 let version = ctx.peer(peer).and_then(|view| view.version());
                 self.accounts.note_ready(connection, handshake, version);
                 self.advance(ctx);
@@ -391,17 +466,25 @@ impl Handler for Generator {
             // The accounts are closed once the load is done.
             Event::Pong { .. } if self.phase == Phase::Done => {}
             Event::Pong { nonce, planned, sent, received } => {
-                self.accounts.note_pong(connection, PingInFlight { nonce, planned, sent: Some(sent) }, received);
-                if self.phase == Phase::Drain {
-                    self.advance(ctx);
+                self.accounts.ledger.note_pong(connection, PingInFlight { nonce, planned, sent: Some(sent) }, received);
+                self.pacer.note_ended(slot, received);
+                match (&self.pacer, self.phase) {
+                    (_, Phase::Drain) => self.advance(ctx),
+                    (Pacer::Max(_), Phase::Warmup | Phase::Run) => {
+                        self.ping_due(ctx);
+                        self.advance(ctx);
+                        self.wake(ctx);
+                    }
+                    (Pacer::Scheduled(..) | Pacer::PerLivingPeer(..) | Pacer::Max(_), _) => {}
                 }
             }
             Event::Closed { reason, state } => {
-                self.roster.remove(peer);
+                self.roster.remove(peer, ctx.now());
+                self.pacer.note_lost(slot);
                 if self.phase != Phase::Done {
-                    self.first_failures += usize::from(connection < self.first_dials());
-                    self.accounts.note_unanswered(ctx, peer, connection, OperationResult::Lost);
-                    self.accounts.note_closed(ctx, connection, reason, state);
+                    self.first_failures += usize::from(slot < self.first_dials());
+                    note_unanswered(&mut self.accounts, ctx, peer, connection, OperationResult::Lost);
+                    self.accounts.note_closed(ctx.now(), connection, reason, state);
                     self.advance(ctx);
                 }
             }
@@ -418,6 +501,8 @@ impl Handler for Generator {
     fn on_request(&mut self, ctx: &mut Ctx<'_>, command: GeneratorRequest) {
         match command {
             GeneratorRequest::Progress(reply) => reply.send(self.progress(ctx)),
+            GeneratorRequest::ScaleRate { percent } => self.change_rate(ctx, RateRequest::Percent(percent)),
+            GeneratorRequest::SetRate(rate) => self.change_rate(ctx, RateRequest::To(rate)),
             GeneratorRequest::Finish => self.finish(ctx),
             GeneratorRequest::Report(reply) => {
                 self.finish(ctx);

@@ -1,7 +1,7 @@
 //! The results of the operations: one report for each metric, in total and for each stage of the run.
 
 use super::counts::WorkCounts;
-use super::schedule::Rate;
+use super::rate::Rate;
 use super::unanswered::UnansweredWaits;
 use crate::stats::histogram::LatencyHistogram;
 use std::time::Duration;
@@ -45,15 +45,23 @@ impl OperationReport {
             unanswered_waits: UnansweredWaits::default(),
         }
     }
+
+    /// Adds the operations of `other`.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.planned.merge(&other.planned);
+        self.sent.merge(&other.sent);
+        self.work.merge(&other.work);
+        self.unanswered_waits.merge(other.unanswered_waits);
+    }
 }
 
 /// The results of one stage of the run. An operation belongs to the stage of its planned moment, whenever it ends.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StageReport {
-    /// The total rate at the begin of the stage.
+    /// The planned total rate at the begin of the stage.
     pub from: Rate,
-    /// The total rate at the end of the stage.
+    /// The planned total rate at the end of the stage.
     pub to: Rate,
     /// The begin of the stage, from the start of the run.
     pub begin: Duration,

@@ -1,10 +1,31 @@
 //! The plan of a load: everything that is known before the first connection.
 
-use super::schedule::Rate;
+use super::rate::Rate;
+use super::schedule::{Arrival, Schedule, Segment, Share};
+use super::stage::{Pace, Stage};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+/// The stream of random moments of the warm-up. Streams from 1 on belong to the stages.
+const WARMUP_STREAM: u64 = 1 << 63;
+
 /// A load: the number of peers, their addresses, the rates and the durations.
+///
+/// ```
+/// use peerloop::load::{Arrival, Pace, Plan, Rate, Segment, Stage};
+/// use std::time::Duration;
+///
+/// // The second of three processes that together raise the rate for a minute and then hold it, in bursts of ten.
+/// let [low, high] = [1_000, 5_000].map(Rate::per_second);
+/// let minute = Duration::from_secs(60);
+/// let plan = Plan::new(vec!["127.0.0.1:18444".parse().unwrap()], 1_000, Rate::per_second(500))
+///     .with_stages(vec![Stage::ramp(low, high, minute), Stage::constant(high, minute)])
+///     .with_arrival(Arrival::Burst { size: 10 })
+///     .with_pace(Pace::PerLivingPeer)
+///     .with_max_operations(400_000)
+///     .with_segment(Segment::new(1, 3).unwrap());
+/// assert_eq!(plan.duration(), 2 * minute);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Plan {
@@ -13,22 +34,30 @@ pub struct Plan {
     /// The local addresses to connect from. Each target is dialled from the addresses of its own family in turn. If
     /// there are none, the system chooses.
     pub sources: Vec<IpAddr>,
-    /// The number of connections to open.
+    /// The number of connections to open, in all segments together.
     pub connections: usize,
-    /// The rate at which connections are opened, above zero.
+    /// The rate at which connections are opened, in all segments together; above zero.
     pub connect_rate: Rate,
-    /// The total rate of pings. They are evenly spaced and sent to the peers in turn. Zero sends none.
-    pub rate: Rate,
-    /// The time during which pings are sent but not counted. It begins once every connection is ready or has failed.
+    /// The stages of the run, in which operations are started and counted. At least one and at most
+    /// [`MAX_LOAD_STAGES`](crate::limits::MAX_LOAD_STAGES). The operations belong to the planned connections in turn.
+    pub stages: Vec<Stage>,
+    /// The arrival of the operations within each stage.
+    pub arrival: Arrival,
+    /// The rule for the moments of the operations.
+    pub pace: Pace,
+    /// The number of operations after which the run ends, in all segments together, if the stages do not end first.
+    pub max_operations: Option<u64>,
+    /// The part of the load that this process carries out.
+    pub segment: Segment,
+    /// The time during which operations are started but not counted, at the rate at which the first stage begins. It
+    /// begins once every connection is ready or has failed.
     pub warmup: Duration,
-    /// The time during which pings are sent and counted.
-    pub duration: Duration,
-    /// The maximum time to wait for replies after the last ping.
+    /// The maximum time to wait for replies after the run.
     pub drain: Duration,
 }
 
 impl Plan {
-    /// Returns a plan that opens `connections` connections to `targets` at `connect_rate`, and sends no ping. A
+    /// Returns a plan that opens `connections` connections to `targets` at `connect_rate`, and starts no operation. A
     /// [`Generator`](super::Generator) needs at least one target and a `connect_rate` above zero.
     ///
     /// ```
@@ -36,7 +65,7 @@ impl Plan {
     /// use std::time::Duration;
     ///
     /// let plan = Plan::new(vec!["127.0.0.1:18444".parse().unwrap()], 1_000, Rate::per_second(500))
-    ///     .with_pings(Rate::per_second(20_000), Duration::from_secs(30))
+    ///     .with_rate(Rate::per_second(20_000), Duration::from_secs(30))
     ///     .with_warmup(Duration::from_secs(2))
     ///     .with_drain(Duration::from_secs(5));
     /// assert_eq!(plan.connections, 1_000);
@@ -47,9 +76,12 @@ impl Plan {
             sources: Vec::new(),
             connections,
             connect_rate,
-            rate: Rate::ZERO,
+            stages: vec![Stage::constant(Rate::ZERO, Duration::ZERO)],
+            arrival: Arrival::Even,
+            pace: Pace::Scheduled,
+            max_operations: None,
+            segment: Segment::WHOLE,
             warmup: Duration::ZERO,
-            duration: Duration::ZERO,
             drain: Duration::ZERO,
         }
     }
@@ -60,23 +92,99 @@ impl Plan {
         Self { sources, ..self }
     }
 
-    /// Sends and counts pings at `rate`, in total for all peers, for `duration`.
+    /// Opens the connections evenly within `time`, instead of at the connect rate. A `time` of zero opens all of them
+    /// at once.
+    ///
+    /// ```
+    /// use peerloop::load::{Plan, Rate};
+    /// use std::time::Duration;
+    ///
+    /// let plan = Plan::new(vec!["127.0.0.1:18444".parse().unwrap()], 600, Rate::per_second(1));
+    /// assert_eq!(plan.with_ramp_up(Duration::from_secs(60)).connect_rate, Rate::per_second(10));
+    /// ```
     #[must_use]
-    pub fn with_pings(self, rate: Rate, duration: Duration) -> Self {
-        Self { rate, duration, ..self }
+    pub fn with_ramp_up(self, time: Duration) -> Self {
+        let time = time.max(Duration::from_nanos(1));
+        let connect_rate = Rate::new(self.connections.max(1) as u64, time).unwrap_or(self.connect_rate);
+        Self { connect_rate, ..self }
     }
 
-    /// Sends uncounted pings for `warmup`, before the counted pings.
+    /// Starts and counts operations at `rate`, in total for all peers, for `duration`.
+    #[must_use]
+    pub fn with_rate(self, rate: Rate, duration: Duration) -> Self {
+        self.with_stages(vec![Stage::constant(rate, duration)])
+    }
+
+    /// Starts and counts operations in these stages, one after another.
+    #[must_use]
+    pub fn with_stages(self, stages: Vec<Stage>) -> Self {
+        Self { stages, ..self }
+    }
+
+    /// Sets the arrival of the operations within each stage.
+    #[must_use]
+    pub fn with_arrival(self, arrival: Arrival) -> Self {
+        Self { arrival, ..self }
+    }
+
+    /// Sets the rule for the moments of the operations.
+    #[must_use]
+    pub fn with_pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
+    }
+
+    /// Ends the run after this number of operations, in all segments together.
+    #[must_use]
+    pub fn with_max_operations(self, count: u64) -> Self {
+        Self { max_operations: Some(count), ..self }
+    }
+
+    /// Carries out only one part of the load.
+    #[must_use]
+    pub fn with_segment(self, segment: Segment) -> Self {
+        Self { segment, ..self }
+    }
+
+    /// Starts uncounted operations for `warmup`, before the counted ones.
     #[must_use]
     pub fn with_warmup(self, warmup: Duration) -> Self {
         Self { warmup, ..self }
     }
 
-    /// Waits for replies for at most `drain` after the last ping. Replies that are still missing then count as timed
-    /// out.
+    /// Waits for replies for at most `drain` after the last operation. Replies that are still missing then count as
+    /// timed out.
     #[must_use]
     pub fn with_drain(self, drain: Duration) -> Self {
         Self { drain, ..self }
+    }
+
+    /// Returns the total time of the stages.
+    pub fn duration(&self) -> Duration {
+        self.stages.iter().fold(Duration::ZERO, |total, stage| total.saturating_add(stage.time))
+    }
+
+    /// Returns whether the plan has operations.
+    pub(super) fn has_operations(&self) -> bool {
+        let is_idle = |stage: &Stage| stage.from.is_zero() && stage.to.is_zero();
+        self.pace == Pace::Max || !self.stages.iter().all(is_idle)
+    }
+
+    /// Returns the assignment of connections and operations to this process.
+    pub(super) fn share(&self) -> Share {
+        Share::new(self.segment, self.connections)
+    }
+
+    /// Returns the schedule of the run.
+    pub(super) fn run_schedule(&self) -> Schedule {
+        let max_operations = self.max_operations.unwrap_or(u64::MAX);
+        Schedule::new(&self.stages, self.arrival, self.share(), max_operations, 0)
+    }
+
+    /// Returns the schedule of the warm-up.
+    pub(super) fn warmup_schedule(&self) -> Schedule {
+        let rate = self.stages.first().map_or(Rate::ZERO, |stage| stage.from);
+        let stage = Stage::constant(rate, self.warmup);
+        Schedule::new(&[stage], self.arrival, self.share(), u64::MAX, WARMUP_STREAM)
     }
 
     /// Returns the target and source of the connection with this index.
@@ -117,5 +225,15 @@ mod tests {
         let alone = Plan { targets: vec![four], ..plan };
         assert_eq!(alone.endpoints(1), (four, Some(sources[1])));
         assert_eq!(alone.endpoints(2), (four, Some(sources[0])));
+    }
+
+    #[test]
+    fn a_ramp_up_time_is_exact_for_any_number_of_connections() {
+        let plan = |connections| Plan::new(vec![([127, 0, 0, 1], 1).into()], connections, Rate::per_second(1));
+        let rate = plan(7).with_ramp_up(Duration::from_secs(3)).connect_rate;
+        assert_eq!(rate.count_before(3_000_000_000), 7);
+        let at_once = plan(1_000).with_ramp_up(Duration::ZERO).connect_rate;
+        assert_eq!(at_once.moment(999), Some(0));
+        assert!(!plan(0).with_ramp_up(Duration::ZERO).connect_rate.is_zero());
     }
 }

@@ -4,7 +4,8 @@ use super::counts::{PeerCounts, WorkCounts};
 use super::interval::Interval;
 use super::operations::{OperationReport, StageReport};
 use super::phase::EarlyEnd;
-use super::schedule::Rate;
+use super::rate::Rate;
+use super::stage::{Pace, RateChange};
 use super::targets::TargetReport;
 use super::traffic::Traffic;
 use super::verdict::{Limit, Verdict};
@@ -89,8 +90,13 @@ pub struct Report {
     pub work: WorkCounts,
     /// The results of each metric of the operations. The first one is the main metric.
     pub operations: Vec<OperationReport>,
-    /// The stages of the run, in order; at least one.
+    /// The planned stages of the run, in order.
     pub stages: Vec<StageReport>,
+    /// The rule for the moments of the operations. At the pace [`Pace::Max`], planned moments are those at which the
+    /// previous operations of the same peers ended.
+    pub pace: Pace,
+    /// The changes of the rate that were requested, in order; only the first 1,000.
+    pub rate_changes: Vec<RateChange>,
     /// The connections and the pings of each target, in the order of the plan.
     pub targets: Vec<TargetReport>,
     /// Further streams of peers that were opened since the loop began.

@@ -1,54 +1,80 @@
-//! The planned connections by index, and each connection's peer while the peer is ready.
+//! This process's planned connections by slot, and each connection's peer while the peer is ready.
 //!
 //! Operation k of the schedule belongs to connection `k mod c`, where c is the number of planned connections. A peer
 //! that is lost, or was never ready, therefore keeps its share of the schedule: its operations stay planned but
 //! are not sent, and the rates of the other peers do not change.
 
+use super::schedule::Share;
 use crate::handler::PeerMap;
 use crate::id::PeerId;
+use crate::time::Instant;
 use std::ops::Range;
 
 /// The planned connections.
 #[derive(Debug)]
 pub(super) struct Roster {
-    /// Each connection's peer while the peer is ready, by index.
-    ready: Vec<Option<PeerId>>,
+    share: Share,
+    slots: Vec<Slot>,
     ready_count: usize,
-    /// Each dialled peer's connection index, until the peer is closed.
-    indices: PeerMap<u32>,
+    /// Each dialled peer's slot, until the peer is closed.
+    dialled: PeerMap<u32>,
+}
+
+/// A planned connection.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// The peer while it is ready.
+    peer: Option<PeerId>,
+    /// The moment of the peer's loss; [`Instant::ZERO`] if it was never ready.
+    lost_at: Instant,
 }
 
 impl Roster {
-    /// Returns the roster of this many connections, none of them ready.
-    pub(super) fn new(connections: usize) -> Self {
-        Self { ready: vec![None; connections], ready_count: 0, indices: PeerMap::new() }
+    /// Returns the roster of this process's connections, none of them ready.
+    pub(super) fn new(share: Share) -> Self {
+        let slots = vec![Slot { peer: None, lost_at: Instant::ZERO }; share.slots()];
+        Self { share, slots, ready_count: 0, dialled: PeerMap::new() }
     }
 
-    /// Records the connection index of a dialled peer.
-    pub(super) fn note_dialled(&mut self, index: usize, peer: PeerId) {
+    /// Returns the number of this process's connections.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Returns the connection of a slot, counted over all segments.
+    pub(super) fn connection(&self, slot: usize) -> usize {
+        self.share.connection(slot)
+    }
+
+    /// Records the slot of a dialled peer.
+    pub(super) fn note_dialled(&mut self, slot: usize, peer: PeerId) {
         // A loop has at most 2^24 rows, so no realistic number of planned connections exceeds 32 bits.
-        self.indices.insert(peer, index as u32);
+        self.dialled.insert(peer, slot as u32);
     }
 
-    /// Returns the index of a peer's connection; `None` if the peer was removed or belongs to another handler.
-    pub(super) fn index_of(&self, peer: PeerId) -> Option<usize> {
-        self.indices.get(peer).map(|&index| index as usize)
+    /// Returns a peer's slot; `None` if the peer was removed or belongs to another handler.
+    pub(super) fn slot_of_peer(&self, peer: PeerId) -> Option<usize> {
+        self.dialled.get(peer).map(|&slot| slot as usize)
     }
 
-    /// Adds the ready peer of the connection with this index.
-    pub(super) fn add(&mut self, index: usize, peer: PeerId) {
-        self.ready_count += usize::from(self.ready[index].replace(peer).is_none());
+    /// Adds the ready peer of a slot.
+    pub(super) fn add(&mut self, slot: usize, peer: PeerId) {
+        self.ready_count += usize::from(self.slots[slot].peer.replace(peer).is_none());
     }
 
-    /// Removes a peer whose connection was closed.
-    pub(super) fn remove(&mut self, peer: PeerId) {
-        let Some(index) = self.indices.remove(peer) else { return };
-        self.ready_count -= usize::from(self.ready[index as usize].take_if(|ready| *ready == peer).is_some());
+    /// Removes a peer whose connection was closed at `now`.
+    pub(super) fn remove(&mut self, peer: PeerId, now: Instant) {
+        let Some(slot) = self.dialled.remove(peer) else { return };
+        let slot = &mut self.slots[slot as usize];
+        if slot.peer.take_if(|ready| *ready == peer).is_some() {
+            slot.lost_at = now;
+            self.ready_count -= 1;
+        }
     }
 
-    /// Lists the connections whose peers are ready.
+    /// Lists the slots whose peers are ready.
     pub(super) fn peers(&self) -> impl Iterator<Item = (usize, PeerId)> {
-        self.ready.iter().enumerate().filter_map(|(index, peer)| Some((index, (*peer)?)))
+        self.slots.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.peer?)))
     }
 
     /// Returns whether no peer is ready.
@@ -56,38 +82,42 @@ impl Roster {
         self.ready_count == 0
     }
 
-    /// Returns the index of an operation's connection; 0 if there are no connections.
-    pub(super) fn owner_of(&self, operation: u64) -> usize {
-        operation.checked_rem(self.ready.len() as u64).unwrap_or(0) as usize
+    /// Returns the slot of one of this process's operations; 0 if there are no connections.
+    pub(super) fn slot_of(&self, operation: u64) -> usize {
+        self.share.slot_of(operation)
     }
 
-    /// Returns the ready peer of the connection with this index, if there is one.
-    pub(super) fn peer_at(&self, index: usize) -> Option<PeerId> {
-        self.ready.get(index).copied().flatten()
+    /// Returns the ready peer of a slot, if there is one.
+    pub(super) fn peer_at(&self, slot: usize) -> Option<PeerId> {
+        self.slots.get(slot).and_then(|slot| slot.peer)
     }
 
-    /// Returns each connection's share of `operations`: the connection's index, the number of its operations, and
-    /// whether its peer is ready.
+    /// Returns whether the peer of a slot is ready or was lost after `moment`.
+    pub(super) fn was_ready_at(&self, slot: usize, moment: Instant) -> bool {
+        self.slots.get(slot).is_some_and(|slot| slot.peer.is_some() || moment < slot.lost_at)
+    }
+
+    /// Returns each slot's share of `operations`: the slot, the number of its operations, and whether its peer is
+    /// ready.
     pub(super) fn shares(&self, operations: Range<u64>) -> impl Iterator<Item = (usize, u64, bool)> {
-        let connections = self.ready.len() as u64;
-        let before = move |end: u64, index: u64| end / connections + u64::from(index < end % connections);
         let end = operations.end.max(operations.start);
-        self.ready.iter().enumerate().map(move |(index, peer)| {
-            let count = before(end, index as u64) - before(operations.start, index as u64);
-            (index, count, peer.is_some())
+        self.slots.iter().enumerate().map(move |(index, slot)| {
+            let before = |operation| self.share.count_of_slot_before(index, operation);
+            (index, before(end) - before(operations.start), slot.peer.is_some())
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::schedule::Segment;
     use super::*;
 
     #[test]
     fn each_operation_belongs_to_one_connection() {
-        let roster = Roster::new(3);
-        assert_eq!([0, 1, 2, 3, 7].map(|operation| roster.owner_of(operation)), [0, 1, 2, 0, 1]);
-        assert_eq!(Roster::new(0).owner_of(7), 0);
+        let roster = Roster::new(Share::new(Segment::WHOLE, 3));
+        assert_eq!([0, 1, 2, 3, 7].map(|operation| roster.slot_of(operation)), [0, 1, 2, 0, 1]);
+        assert_eq!(Roster::new(Share::new(Segment::WHOLE, 0)).slot_of(7), 0);
         let shares = |operations| roster.shares(operations).map(|(_, count, _)| count).collect::<Vec<_>>();
         assert_eq!(shares(0..7), [3, 2, 2]);
         assert_eq!(shares(2..5), [1, 1, 1]);
@@ -95,5 +125,28 @@ mod tests {
         assert_eq!(shares(5..5), [0, 0, 0]);
         let reversed = Range { start: 6, end: 5 };
         assert_eq!(shares(reversed), [0, 0, 0]);
+    }
+
+    #[test]
+    fn a_segment_has_only_its_own_connections() {
+        let roster = Roster::new(Share::new(Segment::new(1, 3).unwrap(), 8));
+        assert_eq!((roster.len(), [0, 1, 2].map(|slot| roster.connection(slot))), (3, [1, 4, 7]));
+        assert_eq!([1, 4, 7, 9].map(|operation| roster.slot_of(operation)), [0, 1, 2, 0]);
+        let shares: Vec<_> = roster.shares(0..12).map(|(slot, count, _)| (slot, count)).collect();
+        assert_eq!(shares, [(0, 2), (1, 1), (2, 1)]);
+    }
+
+    #[test]
+    fn a_lost_peer_was_ready_until_its_loss() {
+        let at = Instant::from_nanos;
+        let mut roster = Roster::new(Share::new(Segment::WHOLE, 2));
+        let peer = PeerId::of(crate::id::LinkId::new(5, 1));
+        roster.note_dialled(0, peer);
+        assert!(!roster.was_ready_at(0, at(7)));
+        roster.add(0, peer);
+        assert!(roster.was_ready_at(0, at(700)) && !roster.was_ready_at(1, at(7)));
+        roster.remove(peer, at(10));
+        assert_eq!([9, 10].map(|nanos| roster.was_ready_at(0, at(nanos))), [true, false]);
+        assert!(roster.is_empty());
     }
 }

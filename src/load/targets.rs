@@ -33,20 +33,20 @@ pub(super) struct Targets {
 }
 
 impl Targets {
-    pub(super) fn new(addresses: &[SocketAddr], connections: usize) -> Self {
+    /// Returns the results of targets that have these connections of this process.
+    pub(super) fn new(addresses: &[SocketAddr], connections: impl Iterator<Item = usize>) -> Self {
         let targets = addresses.len();
         let account = |(index, &address): (usize, &SocketAddr)| TargetReport {
             address,
-            peers: PeerCounts {
-                asked: connections / targets + usize::from(index < connections % targets),
-                ..PeerCounts::default()
-            },
+            peers: PeerCounts::default(),
             work: WorkCounts::default(),
             unanswered_waits: UnansweredWaits::default(),
             // A single target uses the totals instead of a histogram of its own.
             planned: (targets > 1 && index < MAX_HISTOGRAMS).then(LatencyHistogram::new),
         };
-        Self { accounts: addresses.iter().enumerate().map(account).collect() }
+        let mut this = Self { accounts: addresses.iter().enumerate().map(account).collect() };
+        connections.for_each(|connection| this.of(connection).peers.asked += 1);
+        this
     }
 
     /// Returns the index of a connection's target.
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn connections_are_assigned_to_the_targets_in_turn() {
         let addresses: Vec<SocketAddr> = (1..=3).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
-        let mut targets = Targets::new(&addresses, 5);
+        let mut targets = Targets::new(&addresses, 0..5);
         assert_eq!([0, 1, 2, 3, 4].map(|connection| targets.of(connection).address.port()), [1, 2, 3, 1, 2]);
         let asked: Vec<usize> = targets.accounts.iter().map(|target| target.peers.asked).collect();
         assert_eq!(asked, [2, 2, 1]);

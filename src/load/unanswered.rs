@@ -19,6 +19,13 @@ pub struct UnansweredWaits {
 }
 
 impl UnansweredWaits {
+    /// Keeps the shorter ones of these waits and of `other`.
+    pub(super) fn merge(&mut self, other: Self) {
+        let shorter = |a: Option<Duration>, b: Option<Duration>| [a, b].into_iter().flatten().min();
+        self.planned = shorter(self.planned, other.planned);
+        self.sent = shorter(self.sent, other.sent);
+    }
+
     /// Records that the wait for a ping's pong ends at `now`.
     pub(super) fn note(&mut self, ping: PingInFlight, now: Instant) {
         let shorter = |wait: Option<Duration>, since: Instant| {

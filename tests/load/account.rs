@@ -1,6 +1,6 @@
 //! The report accounts for every connection and every ping, however each of them ends.
 
-use crate::stage::{Stage, config};
+use crate::stage::{Stage, config, set_rate};
 use peerloop::Network;
 use peerloop::config::ManagerConfig;
 use peerloop::error::Side;
@@ -166,7 +166,7 @@ fn pings_without_an_answer_by_the_end_of_the_drain_have_timed_out() {
 fn pings_due_while_the_generator_stalled_are_accounted_for_even_at_the_end_of_the_run() {
     // The run ends 11.45 s after the start. In the first case the stall ends 1.55 s after the run, in the second 5 ms.
     for (rate, at, stall) in [(2_000_u64, 10_000, 3_000), (10_000, 11_405, 50)] {
-        let mut stage = Stage::with(|plan| plan.rate = Rate::per_second(rate));
+        let mut stage = Stage::with(|plan| set_rate(plan, Rate::per_second(rate)));
         stage.run_for(Duration::from_millis(at));
         stage.stall_generator(Duration::from_millis(stall));
         let work = stage.finish().work;
@@ -246,7 +246,7 @@ fn an_answer_after_more_than_a_minute_is_measured_with_its_whole_latency() {
 
 #[test]
 fn pings_not_sent_because_too_many_are_unanswered_are_charged_to_the_node() {
-    let mut stage = Stage::with(|plan| plan.rate = Rate::per_second(1_000));
+    let mut stage = Stage::with(|plan| set_rate(plan, Rate::per_second(1_000)));
     stage.run_for(Duration::from_millis(1_400));
     stage.stall_node(Duration::from_secs(20));
     let report = stage.finish();

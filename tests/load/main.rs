@@ -4,8 +4,11 @@
 
 mod account;
 mod beside;
+mod kept;
 mod lag;
+mod pace;
 mod recorder;
 mod schedule;
 mod stage;
+mod stages;
 mod timeline;

@@ -1,6 +1,6 @@
 //! The schedule of connections and pings, and the reports about it.
 
-use crate::stage::{RATE, Stage};
+use crate::stage::{RATE, Stage, set_rate};
 use peerloop::load::{Doubt, Limit, Phase, Rate, Verdict};
 use std::time::Duration;
 
@@ -60,7 +60,11 @@ fn pings_are_evenly_spaced_and_each_is_answered() {
 #[test]
 fn a_run_of_ten_seconds_has_three_pings_in_all_if_each_of_three_peers_is_pinged_every_ten_seconds() {
     let rate = Rate::new(1, Duration::from_secs(10)).unwrap().times(3).unwrap();
-    let report = Stage::with(|plan| (plan.connections, plan.rate) = (3, rate)).finish();
+    let report = Stage::with(|plan| {
+        plan.connections = 3;
+        set_rate(plan, rate);
+    })
+    .finish();
     let work = report.work;
     assert_eq!((work.planned, work.sent, work.unsent, work.answered), (3, 3, 0, 3));
     assert_eq!(report.verdict, Verdict::Trusted);
@@ -88,7 +92,7 @@ fn the_warm_up_is_not_counted_and_a_run_whose_pings_are_all_answered_needs_no_dr
 
 #[test]
 fn a_rate_of_zero_sends_no_pings_and_keeps_the_peers() {
-    let mut stage = Stage::with(|plan| plan.rate = Rate::ZERO);
+    let mut stage = Stage::with(|plan| set_rate(plan, Rate::ZERO));
     stage.run_for(Duration::from_secs(11));
     assert_eq!(stage.node.stats().ready, 10);
     let report = stage.finish();

@@ -1,7 +1,7 @@
 //! A generator and the node that it tests under load, in one virtual world.
 
 use peerloop::api::Pending;
-use peerloop::load::{Generator, GeneratorRequest, Plan, Progress, Rate, Report, Responder};
+use peerloop::load::{self, Generator, GeneratorRequest, Plan, Progress, Rate, Report, Responder};
 use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
 use peerloop::time::Instant;
 use peerloop::{Config, Network, Reactor};
@@ -20,9 +20,14 @@ pub(crate) struct Stage {
 /// drain at most two seconds.
 pub(crate) fn plan(target: SocketAddr) -> Plan {
     Plan::new(vec![target], 10, Rate::per_second(20))
-        .with_pings(Rate::per_second(RATE), Duration::from_secs(10))
+        .with_rate(Rate::per_second(RATE), Duration::from_secs(10))
         .with_warmup(Duration::from_secs(1))
         .with_drain(Duration::from_secs(2))
+}
+
+/// Gives a plan a constant rate for its whole duration.
+pub(crate) fn set_rate(plan: &mut Plan, rate: Rate) {
+    plan.stages = vec![load::Stage::constant(rate, plan.duration())];
 }
 
 impl Stage {
@@ -77,6 +82,19 @@ impl Stage {
     pub(crate) fn stall_node(&mut self, time: Duration) {
         let until = self.world.now().plus(time);
         Driver::new(&self.world).run_until(until, &mut [&mut self.generator]).unwrap();
+    }
+
+    /// Runs the node until it has nothing to do, while the generator's loop does not run.
+    pub(crate) fn run_node(&mut self) {
+        Driver::new(&self.world).run_until(self.world.now(), &mut [&mut self.node]).unwrap();
+    }
+
+    /// Runs for this time with a node whose loop runs once per millisecond, so that a reply needs up to a millisecond.
+    pub(crate) fn run_with_slow_node(&mut self, millis: u64) {
+        for _ in 0..millis {
+            self.stall_node(Duration::from_millis(1));
+            self.run_node();
+        }
     }
 
     pub(crate) fn request(&self, request: GeneratorRequest) {

@@ -34,7 +34,7 @@ fn every_interval_has_the_same_length_whenever_progress_is_read() {
 
 #[test]
 fn a_run_of_twenty_seconds_has_intervals_of_one_second() {
-    let report = Stage::with(|plan| plan.duration = Duration::from_secs(20)).finish();
+    let report = Stage::with(|plan| plan.stages[0].time = Duration::from_secs(20)).finish();
     assert_eq!(report.interval, Duration::from_secs(1));
     assert_eq!(ends(&report.timeline), (1..=20).map(|second| second * 1_000).collect::<Vec<_>>());
     assert!(report.timeline.iter().all(|row| (row.planned, row.answered, row.failed) == (100, 100, 0)));

@@ -308,7 +308,7 @@ fn four_hundred_peers_with_two_streams_each_are_held_by_the_node() {
 /// Holds `peers` peers with two streams each, and pings each once a second.
 fn hold(node: &Node, peers: usize, hold: Duration) {
     let plan = Plan::new(vec![node.address()], peers, Rate::per_second(100))
-        .with_pings(Rate::per_second(peers as u64), hold)
+        .with_rate(Rate::per_second(peers as u64), hold)
         .with_drain(Duration::from_secs(30));
     let config =
         config().with_multistreams(Multistreams::Open).with_pong_timeout(PATIENCE).with_handshake_timeout(PATIENCE);

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 fn eight_hundred_peers_are_held_and_none_is_lost() {
     let Some(node) = Node::start() else { return };
     let plan = Plan::new(vec![node.address()], PEERS, Rate::per_second(200))
-        .with_pings(Rate::per_second(PEERS as u64), HOLD)
+        .with_rate(Rate::per_second(PEERS as u64), HOLD)
         .with_drain(Duration::from_secs(30));
     // Every answer must arrive, but on a busy machine an answer may be late.
     let config = config().with_pong_timeout(PATIENCE).with_handshake_timeout(PATIENCE);

@@ -35,7 +35,7 @@ impl Recorder for Capture {
 pub(super) fn capture() -> Captured {
     let node = BuiltInNode::start(Network::Regtest, 1).expect("the node starts");
     let plan = Plan::new(vec![node.address], 1, Rate::per_second(100));
-    let plan = plan.with_pings(Rate::per_second(100), Duration::from_millis(250)).with_drain(Duration::from_secs(5));
+    let plan = plan.with_rate(Rate::per_second(100), Duration::from_millis(250)).with_drain(Duration::from_secs(5));
     let (intervals, operations) = (channel(), channel());
     let generator = Generator::new(plan).with_recorder(Box::new(Capture(intervals.0, operations.0)));
     let mut reactor = Reactor::new(Config::new(Network::Regtest), generator).expect("the loop can be built");

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 pub(super) fn dry_run(setup: &Setup) -> String {
     // The number of pings depends only on the rate and the duration.
     let plan = Plan::new(vec![(Ipv4Addr::LOCALHOST, 1).into()], 1, setup.connect_rate);
-    let generator = Generator::new(plan.with_pings(setup.rate, setup.duration));
+    let generator = Generator::new(plan.with_rate(setup.rate, setup.duration));
     let planned = generator.into_report_of_no_run(EndCause::NoneReady).work.planned;
     render(setup) + &format!("dry run {planned} pings would be sent and counted; nothing was opened or written\n")
 }

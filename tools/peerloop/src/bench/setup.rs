@@ -182,7 +182,7 @@ impl Setup {
     pub(crate) fn plan(&self) -> Plan {
         Plan::new(self.targets.clone(), self.connections, self.connect_rate)
             .with_sources(self.sources.clone())
-            .with_pings(self.rate, self.duration)
+            .with_rate(self.rate, self.duration)
             .with_warmup(self.warmup)
             .with_drain(self.drain)
     }

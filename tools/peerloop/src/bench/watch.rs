@@ -130,9 +130,9 @@ impl<'a> Watch<'a> {
         let (p50, p99) = now.interval.map_or((None, None), |interval| (interval.p50, interval.p99));
         format!(
             "run     {} {:.1}/{}  {}/s  p50 {}  p99 {}  lost {}",
-            bar(now.phase_elapsed, self.plan.duration),
+            bar(now.phase_elapsed, self.plan.duration()),
             now.phase_elapsed.as_secs_f64(),
-            show_seconds(self.plan.duration),
+            show_seconds(self.plan.duration()),
             rate.round(),
             shown(p50),
             shown(p99),

@@ -1,7 +1,7 @@
-//! Rates and schedules in integer arithmetic, so that the moments of operations agree exactly with the number of
+//! Rates in integer arithmetic, so that the moments of evenly spaced operations agree exactly with the number of
 //! operations due within a duration.
 
-use crate::time::Instant;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -35,7 +35,7 @@ impl Rate {
     /// 64 bits.
     pub fn times(self, count: u64) -> Option<Self> {
         // The common divisor is removed first, so the product overflows only if the result does not fit.
-        let common = gcd(count, self.time_ns);
+        let common = common_divisor(count, self.time_ns);
         let operations = self.operations.checked_mul(count / common)?;
         Some(Self::reduced(operations, self.time_ns / common))
     }
@@ -50,60 +50,63 @@ impl Rate {
         self.operations == 0
     }
 
-    /// Counts the operations that are due before `time` has passed. The first is due at once.
-    pub(super) fn count_in(self, time: Duration) -> u64 {
-        let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    /// Returns this rate multiplied by a ratio. If the exact result does not fit, it is rounded to at least 63
+    /// significant bits, and a rate above `u64::MAX` per nanosecond is lowered to that.
+    pub(super) fn scaled(self, numerator: u32, denominator: NonZeroU32) -> Self {
+        let operations = u128::from(self.operations) * u128::from(numerator);
+        Self::nearly(operations, u128::from(self.time_ns) * u128::from(denominator.get()))
+    }
+
+    /// Returns the rate of `operations` per `time_ns` nanoseconds, rounded as in [`Rate::scaled`].
+    pub(super) fn nearly(operations: u128, time_ns: u128) -> Self {
+        let common = gcd(operations, time_ns).max(1);
+        let (operations, time_ns) = (operations / common, time_ns / common);
+        let excess_bits = 64_u32.saturating_sub(operations.max(time_ns).leading_zeros());
+        let [operations, time_ns] = [operations, time_ns].map(|value| (value >> excess_bits) as u64);
+        Self::reduced(operations, time_ns.max(1))
+    }
+
+    /// Returns the number of operations and the time of the ratio.
+    pub(super) fn ratio(self) -> (u64, u64) {
+        (self.operations, self.time_ns)
+    }
+
+    /// Counts the operations that are due before `time_ns`. The first is due at once.
+    pub(super) fn count_before(self, time_ns: u64) -> u64 {
         let count = (u128::from(time_ns) * u128::from(self.operations)).div_ceil(u128::from(self.time_ns));
         u64::try_from(count).unwrap_or(u64::MAX)
     }
 
+    /// Returns the moment of an evenly spaced operation in nanoseconds: `index x time / operations`, rounded down. It
+    /// is below `end` exactly if `index < end x operations / time`. Returns `None` if the rate is zero or the moment
+    /// does not fit in 64 bits.
+    pub(super) fn moment(self, index: u64) -> Option<u64> {
+        let after = (u128::from(index) * u128::from(self.time_ns)).checked_div(u128::from(self.operations))?;
+        u64::try_from(after).ok()
+    }
+
     const fn reduced(operations: u64, time_ns: u64) -> Self {
-        let common = gcd(operations, time_ns);
+        let common = common_divisor(operations, time_ns);
         Self { operations: operations / common, time_ns: time_ns / common }
     }
 }
 
-const fn gcd(mut a: u64, mut b: u64) -> u64 {
+const fn common_divisor(a: u64, b: u64) -> u64 {
+    gcd(a as u128, b as u128) as u64
+}
+
+/// Returns the greatest common divisor.
+pub(super) const fn gcd(mut a: u128, mut b: u128) -> u128 {
     while b != 0 {
         (a, b) = (b, a % b);
     }
     a
 }
 
-/// A rate as a sequence of evenly spaced moments.
-///
-/// Moment k is `k x time / operations` after the start, rounded down to a nanosecond. It is therefore less than
-/// `end` after the start exactly when `k < end x operations / time`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Schedule {
-    begin: Instant,
-    rate: Rate,
-}
-
-impl Schedule {
-    /// Creates a schedule whose first moment is `begin`.
-    pub(super) fn new(begin: Instant, rate: Rate) -> Self {
-        Self { begin, rate }
-    }
-
-    /// Returns the moment with this index, or [`Instant::MAX`] if the rate is zero.
-    pub(super) fn moment(&self, index: u64) -> Instant {
-        if self.rate.is_zero() {
-            return Instant::MAX;
-        }
-        let after = u128::from(index) * u128::from(self.rate.time_ns) / u128::from(self.rate.operations);
-        self.begin.plus(Duration::from_nanos(u64::try_from(after).unwrap_or(u64::MAX)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn at(nanos: u64) -> Instant {
-        Instant::from_nanos(nanos)
-    }
 
     /// Lists the moments before `end_ns` by adding up periods, with the fraction of a nanosecond kept separately.
     fn naive(rate: Rate, end_ns: u64) -> Vec<u64> {
@@ -122,21 +125,18 @@ mod tests {
 
     #[test]
     fn moments_are_evenly_spaced_from_the_start_and_a_zero_rate_has_none() {
-        let schedule = Schedule::new(at(5), Rate::per_second(1_000));
-        let moments = [0, 1, 100_000].map(|index| schedule.moment(index));
-        assert_eq!(moments, [at(5), at(1_000_005), at(100_000_000_005)]);
-        let never = Schedule::new(Instant::ZERO, Rate::ZERO);
-        assert_eq!((never.moment(0), Rate::ZERO.count_in(Duration::MAX)), (Instant::MAX, 0));
+        let rate = Rate::per_second(1_000);
+        assert_eq!([0, 1, 100_000].map(|index| rate.moment(index)), [Some(0), Some(1_000_000), Some(100_000_000_000)]);
+        assert_eq!((Rate::ZERO.moment(0), Rate::ZERO.count_before(u64::MAX)), (None, 0));
     }
 
     #[test]
     fn three_peers_at_a_tenth_of_a_ping_per_second_have_three_pings_in_ten_seconds() {
         let rate = Rate::new(1, Duration::from_secs(10)).and_then(|rate| rate.times(3)).unwrap();
         assert_eq!(rate, Rate::new(3, Duration::from_secs(10)).unwrap());
-        let schedule = Schedule::new(Instant::ZERO, rate);
-        assert_eq!(rate.count_in(Duration::from_secs(10)), 3);
-        assert_eq!(rate.count_in(Duration::from_nanos(10_000_000_001)), 4);
-        assert_eq!([1, 2, 3].map(|k| schedule.moment(k)), [3_333_333_333, 6_666_666_666, 10_000_000_000].map(at));
+        assert_eq!(rate.count_before(10_000_000_000), 3);
+        assert_eq!(rate.count_before(10_000_000_001), 4);
+        assert_eq!([1, 2, 3].map(|k| rate.moment(k)), [3_333_333_333, 6_666_666_666, 10_000_000_000].map(Some));
     }
 
     #[test]
@@ -147,9 +147,26 @@ mod tests {
         assert_eq!(Rate::per_second(0), Rate::ZERO);
         assert_eq!(Rate::new(1, Duration::from_secs(4)).unwrap().as_per_second(), 0.25);
         let fastest = Rate::new(u64::MAX, Duration::from_nanos(1)).unwrap();
-        assert_eq!(fastest.count_in(Duration::MAX), u64::MAX);
-        let slowest = Schedule::new(at(1), Rate::new(1, Duration::from_nanos(u64::MAX)).unwrap());
-        assert_eq!((slowest.moment(1), slowest.moment(u64::MAX)), (Instant::MAX, Instant::MAX));
+        assert_eq!(fastest.count_before(u64::MAX), u64::MAX);
+        let slowest = Rate::new(1, Duration::from_nanos(u64::MAX)).unwrap();
+        assert_eq!((slowest.moment(1), slowest.moment(u64::MAX)), (Some(u64::MAX), None));
+    }
+
+    #[test]
+    fn a_scaled_rate_is_exact_if_it_fits_and_otherwise_nearly_so() {
+        let [hundred, zero] = [100, 0].map(|numerator| Rate::per_second(1_000).scaled(numerator, NonZeroU32::MIN));
+        assert_eq!((hundred, zero), (Rate::per_second(100_000), Rate::ZERO));
+        let tenths = NonZeroU32::new(10).unwrap();
+        assert_eq!(Rate::per_second(1_000).scaled(11, tenths), Rate::per_second(1_100));
+        assert_eq!(Rate::per_second(1_100).scaled(9, tenths), Rate::per_second(990));
+        let mut rate = Rate::per_second(1_000);
+        for _ in 0..100 {
+            rate = rate.scaled(11, tenths);
+        }
+        let expected = 1_000.0 * 1.1_f64.powi(100);
+        assert!((rate.as_per_second() / expected - 1.0).abs() < 1e-12, "{rate:?}");
+        let fastest = Rate::new(u64::MAX, Duration::from_nanos(1)).unwrap();
+        assert_eq!(fastest.scaled(u32::MAX, NonZeroU32::MIN).ratio().1, 1);
     }
 
     proptest! {
@@ -164,14 +181,12 @@ mod tests {
             let unit_ns = [1_000_000, NANOS_PER_SECOND, 60 * NANOS_PER_SECOND][unit];
             let time = Duration::from_nanos(unit_ns * 10_u64.pow(decimals));
             let rate = Rate::new(mantissa, time).and_then(|rate| rate.times(peers)).unwrap();
-            let begin = at(12_345);
-            let schedule = Schedule::new(begin, rate);
             // The naive clock is slow, so it counts at most about a thousand operations.
             let end_ns = (end_ms * 1_000_000).min(1_000 * rate.time_ns / rate.operations + 1);
             let moments = naive(rate, end_ns);
-            prop_assert_eq!(rate.count_in(Duration::from_nanos(end_ns)), moments.len() as u64);
+            prop_assert_eq!(rate.count_before(end_ns), moments.len() as u64);
             for (index, nanos) in moments.into_iter().enumerate() {
-                prop_assert_eq!(schedule.moment(index as u64), begin.plus(Duration::from_nanos(nanos)));
+                prop_assert_eq!(rate.moment(index as u64), Some(nanos));
             }
         }
     }

@@ -1,0 +1,137 @@
+//! A recorder that keeps everything, and the check that this agrees with the report.
+
+use crate::stage::{Stage, config};
+use peerloop::histogram::LatencyHistogram;
+use peerloop::load::{
+    Interval, IntervalHistograms, OperationRecord, OperationResult, Pace, Plan, Recorder, Report, View,
+};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// Everything that a recorder received.
+#[derive(Default)]
+pub(crate) struct Received {
+    pub(crate) intervals: Vec<Interval>,
+    pub(crate) histograms: Vec<IntervalHistograms>,
+    pub(crate) operations: Vec<OperationRecord>,
+}
+
+pub(crate) struct Keeper(pub(crate) Arc<Mutex<Received>>);
+
+impl Recorder for Keeper {
+    fn on_interval(&mut self, interval: &Interval, histograms: &mut IntervalHistograms) {
+        let mut received = self.0.lock().unwrap();
+        received.intervals.push(*interval);
+        let spare = histograms.spare();
+        received.histograms.push(std::mem::replace(histograms, spare));
+    }
+
+    fn on_operation(&mut self, operation: &OperationRecord) {
+        self.0.lock().unwrap().operations.push(*operation);
+    }
+
+    fn wants_operations(&self) -> bool {
+        true
+    }
+}
+
+/// Returns a stage with a recorder, and everything that the recorder receives.
+pub(crate) fn recorded(change: impl FnOnce(&mut Plan)) -> (Stage, Arc<Mutex<Received>>) {
+    let received = Arc::new(Mutex::new(Received::default()));
+    let keeper = Keeper(received.clone());
+    let stage = Stage::build(config(), config(), change, |generator| generator.with_recorder(Box::new(keeper)));
+    (stage, received)
+}
+
+/// Checks everything that the recorder received against the report.
+pub(crate) fn check(report: &Report, received: &Mutex<Received>) {
+    let received = received.lock().unwrap();
+    check_intervals(report, &received);
+    check_operations(report, &received.operations);
+    check_stages(report, &received.operations);
+}
+
+fn check_intervals(report: &Report, received: &Received) {
+    let mut total = received.histograms.first().map(IntervalHistograms::spare);
+    for histograms in &received.histograms {
+        total.as_mut().unwrap().merge(histograms);
+    }
+    let expected = [
+        ("ping_rtt", View::Planned, &report.operations[0].planned),
+        ("ping_rtt", View::Sent, &report.operations[0].sent),
+        ("send_lag", View::Measured, &report.send_lag),
+        ("loop_lag", View::Measured, &report.loop_lag),
+    ];
+    if let Some(total) = total {
+        let listed: Vec<_> = total.iter().map(|(metric, view, _)| (metric, view)).collect();
+        assert_eq!(listed, expected.map(|(metric, view, _)| (metric, view)));
+        for ((metric, view, sum), (_, _, expected)) in total.iter().zip(expected) {
+            assert_eq!(sum.as_hdr(), expected.as_hdr(), "{metric} {view:?}");
+        }
+    }
+    let ends = |intervals: &[Interval]| intervals.iter().map(|interval| interval.end).collect::<Vec<_>>();
+    assert_eq!(ends(&received.intervals), ends(&report.timeline));
+    for (index, (live, last)) in received.intervals.iter().zip(&report.timeline).enumerate() {
+        // Only a schedule without exceptions is known before its operations are started.
+        let planned = |row: &Interval| (report.pace == Pace::Scheduled).then_some(row.planned);
+        let counts = |row: &Interval| (planned(row), row.answered, row.p50, row.p99, row.max, row.peers, row.lost);
+        assert_eq!(counts(live), counts(last), "interval {index}");
+        let planned = received.histograms[index].get("ping_rtt", View::Planned).map(LatencyHistogram::count);
+        assert_eq!(planned, Some(last.answered), "interval {index}");
+    }
+}
+
+fn check_operations(report: &Report, operations: &[OperationRecord]) {
+    let mut counts = BTreeMap::new();
+    for (position, operation) in operations.iter().enumerate() {
+        *counts.entry(operation.result.name()).or_insert(0) += 1;
+        let is_sent = match operation.result {
+            OperationResult::Answered => true,
+            OperationResult::Unsent | OperationResult::Absent => false,
+            _ => operation.sent.is_some(),
+        };
+        assert_eq!(operation.sent.is_some(), is_sent, "{operation:?}");
+        if let Some(sent) = operation.sent {
+            assert!(operation.planned <= sent && sent <= operation.ended, "{operation:?}");
+        }
+        assert_eq!((operation.metric, operation.target), ("ping_rtt", operation.connection % report.targets.len()));
+        assert!(position == 0 || operations[position - 1].ended <= operation.ended, "{operation:?}");
+    }
+    let mut indices: Vec<u64> = operations.iter().map(|operation| operation.index).collect();
+    indices.sort_unstable();
+    indices.dedup();
+    assert_eq!(indices.len() as u64, report.work.planned, "{counts:?}");
+    if report.pace != Pace::PerLivingPeer {
+        assert_eq!(indices, (0..report.work.planned).collect::<Vec<_>>(), "{counts:?}");
+    }
+    if report.pace != Pace::Max {
+        let is_owner = |of: &OperationRecord| of.connection as u64 == of.index % report.peers.asked as u64;
+        assert!(operations.iter().all(is_owner));
+    }
+    let count = |result: OperationResult| counts.get(result.name()).copied().unwrap_or(0);
+    let work = report.work;
+    assert_eq!(count(OperationResult::Answered), work.answered);
+    assert_eq!(count(OperationResult::TimedOut) + count(OperationResult::Lost), work.timed_out);
+    assert_eq!(
+        (count(OperationResult::Unsent), count(OperationResult::Absent)),
+        (work.unsent - work.absent, work.absent)
+    );
+}
+
+/// Checks that the stages add up to the totals, and that each has the operations of its time.
+fn check_stages(report: &Report, operations: &[OperationRecord]) {
+    let mut total = LatencyHistogram::new();
+    for stage in &report.stages {
+        total.merge(&stage.operations[0].planned);
+        let within: Vec<_> =
+            operations.iter().filter(|each| (stage.begin..stage.end).contains(&each.planned)).collect();
+        let work = stage.operations[0].work;
+        assert_eq!(work.planned, within.len() as u64, "{stage:?}");
+        let answered = within.iter().filter(|each| each.result == OperationResult::Answered).count() as u64;
+        assert_eq!((work.answered, stage.operations[0].planned.count()), (answered, answered), "{stage:?}");
+        assert_eq!(work.sent, work.answered + work.timed_out, "{stage:?}");
+    }
+    assert_eq!(total.as_hdr(), report.operations[0].planned.as_hdr());
+    let planned: u64 = report.timeline.iter().map(|interval| interval.planned).sum();
+    assert!(planned == report.work.planned || report.timeline.is_empty(), "{planned} instead of {:?}", report.work);
+}
