@@ -1,0 +1,24 @@
+//! The statistics of peerloop's measurements, as pure functions and small types.
+//!
+//! - [`Tally`]: counted latencies, with failed operations as infinitely slow.
+//! - [`Series`]: the intervals of a run. [`Series::percentile`] gives a percentile with its interval.
+//! - [`ShareInterval`]: the share of slow operations with its interval.
+//!
+//! This crate knows no clock, file or socket, and nothing of peers. Every formula is tested on synthetic series whose
+//! truth is known; `tests/synthetic` prints how often the intervals contain it.
+
+#![forbid(unsafe_code)]
+
+mod design;
+mod quantile;
+mod series;
+mod share;
+mod student;
+mod tally;
+
+pub use design::{DesignEffect, MIN_BATCHES};
+pub use quantile::{Estimate, MIN_TAIL};
+pub use series::{MAX_INTERVALS, Series};
+pub use share::ShareInterval;
+pub use student::{CONFIDENCE, student_cdf, student_quantile};
+pub use tally::{Reading, Share, Tally, percentile_rank};

@@ -1,0 +1,232 @@
+//! Counted latencies together with the operations that failed.
+//!
+//! A [`Tally`] holds the filled buckets of a histogram, so it needs a few kilobytes where the histogram reserves
+//! hundreds. Failed operations count as infinitely slow in every percentile, maximum and mean: a target that answers
+//! fast or not at all never looks fast. Adding tallies is exact.
+
+use hdrhistogram::Histogram;
+use std::fmt;
+
+/// A latency in the unit of its histogram, or the infinite latency of a failed operation.
+///
+/// ```
+/// use peerloop_measure::Reading;
+///
+/// assert!(Reading::Finite(u64::MAX) < Reading::Infinite);
+/// assert_eq!(Reading::Finite(5).as_f64(), 5.0);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reading {
+    /// A measured value.
+    Finite(u64),
+    /// Longer than any measured value.
+    Infinite,
+}
+
+impl Reading {
+    /// Returns the value; `None` if it is infinite.
+    pub fn finite(self) -> Option<u64> {
+        match self {
+            Self::Finite(value) => Some(value),
+            Self::Infinite => None,
+        }
+    }
+
+    /// Returns the value as a floating-point number, which may be infinite.
+    pub fn as_f64(self) -> f64 {
+        self.finite().map_or(f64::INFINITY, |value| value as f64)
+    }
+}
+
+/// The number of operations whose latency lies above a limit, and the number of all.
+///
+/// ```
+/// use peerloop_measure::Share;
+///
+/// assert_eq!(Share { above: 1, total: 4 }.ratio(), Some(0.25));
+/// assert_eq!(Share::default().ratio(), None);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Operations above the limit, failed ones included.
+    pub above: u64,
+    /// All operations, failed ones included.
+    pub total: u64,
+}
+
+impl Share {
+    /// Returns the share of the operations above the limit; `None` without operations.
+    pub fn ratio(self) -> Option<f64> {
+        (self.total > 0).then(|| self.above as f64 / self.total as f64)
+    }
+}
+
+/// The filled buckets of a histogram, and the number of failed operations.
+///
+/// ```
+/// use hdrhistogram::Histogram;
+/// use peerloop_measure::{Reading, Tally};
+///
+/// let mut latencies = Histogram::<u64>::new_with_bounds(1, 1_000_000, 3).unwrap();
+/// for latency in 1..=98 {
+///     latencies.record(latency).unwrap();
+/// }
+/// let tally = Tally::of(&latencies, 2);
+/// assert_eq!(tally.percentile(98.0), Some(Reading::Finite(98)));
+/// assert_eq!(tally.percentile(99.0), Some(Reading::Infinite));
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// The highest value and the count of each filled bucket, in the order of the values.
+    buckets: Vec<(u64, u64)>,
+    answered: u64,
+    failed: u64,
+    /// The sum of all values.
+    sum: u128,
+}
+
+impl Tally {
+    /// Reads the filled buckets of a histogram. A bucket counts with its highest value, which never flatters.
+    pub fn of(histogram: &Histogram<u64>, failed: u64) -> Self {
+        let filled = histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()));
+        let sum = (histogram.mean() * histogram.len() as f64) as u128;
+        Self { buckets: filled.collect(), answered: histogram.len(), failed, sum }
+    }
+
+    /// Counts pairs of a value and its count, in any order.
+    ///
+    /// ```
+    /// use peerloop_measure::Tally;
+    ///
+    /// let tally = Tally::from_counts([(20, 1), (10, 2), (20, 1)], 0);
+    /// assert_eq!(tally.buckets(), [(10, 2), (20, 2)]);
+    /// ```
+    pub fn from_counts(counts: impl IntoIterator<Item = (u64, u64)>, failed: u64) -> Self {
+        let mut buckets: Vec<(u64, u64)> = counts.into_iter().filter(|&(_, count)| count > 0).collect();
+        buckets.sort_unstable();
+        buckets.dedup_by(|next, kept| {
+            let is_same = next.0 == kept.0;
+            kept.1 += if is_same { next.1 } else { 0 };
+            is_same
+        });
+        let answered = buckets.iter().map(|&(_, count)| count).sum();
+        let sum = buckets.iter().map(|&(value, count)| u128::from(value) * u128::from(count)).sum();
+        Self { buckets, answered, failed, sum }
+    }
+
+    /// Returns the highest value and the count of each filled bucket, in the order of the values.
+    pub fn buckets(&self) -> &[(u64, u64)] {
+        &self.buckets
+    }
+
+    /// Returns the number of operations with a latency.
+    pub fn answered(&self) -> u64 {
+        self.answered
+    }
+
+    /// Returns the number of failed operations.
+    pub fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    /// Returns the number of all operations, failed ones included.
+    pub fn total(&self) -> u64 {
+        self.answered + self.failed
+    }
+
+    pub(crate) fn sum(&self) -> u128 {
+        self.sum
+    }
+
+    /// Adds all operations of `other`.
+    pub fn add(&mut self, other: &Self) {
+        let mut merged = Vec::with_capacity(self.buckets.len().max(other.buckets.len()));
+        let (mut ours, mut theirs) = (self.buckets.iter().peekable(), other.buckets.iter().peekable());
+        while let (Some(&&(our_value, our_count)), Some(&&(their_value, their_count))) = (ours.peek(), theirs.peek()) {
+            match our_value.cmp(&their_value) {
+                std::cmp::Ordering::Less => merged.extend(ours.next()),
+                std::cmp::Ordering::Greater => merged.extend(theirs.next()),
+                std::cmp::Ordering::Equal => {
+                    merged.push((our_value, our_count + their_count));
+                    (ours.next(), theirs.next());
+                }
+            }
+        }
+        merged.extend(ours.chain(theirs));
+        self.buckets = merged;
+        self.answered += other.answered;
+        self.failed += other.failed;
+        self.sum += other.sum;
+    }
+
+    /// Returns the latency that at least `percent` % of all operations do not exceed, where failed operations are
+    /// infinitely slow; `None` without operations. 100 % is the maximum.
+    pub fn percentile(&self, percent: f64) -> Option<Reading> {
+        self.at_rank(percentile_rank(percent, self.total()))
+    }
+
+    /// Returns the latency with this rank, 1 for the shortest; `None` beyond the last operation.
+    pub fn at_rank(&self, rank: u64) -> Option<Reading> {
+        if rank > self.total() {
+            return None;
+        }
+        let mut reached = 0;
+        let bucket = self.buckets.iter().find(|&&(_, count)| {
+            reached += count;
+            reached >= rank
+        });
+        Some(bucket.map_or(Reading::Infinite, |&(value, _)| Reading::Finite(value)))
+    }
+
+    /// Returns the longest latency, infinite if an operation failed; `None` without operations.
+    pub fn max(&self) -> Option<Reading> {
+        self.percentile(100.0)
+    }
+
+    /// Returns the mean latency, infinite if an operation failed; `None` without operations.
+    pub fn mean(&self) -> Option<f64> {
+        match (self.total(), self.failed) {
+            (0, _) => None,
+            (total, 0) => Some(self.sum as f64 / total as f64),
+            (_, _) => Some(f64::INFINITY),
+        }
+    }
+
+    /// Returns the share of the operations that are slower than `limit`, failed ones included.
+    pub fn above(&self, limit: u64) -> Share {
+        self.from_bucket(self.buckets.partition_point(|&(value, _)| value <= limit))
+    }
+
+    /// Returns the share of the operations that are at least as slow as `limit`, failed ones included.
+    pub fn at_or_above(&self, limit: u64) -> Share {
+        self.from_bucket(self.buckets.partition_point(|&(value, _)| value < limit))
+    }
+
+    fn from_bucket(&self, first: usize) -> Share {
+        let slow: u64 = self.buckets[first..].iter().map(|&(_, count)| count).sum();
+        Share { above: slow + self.failed, total: self.total() }
+    }
+}
+
+impl fmt::Debug for Tally {
+    /// Formats the counts, because hundreds of buckets would flood any message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tally").field("answered", &self.answered).field("failed", &self.failed).finish_non_exhaustive()
+    }
+}
+
+/// Returns the rank of the percentile `percent` of `count` operations: 1 for the fastest.
+///
+/// The rule matches HdrHistogram's Java original: `percent` is lowered by one ulp before the product is rounded up.
+/// Otherwise a percentage that binary fractions cannot represent, such as 99.9, could reach one operation too far.
+///
+/// ```
+/// use peerloop_measure::percentile_rank;
+///
+/// assert_eq!(percentile_rank(99.9, 1_000), 999);
+/// assert_eq!(percentile_rank(0.0, 10), 1);
+/// ```
+pub fn percentile_rank(percent: f64, count: u64) -> u64 {
+    let percent = percent.next_down().clamp(0.0, 100.0);
+    ((percent * count as f64 / 100.0).ceil() as u64).max(1)
+}

@@ -1,0 +1,8 @@
+//! Every formula against synthetic measurements whose truth is known.
+//!
+//! All series come from fixed seeds, so each run of these tests gives the same tables. Print them with
+//! `cargo test -p peerloop-measure --test synthetic -- --nocapture`.
+
+mod coverage;
+mod random;
+mod series;
