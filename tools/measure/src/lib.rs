@@ -2,6 +2,7 @@
 //!
 //! - [`Tally`]: counted latencies, with failed operations as infinitely slow.
 //! - [`Series`]: the intervals of a run. [`Series::percentile`] gives a percentile with its interval.
+//! - [`Threshold`]: a condition such as `ping_rtt:p99<20ms over 10s`, which [`Watch`] judges.
 //! - [`ShareInterval`]: the share of slow operations with its interval.
 //!
 //! This crate knows no clock, file or socket, and nothing of peers. Every formula is tested on synthetic series whose
@@ -15,6 +16,7 @@ mod series;
 mod share;
 mod student;
 mod tally;
+mod threshold;
 
 pub use design::{DesignEffect, MIN_BATCHES};
 pub use quantile::{Estimate, MIN_TAIL};
@@ -22,3 +24,7 @@ pub use series::{MAX_INTERVALS, Series};
 pub use share::ShareInterval;
 pub use student::{CONFIDENCE, student_cdf, student_quantile};
 pub use tally::{Reading, Share, Tally, percentile_rank};
+pub use threshold::{
+    Function, Judgement, MIN_WINDOW_OPERATIONS, Outcome, Relation, Threshold, ThresholdError, Unit, View, Watch,
+    Windows,
+};

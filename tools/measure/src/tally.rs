@@ -134,10 +134,6 @@ impl Tally {
         self.answered + self.failed
     }
 
-    pub(crate) fn sum(&self) -> u128 {
-        self.sum
-    }
-
     /// Adds all operations of `other`.
     pub fn add(&mut self, other: &Self) {
         let mut merged = Vec::with_capacity(self.buckets.len().max(other.buckets.len()));
@@ -157,6 +153,20 @@ impl Tally {
         self.answered += other.answered;
         self.failed += other.failed;
         self.sum += other.sum;
+    }
+
+    /// Removes the operations of `other`, which must all have been added before.
+    pub(crate) fn remove(&mut self, other: &Self) {
+        let mut removed = other.buckets.iter().copied().peekable();
+        self.buckets.retain_mut(|(value, count)| {
+            if let Some((_, fewer)) = removed.next_if(|&(other_value, _)| other_value == *value) {
+                *count -= fewer;
+            }
+            *count > 0
+        });
+        self.answered -= other.answered;
+        self.failed -= other.failed;
+        self.sum -= other.sum;
     }
 
     /// Returns the latency that at least `percent` % of all operations do not exceed, where failed operations are
@@ -229,4 +239,88 @@ impl fmt::Debug for Tally {
 pub fn percentile_rank(percent: f64, count: u64) -> u64 {
     let percent = percent.next_down().clamp(0.0, 100.0);
     ((percent * count as f64 / 100.0).ceil() as u64).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_keeps_its_counts_and_its_mean() {
+        let mut histogram = Histogram::<u64>::new_with_bounds(1, 1 << 40, 3).unwrap();
+        for value in [1, 5, 5, 70_000, 123_456_789] {
+            histogram.record(value).unwrap();
+        }
+        let tally = Tally::of(&histogram, 0);
+        assert_eq!((tally.answered(), tally.total()), (5, 5));
+        assert_eq!(tally.buckets().iter().map(|bucket| bucket.1).collect::<Vec<u64>>(), [1, 2, 1, 1]);
+        assert_eq!(tally.max(), Some(Reading::Finite(histogram.max())));
+        for percent in [0.0, 20.0, 50.0, 80.0, 99.9, 100.0] {
+            assert_eq!(tally.percentile(percent), Some(Reading::Finite(histogram.value_at_percentile(percent))));
+        }
+        assert!((tally.mean().unwrap() / histogram.mean() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn failed_operations_are_infinitely_slow() {
+        let tally = Tally::from_counts([(10, 99)], 1);
+        assert_eq!((tally.mean(), tally.max()), (Some(f64::INFINITY), Some(Reading::Infinite)));
+        assert_eq!(
+            (tally.percentile(99.0), tally.percentile(99.1)),
+            (Some(Reading::Finite(10)), Some(Reading::Infinite))
+        );
+        assert_eq!(Tally::from_counts([], 3).percentile(1.0), Some(Reading::Infinite));
+        assert_eq!(
+            (Tally::default().percentile(50.0), Tally::default().mean(), Tally::default().max()),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn a_rank_needs_no_more_operations_than_the_percentile_says() {
+        for (percent, count, rank) in
+            [(99.9, 1_000, 999), (99.99, 10_000, 9_999), (50.0, 2, 1), (100.0, 7, 7), (0.0, 7, 1), (99.9, 0, 1)]
+        {
+            assert_eq!(percentile_rank(percent, count), rank, "p{percent} of {count}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_percentile_is_that_of_the_sorted_operations(
+            values in proptest::collection::vec(1_u64..500, 0..200),
+            failed in 0_u64..20,
+            percent in 0.0_f64..=100.0,
+        ) {
+            let tally = Tally::from_counts(values.iter().map(|&value| (value, 1)), failed);
+            let mut sorted: Vec<Reading> = values.iter().map(|&value| Reading::Finite(value)).collect();
+            sorted.extend((0..failed).map(|_| Reading::Infinite));
+            sorted.sort_unstable();
+            // The smallest value that at least this share of the operations does not exceed.
+            let reaches = |&reading: &Reading| {
+                let within = sorted.iter().filter(|&&other| other <= reading).count();
+                within as f64 * 100.0 >= percent * sorted.len() as f64 - 1e-9
+            };
+            proptest::prop_assert_eq!(tally.percentile(percent), sorted.iter().copied().find(reaches));
+            let limit = 250;
+            let above = sorted.iter().filter(|&&reading| reading > Reading::Finite(limit)).count() as u64;
+            let at = sorted.iter().filter(|&&reading| reading >= Reading::Finite(limit)).count() as u64;
+            let total = sorted.len() as u64;
+            proptest::prop_assert_eq!(tally.above(limit), Share { above, total });
+            proptest::prop_assert_eq!(tally.at_or_above(limit), Share { above: at, total });
+        }
+
+        #[test]
+        fn adding_tallies_is_counting_both(
+            ours in proptest::collection::vec((1_u64..50, 0_u64..5), 0..40),
+            theirs in proptest::collection::vec((1_u64..50, 0_u64..5), 0..40),
+        ) {
+            let (ours_alone, theirs_alone) = (Tally::from_counts(ours.clone(), 1), Tally::from_counts(theirs.clone(), 2));
+            let mut sum = ours_alone.clone();
+            sum.add(&theirs_alone);
+            proptest::prop_assert_eq!(&sum, &Tally::from_counts(ours.into_iter().chain(theirs), 3));
+            sum.remove(&theirs_alone);
+            proptest::prop_assert_eq!(sum, ours_alone);
+        }
+    }
 }
