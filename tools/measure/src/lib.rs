@@ -2,6 +2,7 @@
 //!
 //! - [`Tally`]: counted latencies, with failed operations as infinitely slow.
 //! - [`Series`]: the intervals of a run. [`Series::percentile`] gives a percentile with its interval.
+//! - [`compare`]: whether a new version is better, worse or the same, by several runs of each side.
 //! - [`Threshold`]: a condition such as `ping_rtt:p99<20ms over 10s`, which [`Watch`] judges.
 //! - [`ShareInterval`]: the share of slow operations with its interval.
 //!
@@ -10,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod compare;
 mod design;
 mod quantile;
 mod series;
@@ -18,6 +20,10 @@ mod student;
 mod tally;
 mod threshold;
 
+pub use compare::{
+    Change, Comparison, Direction, Doubt, FailOn, MARGIN, MIN_CONFIRMED, MIN_RUNS, MetricRuns, Pairing, Scale,
+    TooFewRuns, Verdict, compare,
+};
 pub use design::{DesignEffect, MIN_BATCHES};
 pub use quantile::{Estimate, MIN_TAIL};
 pub use series::{MAX_INTERVALS, Series};

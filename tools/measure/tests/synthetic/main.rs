@@ -3,6 +3,7 @@
 //! All series come from fixed seeds, so each run of these tests gives the same tables. Print them with
 //! `cargo test -p peerloop-measure --test synthetic -- --nocapture`.
 
+mod comparison;
 mod coverage;
 mod random;
 mod series;

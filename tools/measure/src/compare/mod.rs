@@ -1,0 +1,313 @@
+//! The comparison of two versions, each measured by several runs.
+//!
+//! The runs decide, not the operations within a run: two runs of the same version differ by more than their intervals,
+//! because each has its own placement in memory, its own neighbours and its own luck. Each run contributes one value
+//! per metric. The change from the base to the new version is a ratio, or a difference for shares, and its interval is
+//! compared with a margin, below which nobody would care:
+//!
+//! - **worse** or **better**: the whole interval lies beyond the margin. From [`MIN_CONFIRMED`] pairs on, an exact test
+//!   that assumes no distribution has to agree. Over all metrics together, at most 5 % of such verdicts are wrong; this
+//!   is Holm's correction.
+//! - **same**: the whole interval lies within the margin.
+//! - **undecided**: anything else, with an estimate of how many rounds would decide.
+//!
+//! A percentile may be infinite, if more operations failed than it leaves out, and a rate may be 0. Then no mean and no
+//! interval exists, but the direction of each change does, so the exact test alone decides: the sign-flip test for
+//! pairs, the rank-sum test otherwise. A pair whose two values are both infinite shows no change.
+
+mod change;
+mod exact;
+mod holm;
+mod interval;
+
+pub use change::{Direction, Scale};
+
+use crate::student::CONFIDENCE;
+use change::Changes;
+use holm::holm;
+use interval::Interval;
+use std::fmt;
+
+/// The smallest number of runs a side that is judged.
+pub const MIN_RUNS: usize = 3;
+
+/// The number of pairs, or of runs a side, from which a verdict may fail a build. Fewer pairs cannot be confirmed by an
+/// exact test: 7 pairs that all point the same way do so by chance in 1 of 64 cases, too often for four metrics.
+pub const MIN_CONFIRMED: usize = 8;
+
+/// The margin of ratios, below which a change does not matter.
+pub const MARGIN: f64 = 0.05;
+
+/// More rounds than this are not suggested: the change is as large as the margin.
+const MAX_ROUNDS: f64 = 1_000.0;
+
+/// How the runs of both sides belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pairing {
+    /// The runs were interleaved, and each base run belongs to the new run with the same index. So drifts of the
+    /// machine cancel out.
+    Paired,
+    /// The runs were made at different times.
+    Unpaired,
+}
+
+/// One metric's values of all runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MetricRuns<'a> {
+    /// The metric's name, for the caller.
+    pub name: &'a str,
+    /// Which direction is better.
+    pub direction: Direction,
+    /// How a change is expressed.
+    pub scale: Scale,
+    /// The size below which a change does not matter: a part of the base's value, or a difference of shares.
+    pub margin: f64,
+    /// One value per base run, in order. Values may be infinite but never negative.
+    pub base: &'a [f64],
+    /// One value per new run, in order.
+    pub new: &'a [f64],
+}
+
+/// The result for a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Better, beyond the margin.
+    Better,
+    /// Worse, beyond the margin.
+    Worse,
+    /// The same, within the margin.
+    Same,
+    /// The runs do not decide.
+    Undecided,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Same => "same",
+            Self::Undecided => "undecided",
+        })
+    }
+}
+
+/// Why a metric is undecided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// A run is partial or its measurement is not trusted.
+    BadRun,
+    /// A side has fewer runs than [`MIN_RUNS`], so the spread between runs is unknown.
+    TooFewRuns,
+    /// The interval of the change reaches across the margin.
+    Spread,
+    /// The change lies beyond the margin, but too few runs confirm it, as several metrics are judged at once.
+    Unconfirmed,
+    /// Infinite or zero values allow no interval, and the direction of the changes does not decide.
+    Unbounded,
+}
+
+/// The change of one metric.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Change<'a> {
+    /// The metric's name.
+    pub name: &'a str,
+    /// The change from the base to the new version: a ratio or a difference, as [`Scale`] states. It may be infinite;
+    /// `None` if the runs do not even show its direction.
+    pub estimate: Option<f64>,
+    /// The interval that contains the true change with a confidence of 95 %; `None` with too few runs, or if values are
+    /// infinite or 0.
+    pub interval: Option<(f64, f64)>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The reason, for undecided metrics.
+    pub doubt: Option<Doubt>,
+    /// About how many more rounds, or runs a side, would decide; `None` if decided or if no number of rounds would.
+    pub more_rounds: Option<u32>,
+}
+
+/// The changes of all metrics.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Comparison<'a> {
+    /// One change per metric, in order.
+    pub changes: Vec<Change<'a>>,
+    /// The smaller number of runs of both sides.
+    pub runs: usize,
+}
+
+/// Compares all metrics that may fail a build at once, because the number of metrics counts for the confidence.
+/// `has_bad_run` states that a run is partial or not trusted, which makes everything undecided.
+///
+/// ```
+/// use peerloop_measure::{Direction, MARGIN, MetricRuns, Pairing, Scale, Verdict, compare};
+///
+/// let base = [410.0, 402.0, 415.0, 409.0, 398.0, 411.0, 405.0, 408.0];
+/// let new = [520.0, 511.0, 530.0, 518.0, 509.0, 522.0, 516.0, 519.0];
+/// let p99 = MetricRuns {
+///     name: "p99",
+///     direction: Direction::SmallerIsBetter,
+///     scale: Scale::Ratio,
+///     margin: MARGIN,
+///     base: &base,
+///     new: &new,
+/// };
+/// let comparison = compare(&[p99], Pairing::Paired, false);
+/// assert_eq!(comparison.changes[0].verdict, Verdict::Worse);
+/// assert!((comparison.changes[0].estimate.unwrap() - 1.27).abs() < 0.01);
+/// ```
+///
+/// # Panics
+///
+/// If paired sides have different numbers of runs, a value is negative or not a number, a share is infinite, or a margin
+/// is not positive.
+pub fn compare<'a>(metrics: &[MetricRuns<'a>], pairing: Pairing, has_bad_run: bool) -> Comparison<'a> {
+    let changes: Vec<Changes> = metrics.iter().map(|metric| Changes::of(metric, pairing)).collect();
+    let evidence: Vec<Evidence> = changes.iter().map(Evidence::of).collect();
+    let p_values: Vec<f64> = evidence.iter().map(|evidence| evidence.p_value).collect();
+    let confirmed = holm(&p_values, 1.0 - CONFIDENCE);
+    let judge = |index: usize| {
+        let judgement = evidence[index].judge(&changes[index], confirmed[index], has_bad_run);
+        judgement.into_change(&metrics[index], &changes[index], metrics.len())
+    };
+    let runs = metrics.iter().map(|metric| metric.base.len().min(metric.new.len())).min().unwrap_or(0);
+    Comparison { changes: (0..metrics.len()).map(judge).collect(), runs }
+}
+
+/// What the runs say about one metric, before other metrics are considered.
+struct Evidence {
+    /// The interval of the change on its linear scale; `None` if the runs allow none.
+    interval: Option<Interval>,
+    /// The two-sided probability of runs like these if the change were no larger than the margin.
+    p_value: f64,
+    /// Whether the change, if it is beyond the margin, is an increase.
+    is_increase: bool,
+}
+
+impl Evidence {
+    fn of(changes: &Changes) -> Self {
+        let none = Self { interval: None, p_value: 1.0, is_increase: false };
+        if changes.runs() < MIN_RUNS {
+            return none;
+        }
+        let interval = changes.is_finite().then(|| Interval::of(changes));
+        // Pairs are confirmed by an exact test, as soon as they are enough for it. Without an interval, it alone decides.
+        let is_tested = changes.is_paired() && changes.runs() >= MIN_CONFIRMED || interval.is_none();
+        let beyond = |is_increase: bool| {
+            let by_spread = interval.map_or(0.0, |interval| interval.tail_beyond(is_increase, changes.margin()));
+            // The larger probability counts, so a large one needs no second.
+            let is_open = is_tested && by_spread <= 1.0 - CONFIDENCE;
+            if is_open { by_spread.max(exact::tail_beyond(changes, is_increase)) } else { by_spread }
+        };
+        let (increase, decrease) = (beyond(true), beyond(false));
+        let p_value = (2.0 * increase.min(decrease)).min(1.0);
+        Self { interval, p_value, is_increase: increase < decrease }
+    }
+
+    fn judge(&self, changes: &Changes, is_confirmed: bool, has_bad_run: bool) -> Judgement {
+        let doubt = |doubt| Judgement { verdict: Verdict::Undecided, doubt: Some(doubt), interval: self.interval };
+        let decided = |verdict| Judgement { verdict, doubt: None, interval: self.interval };
+        if has_bad_run {
+            return doubt(Doubt::BadRun);
+        }
+        if changes.runs() < MIN_RUNS {
+            return doubt(Doubt::TooFewRuns);
+        }
+        if is_confirmed {
+            return decided(changes.direction().verdict(self.is_increase));
+        }
+        match self.interval {
+            None => doubt(Doubt::Unbounded),
+            Some(interval) if interval.is_within(changes.margin()) => decided(Verdict::Same),
+            Some(interval) if interval.is_beyond(changes.margin()) => doubt(Doubt::Unconfirmed),
+            Some(_) => doubt(Doubt::Spread),
+        }
+    }
+}
+
+/// A verdict on one metric.
+struct Judgement {
+    verdict: Verdict,
+    doubt: Option<Doubt>,
+    interval: Option<Interval>,
+}
+
+impl Judgement {
+    fn into_change<'a>(self, metric: &MetricRuns<'a>, changes: &Changes, metrics: usize) -> Change<'a> {
+        let written = |value: f64| metric.scale.written(value);
+        let more_rounds = match (self.doubt, self.interval) {
+            (Some(Doubt::TooFewRuns), _) => Some((MIN_CONFIRMED - changes.runs().min(MIN_CONFIRMED - 1)) as u32),
+            (Some(Doubt::Spread | Doubt::Unconfirmed), Some(interval)) => {
+                let needed = interval.rounds(changes.margin(), metrics);
+                let more = (needed - changes.runs() as f64).max(1.0);
+                (needed <= MAX_ROUNDS).then_some(more.ceil() as u32)
+            }
+            (_, _) => None,
+        };
+        Change {
+            name: metric.name,
+            estimate: changes.estimate().map(written),
+            interval: self.interval.map(|interval| (written(interval.low), written(interval.high))),
+            verdict: self.verdict,
+            doubt: self.doubt,
+            more_rounds,
+        }
+    }
+}
+
+impl Comparison<'_> {
+    /// Returns the verdict on all metrics together: worse if one is worse, else undecided if one is undecided, else
+    /// better if one is better.
+    pub fn verdict(&self) -> Verdict {
+        let order = [Verdict::Worse, Verdict::Undecided, Verdict::Better];
+        let has = |verdict: &Verdict| self.changes.iter().any(|change| change.verdict == *verdict);
+        order.into_iter().find(has).unwrap_or(if self.changes.is_empty() { Verdict::Undecided } else { Verdict::Same })
+    }
+
+    /// Decides whether the comparison fails a build that must not be `worse`, or must not be `worse` or `undecided`.
+    ///
+    /// # Errors
+    ///
+    /// With fewer than [`MIN_CONFIRMED`] runs a side, which are too few for a build to depend on.
+    pub fn fails(&self, on: FailOn) -> Result<bool, TooFewRuns> {
+        if self.runs < MIN_CONFIRMED {
+            return Err(TooFewRuns { runs: self.runs });
+        }
+        Ok(match self.verdict() {
+            Verdict::Worse => true,
+            Verdict::Undecided => on == FailOn::Undecided,
+            Verdict::Same | Verdict::Better => false,
+        })
+    }
+}
+
+/// Which verdicts fail a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailOn {
+    /// Only `worse`.
+    Worse,
+    /// `worse` and `undecided`.
+    Undecided,
+}
+
+/// A build cannot depend on so few runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooFewRuns {
+    /// The runs of the side with fewer runs.
+    pub runs: usize,
+}
+
+impl fmt::Display for TooFewRuns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let missing = MIN_CONFIRMED - self.runs;
+        write!(
+            f,
+            "a build cannot depend on {} runs a side: {MIN_CONFIRMED} are needed for a verdict that chance does not \
+             decide; add {missing} more, best interleaved",
+            self.runs
+        )
+    }
+}
+
+impl std::error::Error for TooFewRuns {}

@@ -1,0 +1,222 @@
+//! How often comparisons of synthetic runs are right.
+
+use crate::random::Random;
+use peerloop_measure::{
+    Comparison, Direction, Doubt, FailOn, MARGIN, MIN_CONFIRMED, MetricRuns, Pairing, Scale, Verdict, compare,
+};
+
+const COMPARISONS: u64 = 1_000;
+
+/// The values of all runs of one side, by metric.
+#[derive(Debug, Default)]
+struct Side {
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+    failed: Vec<f64>,
+    rate: Vec<f64>,
+}
+
+/// A target, and how much its runs differ.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    p50: f64,
+    p99: f64,
+    /// The standard deviation of the logarithms of p50 and p99 between runs.
+    spread: (f64, f64),
+    /// The chance that another program disturbs a run, which doubles its p99.
+    disturbance: f64,
+    /// The standard deviation of the logarithm of the machine's speed, from one round to the next.
+    drift: f64,
+    /// The share of operations that fail.
+    failed: f64,
+}
+
+/// As short runs against the built-in node on two shared CPUs.
+const LOOPBACK: Target =
+    Target { p50: 41.0, p99: 118.0, spread: (0.06, 0.25), disturbance: 0.05, drift: 0.05, failed: 0.0 };
+
+impl Target {
+    fn run(self, speed: f64, random: &mut Random, side: &mut Side) {
+        side.p50.push(self.p50 * (speed + self.spread.0 * random.normal()).exp());
+        let disturbed = if random.uniform() < self.disturbance { 2.0 } else { 1.0 };
+        side.p99.push(self.p99 * disturbed * (speed + self.spread.1 * random.normal()).exp());
+        let operations = 10_000.0;
+        let noise = (self.failed / operations).sqrt() * random.normal();
+        side.failed.push((self.failed + noise).max(0.0));
+        side.rate.push(1_000.0 * (1.0 - 0.002 * random.uniform()));
+    }
+}
+
+/// Runs both targets in turn.
+fn rounds(base: Target, new: Target, count: usize, random: &mut Random) -> (Side, Side) {
+    let (mut base_side, mut new_side) = (Side::default(), Side::default());
+    let mut speed = 0.0;
+    for _ in 0..count {
+        speed += base.drift * random.normal();
+        base.run(speed, random, &mut base_side);
+        new.run(speed, random, &mut new_side);
+    }
+    (base_side, new_side)
+}
+
+fn judge<'a>(base: &'a Side, new: &'a Side, pairing: Pairing) -> Comparison<'a> {
+    let metric = |name, direction, scale, margin, base, new| MetricRuns { name, direction, scale, margin, base, new };
+    let smaller = Direction::SmallerIsBetter;
+    let metrics = [
+        metric("p50", smaller, Scale::Ratio, MARGIN, &base.p50, &new.p50),
+        metric("p99", smaller, Scale::Ratio, MARGIN, &base.p99, &new.p99),
+        metric("failed", smaller, Scale::Difference, 0.001, &base.failed, &new.failed),
+        metric("rate", Direction::LargerIsBetter, Scale::Ratio, MARGIN, &base.rate, &new.rate),
+    ];
+    compare(&metrics, pairing, false)
+}
+
+/// Counts the comparisons in which a metric has one of these verdicts.
+fn count(base: Target, new: Target, runs: usize, pairing: Pairing, verdicts: &[Verdict]) -> u64 {
+    let has = |seed: &u64| {
+        let (base, new) = rounds(base, new, runs, &mut Random::new(*seed));
+        judge(&base, &new, pairing).changes.iter().any(|change| verdicts.contains(&change.verdict))
+    };
+    (0..COMPARISONS).filter(has).count() as u64
+}
+
+#[test]
+fn a_version_compared_with_itself_is_seldom_better_or_worse() {
+    for pairing in [Pairing::Paired, Pairing::Unpaired] {
+        for runs in [3, 5, 8, 15] {
+            let wrong = count(LOOPBACK, LOOPBACK, runs, pairing, &[Verdict::Better, Verdict::Worse]);
+            println!("comparison: the same version, {runs} runs a side, {pairing:?}: {wrong} of {COMPARISONS} wrong");
+            assert!(wrong <= COMPARISONS / 20);
+        }
+    }
+}
+
+/// A change of exactly the margin is neither within nor beyond it, and is the hardest case of both mistakes.
+#[test]
+fn a_change_of_just_the_margin_is_seldom_decided() {
+    let slower = Target { p50: 41.0 * 1.05, p99: 118.0 * 1.05, ..LOOPBACK };
+    let calm = Target { spread: (0.01, 0.02), disturbance: 0.0, ..LOOPBACK };
+    let calm_slower = Target { p50: 41.0 * 1.05, p99: 118.0 * 1.05, ..calm };
+    for (name, base, new) in [("noisy", LOOPBACK, slower), ("calm", calm, calm_slower)] {
+        for runs in [5, 8, 15] {
+            let worse = count(base, new, runs, Pairing::Paired, &[Verdict::Better, Verdict::Worse]);
+            let both_same = |seed: &u64| {
+                let (base, new) = rounds(base, new, runs, &mut Random::new(*seed));
+                judge(&base, &new, Pairing::Paired).changes[0].verdict == Verdict::Same
+            };
+            let same = (0..COMPARISONS).filter(both_same).count();
+            println!("comparison: 5 % slower, {name}, {runs} pairs: {worse} worse, p50 of {same} the same");
+            assert!(worse <= COMPARISONS / 20 && same <= COMPARISONS as usize / 20);
+        }
+    }
+}
+
+#[test]
+fn a_node_that_answers_200_us_later_is_worse() {
+    let late = Target { p50: 241.0, p99: 318.0, ..LOOPBACK };
+    for pairing in [Pairing::Paired, Pairing::Unpaired] {
+        let found = (0..COMPARISONS).filter(|&seed| {
+            let (base, new) = rounds(LOOPBACK, late, 8, &mut Random::new(seed));
+            let comparison = judge(&base, &new, pairing);
+            comparison.verdict() == Verdict::Worse && comparison.fails(FailOn::Worse) == Ok(true)
+        });
+        let found = found.count();
+        println!("comparison: 200 us later, 8 runs a side, {pairing:?}: {found} of {COMPARISONS} found");
+        assert!(found >= COMPARISONS as usize * 95 / 100);
+    }
+    // And the other way round it is better.
+    let found = count(late, LOOPBACK, 8, Pairing::Paired, &[Verdict::Better]);
+    assert!(found >= COMPARISONS * 95 / 100);
+}
+
+#[test]
+fn a_version_that_loses_one_operation_of_50_is_worse_by_its_failures() {
+    let lossy = Target { failed: 0.02, ..LOOPBACK };
+    let is_found = |seed: &u64| {
+        let (base, new) = rounds(LOOPBACK, lossy, 8, &mut Random::new(*seed));
+        judge(&base, &new, Pairing::Paired).changes[2].verdict == Verdict::Worse
+    };
+    assert!((0..COMPARISONS).filter(is_found).count() as u64 >= COMPARISONS * 95 / 100);
+}
+
+/// Runs that differ by 5 % need 24 pairs to be shown the same within 5 %, and runs that differ by 10 % need 91.
+#[test]
+fn the_number_of_rounds_is_that_which_decides() {
+    for (spread, needed) in [(0.05, 24), (0.10, 91)] {
+        let target = Target { spread: (spread, spread), disturbance: 0.0, ..LOOPBACK };
+        let is_same = |runs: usize, seed: u64| {
+            let (base, new) = rounds(target, target, runs, &mut Random::new(seed));
+            judge(&base, &new, Pairing::Paired).changes[0].verdict == Verdict::Same
+        };
+        let same = (0..COMPARISONS).filter(|&seed| is_same(needed, seed)).count();
+        let too_few = (0..COMPARISONS).filter(|&seed| is_same(needed / 3, seed)).count();
+        println!("comparison: spread {spread}: the same by {needed} pairs in {same}, by a third in {too_few}");
+        assert!((750..=900).contains(&same) && too_few < 250, "{same} {too_few}");
+        let mut suggested: Vec<u32> = (0..COMPARISONS)
+            .filter_map(|seed| {
+                let (base, new) = rounds(target, target, 8, &mut Random::new(seed));
+                judge(&base, &new, Pairing::Paired).changes[0].more_rounds
+            })
+            .map(|more| more + 8)
+            .collect();
+        suggested.sort_unstable();
+        let median = suggested[suggested.len() / 2] as usize;
+        println!("comparison: spread {spread}: suggested after 8 pairs: {median} in the median");
+        assert!(needed / 2 <= median && median <= needed * 2, "{median}");
+    }
+}
+
+#[test]
+fn infinite_percentiles_are_compared_by_their_direction() {
+    let runs = |seed: u64, chances: (f64, f64)| {
+        let mut random = Random::new(seed);
+        let (mut base, mut new) = rounds(LOOPBACK, LOOPBACK, 8, &mut random);
+        for (side, chance) in [(&mut base, chances.0), (&mut new, chances.1)] {
+            side.p99.iter_mut().for_each(|p99| *p99 = if random.uniform() < chance { f64::INFINITY } else { *p99 });
+        }
+        (base, new)
+    };
+    for pairing in [Pairing::Paired, Pairing::Unpaired] {
+        let verdict = |seed: u64, chances| {
+            let (base, new) = runs(seed, chances);
+            judge(&base, &new, pairing).changes[1].verdict
+        };
+        // The same share of runs loses too many operations: a verdict would be wrong.
+        let wrong = |seed: &u64| matches!(verdict(*seed, (0.4, 0.4)), Verdict::Better | Verdict::Worse);
+        let wrong = (0..COMPARISONS).filter(wrong).count();
+        assert!(wrong <= COMPARISONS as usize / 20, "{wrong}");
+        assert!((0..COMPARISONS).all(|seed| verdict(seed, (0.0, 1.0)) == Verdict::Worse));
+        assert!((0..COMPARISONS).all(|seed| verdict(seed, (1.0, 0.0)) == Verdict::Better));
+        let (base, new) = runs(1, (1.0, 1.0));
+        let change = &judge(&base, &new, pairing).changes[1];
+        assert_eq!((change.verdict, change.doubt), (Verdict::Undecided, Some(Doubt::Unbounded)));
+    }
+}
+
+#[test]
+fn few_or_bad_runs_decide_nothing() {
+    let late = Target { p50: 241.0, p99: 318.0, ..LOOPBACK };
+    for runs in [1, 2] {
+        let (base, new) = rounds(LOOPBACK, late, runs, &mut Random::new(1));
+        let comparison = judge(&base, &new, Pairing::Paired);
+        assert!(comparison.changes.iter().all(|change| change.doubt == Some(Doubt::TooFewRuns)));
+        assert!(comparison.changes[0].estimate.is_some() && comparison.changes[0].interval.is_none());
+        assert_eq!(comparison.changes[0].more_rounds, Some((MIN_CONFIRMED - runs) as u32));
+        assert_eq!(comparison.verdict(), Verdict::Undecided);
+    }
+    let (base, new) = rounds(LOOPBACK, late, MIN_CONFIRMED - 1, &mut Random::new(1));
+    let refusal = judge(&base, &new, Pairing::Paired).fails(FailOn::Worse).unwrap_err();
+    assert!(refusal.to_string().contains("add 1 more"), "{refusal}");
+    let (base, new) = rounds(LOOPBACK, late, 8, &mut Random::new(1));
+    let metric = MetricRuns {
+        name: "p50",
+        direction: Direction::SmallerIsBetter,
+        scale: Scale::Ratio,
+        margin: MARGIN,
+        base: &base.p50,
+        new: &new.p50,
+    };
+    let doubted = compare(&[metric], Pairing::Paired, true);
+    assert_eq!((doubted.changes[0].verdict, doubted.changes[0].doubt), (Verdict::Undecided, Some(Doubt::BadRun)));
+    assert_eq!((doubted.fails(FailOn::Worse), doubted.fails(FailOn::Undecided)), (Ok(false), Ok(true)));
+}
