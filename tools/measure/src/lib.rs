@@ -4,6 +4,7 @@
 //! - [`Series`]: the intervals of a run. [`Series::percentile`] gives a percentile with its interval.
 //! - [`compare`]: whether a new version is better, worse or the same, by several runs of each side.
 //! - [`Threshold`]: a condition such as `ping_rtt:p99<20ms over 10s`, which [`Watch`] judges.
+//! - [`Search`]: the search for the highest load that meets a goal, as a state machine.
 //! - [`ShareInterval`]: the share of slow operations with its interval.
 //!
 //! This crate knows no clock, file or socket, and nothing of peers. Every formula is tested on synthetic series whose
@@ -14,6 +15,7 @@
 mod compare;
 mod design;
 mod quantile;
+mod search;
 mod series;
 mod share;
 mod student;
@@ -26,6 +28,10 @@ pub use compare::{
 };
 pub use design::{DesignEffect, MIN_BATCHES};
 pub use quantile::{Estimate, MIN_TAIL};
+pub use search::{
+    Answer, Bound, End, Goal, GoalError, Purpose, Reason, Search, SearchOutcome, SearchSettings, Searched,
+    SettingsError, Step, TRIAL_INTERVAL, Trial, TrialRow, TrialVerdict,
+};
 pub use series::{MAX_INTERVALS, Series};
 pub use share::ShareInterval;
 pub use student::{CONFIDENCE, student_cdf, student_quantile};

@@ -6,4 +6,6 @@
 mod comparison;
 mod coverage;
 mod random;
+mod search;
 mod series;
+mod target;

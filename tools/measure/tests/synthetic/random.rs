@@ -34,4 +34,14 @@ impl Random {
     pub(crate) fn exponential(&mut self, mean: f64) -> f64 {
         -mean * self.uniform().ln()
     }
+
+    /// A number of events, of which there are `mean` on average.
+    pub(crate) fn poisson(&mut self, mean: f64) -> u64 {
+        let (mut count, mut reached) = (0, self.exponential(1.0));
+        while reached < mean {
+            reached += self.exponential(1.0);
+            count += 1;
+        }
+        count
+    }
 }

@@ -1,0 +1,113 @@
+//! The answer of a search and its table of trials.
+
+use super::Purpose;
+use super::evidence::{Bounds, Status};
+use super::trial::{Reason, TrialVerdict};
+use std::time::Duration;
+
+/// The result of a search.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SearchOutcome {
+    /// The answer.
+    pub answer: Answer,
+    /// Why the search ended.
+    pub end: End,
+    /// How many long trials in a row the answer's load has passed, at most as many as were required.
+    pub confirmations: u32,
+}
+
+/// The highest load that meets the goal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// This load passes, and the target fails at `above`.
+    Number {
+        /// The highest load that passes.
+        load: u64,
+        /// The lowest load above it that fails.
+        above: u64,
+        /// Why it fails.
+        reason: Reason,
+    },
+    /// This load passes; how much more the target could do is unknown.
+    AtLeast {
+        /// The highest load that passes.
+        load: u64,
+        /// What has prevented a higher load.
+        bound: Bound,
+    },
+    /// No load that was tried passes.
+    Nothing {
+        /// The lowest load that was tried; 0 if none was.
+        lowest: u64,
+        /// Why it fails.
+        reason: Reason,
+    },
+}
+
+/// What bounds a search from above, other than the target.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bound {
+    /// The generator was not trusted at this load.
+    Generator {
+        /// The lowest load at which it was not trusted.
+        above: u64,
+        /// Why it was not trusted, or what its last trial there said.
+        reason: Reason,
+    },
+    /// The range's end passes.
+    Range,
+    /// No time was left to try a higher load.
+    Time,
+}
+
+/// Why a search ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The gap is as narrow as required, and the answer is confirmed.
+    Narrow,
+    /// The time is used up.
+    Time,
+    /// After an overload the target still had unanswered operations.
+    NotRecovered,
+}
+
+/// A row of the table of trials.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TrialRow {
+    /// The load: operations per second, or peers.
+    pub load: u64,
+    /// The length of the trial, without its settling time.
+    pub time: Duration,
+    /// Why the trial was made.
+    pub purpose: Purpose,
+    /// What it says.
+    pub verdict: TrialVerdict,
+    /// The value that decided it.
+    pub reason: Reason,
+    /// The median latency, in nanoseconds.
+    pub p50: Option<u64>,
+}
+
+/// Returns the answer that these bounds give.
+pub(super) fn of(bounds: Bounds, rows: &[TrialRow], status: impl Fn(u64) -> Option<Status>, high: u64) -> Answer {
+    let reason = |load: u64| {
+        let bad = rows.iter().rev().find(|row| row.load == load && !row.verdict.is_good());
+        bad.map_or(Reason::NoData, |row| row.reason.clone())
+    };
+    let is_generator = |load: u64| matches!(status(load), Some(Status::Generator { .. }));
+    match bounds {
+        Bounds { lower: None, upper } => {
+            let lowest = upper.or_else(|| rows.iter().map(|row| row.load).min()).unwrap_or(0);
+            Answer::Nothing { lowest, reason: reason(lowest) }
+        }
+        Bounds { lower: Some(load), upper: Some(above) } if is_generator(above) => {
+            Answer::AtLeast { load, bound: Bound::Generator { above, reason: reason(above) } }
+        }
+        Bounds { lower: Some(load), upper: Some(above) } => Answer::Number { load, above, reason: reason(above) },
+        Bounds { lower: Some(load), upper: None } => {
+            Answer::AtLeast { load, bound: if load >= high { Bound::Range } else { Bound::Time } }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The search for the highest load that meets a goal, as a state machine without a clock.
+//!
+//! [`Search::step`] says what to do next: a trial at a load, a recovery after an overload, or nothing more. The caller
+//! does it, in real or simulated time, and reports the result. The steps:
+//!
+//! 1. Climb from the low end of the range by doubling the load, with short trials. A first value that fails is halved.
+//! 2. Halve the gap between the highest load that passes and the lowest that fails, on a logarithmic scale, until it is
+//!    narrow. A trial that is not clear is repeated as a long one; if that is not clear either, most of three decide.
+//! 3. Test the lower of both sides again: first the load that failed, if it failed only in one short trial; then the
+//!    load that passed, in several long trials. A confirming run that fails lowers the load, by one width, then by two,
+//!    by four and so on, and the gap is halved again with long trials.
+//!
+//! After each trial that was not good, the target recovers at a low load. A target that an overload harms for longer
+//! than that gives a lower answer: the load that it copes with after an overload. An untrusted trial is repeated once; a load at
+//! which the generator is not trusted twice bounds the search like one that fails, but the answer then never is a number
+//! of the target.
+
+mod answer;
+mod evidence;
+mod goal;
+mod settings;
+mod trial;
+
+pub use answer::{Answer, Bound, End, SearchOutcome, TrialRow};
+pub use goal::{Goal, GoalError};
+pub use settings::{SearchSettings, Searched, SettingsError};
+pub use trial::{Reason, TRIAL_INTERVAL, Trial, TrialVerdict};
+
+use evidence::{Bounds, Loads, Status};
+use std::time::Duration;
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Apply the load; then call [`Search::trial_ended`].
+    Trial {
+        /// The load: operations per second, or peers.
+        load: u64,
+        /// The time before the trial, whose operations do not count.
+        settle: Duration,
+        /// The length of the trial.
+        time: Duration,
+        /// Why the trial is needed.
+        purpose: Purpose,
+    },
+    /// Lower the load and wait, until the target has coped with it for `calm`: no operation of the trial is outstanding,
+    /// and the median latency is low again. But wait no longer than `at_most`. Then call [`Search::recovery_ended`].
+    Recover {
+        /// The load during the wait.
+        load: u64,
+        /// The median latency, in nanoseconds, at which the target counts as recovered; `None` if no trial has passed.
+        max_p50: Option<u64>,
+        /// How long the target has to cope with the load.
+        calm: Duration,
+        /// The longest time to wait.
+        at_most: Duration,
+    },
+    /// The search has ended; see [`Search::outcome`].
+    Done,
+}
+
+/// Why a trial is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To find a load that fails.
+    Climb,
+    /// To find a load that passes.
+    Descend,
+    /// To narrow the gap between both.
+    Bisect,
+    /// To decide a load whose trials are not clear.
+    Decide,
+    /// To test a load again that failed in one short trial, or whose generator was not trusted.
+    Recheck,
+    /// To confirm the answer.
+    Confirm,
+}
+
+/// The state of a search.
+///
+/// ```
+/// use peerloop_measure::{Answer, Goal, Search, SearchSettings, Searched, Share, Step, Trial};
+/// use std::time::Duration;
+///
+/// let goal = Goal::of(&"ping_rtt:p99<50ms".parse().unwrap()).unwrap();
+/// let mut search = Search::new(goal, SearchSettings::new(Searched::Rate, 1_000, 100_000)).unwrap();
+/// loop {
+///     match search.step() {
+///         Step::Trial { load, settle, time, .. } => {
+///             // A target that answers at most 20,000 operations per second in time.
+///             let intervals = time.as_millis() as u64 / 100;
+///             let share = Share { above: if load > 20_000 { load / 20 } else { 0 }, total: load / 10 };
+///             let operations = intervals * share.total;
+///             search.trial_ended(Trial {
+///                 shares: vec![share; intervals as usize],
+///                 planned: operations,
+///                 completed: operations,
+///                 elapsed: settle + time,
+///                 ..Trial::default()
+///             });
+///         }
+///         Step::Recover { .. } => search.recovery_ended(0, Duration::from_secs(1)),
+///         Step::Done => break,
+///     }
+/// }
+/// let outcome = search.outcome();
+/// let Answer::Number { load, .. } = outcome.answer else { panic!("{outcome:?}") };
+/// assert!((19_600..=20_000).contains(&load) && outcome.confirmations == 3);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Search {
+    goal: Goal,
+    settings: SearchSettings,
+    loads: Loads,
+    rows: Vec<TrialRow>,
+    spent: Duration,
+    /// The trial to repeat, because its generator was not trusted.
+    repeat: Option<(u64, Duration)>,
+    /// Whether the target has to recover before the next trial.
+    must_recover: bool,
+    /// The factor of the next load while climbing.
+    climb: f64,
+    /// How many confirming runs in a row have failed.
+    retreats: u32,
+    /// Whether a confirming run has contradicted short trials, so that only long ones are used.
+    is_long_only: bool,
+    /// Whether there is no time to narrow the gap further.
+    is_late: bool,
+    /// The number by which the load of a recovery is divided further, because the target did not recover at more.
+    recovery_divisor: u64,
+    /// Whether the target has recovered each time.
+    has_recovered: bool,
+    /// The median latency of the first trial that passed, in nanoseconds.
+    first_p50: Option<u64>,
+}
+
+impl Search {
+    /// Returns a search at its begin.
+    ///
+    /// # Errors
+    ///
+    /// If the settings contradict each other.
+    pub fn new(goal: Goal, settings: SearchSettings) -> Result<Self, SettingsError> {
+        settings.check()?;
+        Ok(Self {
+            goal,
+            loads: Loads::new(settings.duration_sum),
+            settings,
+            rows: Vec::new(),
+            spent: Duration::ZERO,
+            repeat: None,
+            must_recover: false,
+            climb: 2.0,
+            retreats: 0,
+            is_long_only: false,
+            is_late: false,
+            recovery_divisor: 1,
+            has_recovered: true,
+            first_p50: None,
+        })
+    }
+
+    /// Returns the next step. Without a result in between, the answer stays the same.
+    pub fn step(&self) -> Step {
+        if !self.has_recovered {
+            return Step::Done;
+        }
+        let Some((load, time, purpose)) = self.next_trial() else { return Step::Done };
+        if self.must_recover {
+            return self.recovery(load);
+        }
+        let settle = if self.is_settled_at(load) { Duration::ZERO } else { self.settings.settle };
+        Step::Trial { load, settle, time, purpose }
+    }
+
+    fn recovery(&self, next: u64) -> Step {
+        let load = match self.settings.searched {
+            Searched::Rate => self.rows.last().map_or(next, |row| row.load) / 10,
+            // Nine of ten connections closed and opened again would be a load of its own.
+            Searched::Peers => self.loads.bounds().lower.unwrap_or(next / 2),
+        };
+        let load = load / self.recovery_divisor;
+        let max_p50 = self.first_p50.map(|p50| p50 + p50 / 2);
+        Step::Recover { load: load.max(1), max_p50, calm: self.settings.calm, at_most: self.settings.max_recovery }
+    }
+
+    /// The load is applied already, and the target has coped with it.
+    fn is_settled_at(&self, load: u64) -> bool {
+        self.rows.last().is_some_and(|row| row.load == load && row.verdict.is_good())
+    }
+
+    fn next_trial(&self) -> Option<(u64, Duration, Purpose)> {
+        if let Some((load, time)) = self.repeat {
+            return self.has_time(time).then_some((load, time, Purpose::Recheck));
+        }
+        if !self.is_late
+            && let Some(next) = self.narrowing_trial()
+        {
+            return Some(next);
+        }
+        let lower = self.loads.bounds().lower?;
+        let is_confirmed = self.loads.confirmations(lower) >= self.settings.confirmations;
+        let long = self.settings.long;
+        (!is_confirmed && self.has_time(long)).then_some((lower, long, Purpose::Confirm))
+    }
+
+    /// Returns the next trial that narrows the gap; `None` if it is narrow.
+    fn narrowing_trial(&self) -> Option<(u64, Duration, Purpose)> {
+        let open = self.rows.last().map(|row| row.load);
+        if let Some(load) = open.filter(|&load| self.loads.status(load) == Some(Status::Unclear)) {
+            return Some((load, self.settings.long, Purpose::Decide));
+        }
+        let SearchSettings { low, high, .. } = self.settings;
+        let (load, purpose) = match self.loads.bounds() {
+            Bounds { lower: None, upper: None } => (low, Purpose::Climb),
+            Bounds { lower: None, upper: Some(1) } => return None,
+            Bounds { lower: None, upper: Some(upper) } => (upper / 2, Purpose::Descend),
+            Bounds { lower: Some(lower), upper: None } if lower >= high => return None,
+            Bounds { lower: Some(lower), upper: None } => {
+                (((lower as f64 * self.climb) as u64).clamp(lower + 1, high), Purpose::Climb)
+            }
+            Bounds { lower: Some(lower), upper: Some(upper) } => {
+                if self.settings.is_narrow(lower, upper) {
+                    return self.recheck(lower, upper);
+                }
+                match self.retreats {
+                    0 => (middle(lower, upper), Purpose::Bisect),
+                    retreats => (self.settings.below(upper, retreats).max(lower), Purpose::Confirm),
+                }
+            }
+        };
+        Some((load, self.length(load), purpose))
+    }
+
+    /// Returns another trial of a load that only provisionally does not pass, and before it a long one of the load that
+    /// passes: it confirms that load, and an overload's effects have ended then.
+    fn recheck(&self, lower: u64, upper: u64) -> Option<(u64, Duration, Purpose)> {
+        match self.loads.status(upper) {
+            Some(Status::Fail { is_firm: false } | Status::Generator { is_firm: false }) => {}
+            Some(Status::Pass { .. } | Status::Fail { .. } | Status::Generator { .. } | Status::Unclear) | None => {
+                return None;
+            }
+        }
+        Some(match self.loads.confirmations(lower) {
+            0 => (lower, self.settings.long, Purpose::Confirm),
+            _ => (upper, self.length(upper), Purpose::Recheck),
+        })
+    }
+
+    /// Returns the length of a first trial of this load: a short one if it can be clear.
+    fn length(&self, load: u64) -> Duration {
+        let can_be_clear = self.settings.can_be_clear(load, self.goal.allowed());
+        if self.is_long_only || !can_be_clear { self.settings.long } else { self.settings.short }
+    }
+
+    fn has_time(&self, trial: Duration) -> bool {
+        self.spent + self.settings.settle + trial <= self.settings.time
+    }
+
+    /// Reports the result of the trial that [`Search::step`] has asked for. Ignored if it has asked for none.
+    pub fn trial_ended(&mut self, trial: Trial) {
+        let Step::Trial { load, time, purpose, .. } = self.step() else { return };
+        let (verdict, reason) = trial.judge(&self.goal);
+        let is_long = time >= self.settings.long;
+        let was_bound = self.loads.bounds().upper == Some(load);
+        self.loads.add(load, verdict, is_long.then_some(time));
+        self.rows.push(TrialRow { load, time, purpose, verdict, reason, p50: trial.p50 });
+        self.spent += trial.elapsed;
+        self.must_recover = !verdict.is_good();
+        if verdict.is_good() && self.first_p50.is_none() {
+            self.first_p50 = trial.p50;
+        }
+        let is_accident = verdict == TrialVerdict::Generator && self.loads.untrusted(load) == 1;
+        self.repeat = is_accident.then_some((load, time));
+        if purpose == Purpose::Confirm && !is_accident {
+            self.note_confirmation(load, verdict);
+        }
+        if was_bound && verdict.is_good() {
+            // The bound was noise. The next load that fails is probably near.
+            self.climb = 1.0 + 2.0 * self.settings.width;
+        } else if purpose == Purpose::Climb {
+            self.climb = (self.climb * self.climb).min(2.0);
+        }
+        self.note_time();
+    }
+
+    fn note_confirmation(&mut self, load: u64, verdict: TrialVerdict) {
+        if verdict.is_good() {
+            self.retreats = 0;
+            return;
+        }
+        if verdict != TrialVerdict::Generator {
+            self.loads.refute(load);
+        }
+        self.retreats += 1;
+        self.is_long_only = true;
+    }
+
+    /// Stops narrowing the gap if the next trial would use the time that confirming runs need.
+    fn note_time(&mut self) {
+        let Some((_, time, _)) = self.narrowing_trial() else { return };
+        let bounds = self.loads.bounds();
+        let confirming =
+            bounds.lower.map_or(0, |lower| self.settings.confirmations.saturating_sub(self.loads.confirmations(lower)));
+        let reserve = self.settings.long * confirming + self.settings.settle;
+        self.is_late |= !self.has_time(time + reserve);
+    }
+
+    /// Reports that the target has recovered or that the longest time for it has passed. `outstanding` is the number of
+    /// operations that are still unanswered. With any of them, the next step is a recovery at a tenth of the load; after
+    /// a recovery at the lowest load, the search ends.
+    pub fn recovery_ended(&mut self, outstanding: u64, elapsed: Duration) {
+        let Step::Recover { load, .. } = self.step() else { return };
+        self.spent += elapsed;
+        self.must_recover = outstanding > 0;
+        self.has_recovered = outstanding == 0 || load > 1;
+        if outstanding > 0 {
+            self.recovery_divisor = self.recovery_divisor.saturating_mul(10);
+        }
+        self.note_time();
+    }
+
+    /// Returns the table of trials.
+    pub fn rows(&self) -> &[TrialRow] {
+        &self.rows
+    }
+
+    /// Returns the time that all trials and recoveries have needed.
+    pub fn spent(&self) -> Duration {
+        self.spent
+    }
+
+    /// Returns the answer that the trials so far give.
+    pub fn outcome(&self) -> SearchOutcome {
+        let bounds = self.loads.bounds();
+        let end = match self.has_recovered {
+            false => End::NotRecovered,
+            true if self.is_settled(bounds) => End::Narrow,
+            true => End::Time,
+        };
+        let confirmations = bounds.lower.map_or(0, |lower| self.loads.confirmations(lower));
+        let answer = answer::of(bounds, &self.rows, |load| self.loads.status(load), self.settings.high);
+        SearchOutcome { answer, end, confirmations: confirmations.min(self.settings.confirmations) }
+    }
+
+    /// Returns whether the answer needs no more time.
+    fn is_settled(&self, bounds: Bounds) -> bool {
+        let is_confirmed = |lower| self.loads.confirmations(lower) >= self.settings.confirmations;
+        bounds.lower.is_none_or(is_confirmed) && self.narrowing_trial().is_none()
+    }
+}
+
+/// Returns the load in the middle of a wide gap, on a logarithmic scale.
+fn middle(lower: u64, upper: u64) -> u64 {
+    let middle = (lower as f64 * upper as f64).sqrt().round() as u64;
+    middle.clamp(lower + 1, upper - 1)
+}
