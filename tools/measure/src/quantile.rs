@@ -177,11 +177,11 @@ impl Search {
         let (above, total) = (&self.shares.run.above, self.shares.run.total);
         let mut indices = Vec::new();
         let mut next_above = u64::MAX;
-        for index in begin..end {
-            if above[index] <= next_above {
+        for (index, &above) in above.iter().enumerate().take(end).skip(begin) {
+            if above <= next_above {
                 indices.push(index);
-                let below = ((total - above[index]) as f64 * STEP) as u64 + 1;
-                next_above = ((above[index] as f64 / STEP) as u64).max(total.saturating_sub(below));
+                let below = ((total - above) as f64 * STEP) as u64 + 1;
+                next_above = ((above as f64 / STEP) as u64).max(total.saturating_sub(below));
             }
         }
         indices
@@ -224,6 +224,7 @@ impl Cumulative {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::ProptestConfig;
 
     /// A series of intervals with 100 operations of 1 to 100 each, and this many failed ones.
     fn series(intervals: u64, failed: impl Fn(u64) -> u64) -> Series {
@@ -303,7 +304,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(proptest::prelude::ProptestConfig::default().cases / 4))]
+        #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
         #[test]
         fn the_bounds_enclose_the_value(

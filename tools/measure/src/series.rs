@@ -47,11 +47,11 @@ impl Series {
 
     /// Adds the next interval.
     pub fn push(&mut self, interval: &Tally) {
-        if self.intervals.len() == MAX_INTERVALS && self.pushed % self.merged == 0 {
+        if self.intervals.len() == MAX_INTERVALS && self.pushed.is_multiple_of(self.merged) {
             self.merge_neighbours();
         }
         match self.intervals.last_mut() {
-            Some(last) if self.pushed % self.merged != 0 => last.add(interval),
+            Some(last) if !self.pushed.is_multiple_of(self.merged) => last.add(interval),
             Some(_) | None => self.intervals.push(interval.clone()),
         }
         self.pushed += 1;

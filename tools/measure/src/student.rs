@@ -7,6 +7,9 @@
 /// The two-sided confidence of every interval of this crate.
 pub const CONFIDENCE: f64 = 0.95;
 
+/// The degrees of freedom with which Student's t distribution is the normal one to six digits.
+pub(crate) const NORMAL_FREEDOM: f64 = 1e6;
+
 /// Returns the probability that a value of Student's t distribution does not exceed `t`.
 ///
 /// ```

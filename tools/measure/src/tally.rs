@@ -144,7 +144,8 @@ impl Tally {
                 std::cmp::Ordering::Greater => merged.extend(theirs.next()),
                 std::cmp::Ordering::Equal => {
                     merged.push((our_value, our_count + their_count));
-                    (ours.next(), theirs.next());
+                    ours.next();
+                    theirs.next();
                 }
             }
         }
@@ -204,15 +205,15 @@ impl Tally {
 
     /// Returns the share of the operations that are slower than `limit`, failed ones included.
     pub fn above(&self, limit: u64) -> Share {
-        self.from_bucket(self.buckets.partition_point(|&(value, _)| value <= limit))
+        self.share_from(self.buckets.partition_point(|&(value, _)| value <= limit))
     }
 
     /// Returns the share of the operations that are at least as slow as `limit`, failed ones included.
     pub fn at_or_above(&self, limit: u64) -> Share {
-        self.from_bucket(self.buckets.partition_point(|&(value, _)| value < limit))
+        self.share_from(self.buckets.partition_point(|&(value, _)| value < limit))
     }
 
-    fn from_bucket(&self, first: usize) -> Share {
+    fn share_from(&self, first: usize) -> Share {
         let slow: u64 = self.buckets[first..].iter().map(|&(_, count)| count).sum();
         Share { above: slow + self.failed, total: self.total() }
     }

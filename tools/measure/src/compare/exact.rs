@@ -10,10 +10,7 @@
 //! the distances are rounded to a grid, to which the test then applies exactly.
 
 use super::change::Changes;
-use crate::student::student_tail;
-
-/// The degrees of freedom with which Student's t distribution is the normal one to six digits.
-const NORMAL_FREEDOM: f64 = 1e6;
+use crate::student::{NORMAL_FREEDOM, student_tail};
 
 /// The number of steps into which the largest distance is divided, for few pairs.
 const GRID: f64 = 1_024.0;

@@ -2,10 +2,7 @@
 //! method, which allows both sides a spread of their own.
 
 use super::change::{Changes, mean, variance};
-use crate::student::{CONFIDENCE, student_quantile, student_tail};
-
-/// The degrees of freedom with which Student's t distribution is the normal one to six digits.
-const NORMAL_FREEDOM: f64 = 1e6;
+use crate::student::{CONFIDENCE, NORMAL_FREEDOM, student_quantile, student_tail};
 
 /// The chance with which the suggested number of rounds decides.
 const POWER: f64 = 0.8;

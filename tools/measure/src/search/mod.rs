@@ -296,13 +296,12 @@ impl Search {
         self.is_long_only = true;
     }
 
-    /// Stops narrowing the gap if the next trial would use the time that confirming runs need.
+    /// Stops narrowing the gap if the next trial and a recovery after it would use the time that confirming runs need.
     fn note_time(&mut self) {
         let Some((_, time, _)) = self.narrowing_trial() else { return };
-        let bounds = self.loads.bounds();
-        let confirming =
-            bounds.lower.map_or(0, |lower| self.settings.confirmations.saturating_sub(self.loads.confirmations(lower)));
-        let reserve = self.settings.long * confirming + self.settings.settle;
+        let SearchSettings { confirmations, settle, long, calm, .. } = self.settings;
+        let has_answer = self.loads.bounds().lower.is_some();
+        let reserve = if has_answer { long * confirmations + settle * 2 + calm } else { Duration::ZERO };
         self.is_late |= !self.has_time(time + reserve);
     }
 

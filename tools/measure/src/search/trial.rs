@@ -188,7 +188,7 @@ mod tests {
 
     /// A trial of two seconds with 2,000 operations, of which this many in every tenth interval are slow.
     fn trial(slow: u64) -> Trial {
-        let share = |index: u64| Share { above: if index % 10 == 0 { slow } else { 0 }, total: 100 };
+        let share = |index: u64| Share { above: if index.is_multiple_of(10) { slow } else { 0 }, total: 100 };
         Trial { shares: (0..20).map(share).collect(), planned: 2_000, completed: 2_000, ..Trial::default() }
     }
 

@@ -118,7 +118,9 @@ impl Target {
 
     /// Applies the load for some time without counting.
     pub(crate) fn settle(&mut self, load: u64, time: Duration) {
-        (0..time.as_millis()).for_each(|_| drop(self.step(load as f64)));
+        for _ in 0..time.as_millis() {
+            self.step(load as f64);
+        }
     }
 
     /// Applies the load and counts.
