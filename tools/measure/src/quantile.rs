@@ -1,14 +1,14 @@
 //! The interval of a percentile within one run.
 //!
 //! A percentile is a statement about a share: at most 1 % of the operations are slower than p99. So its interval holds
-//! every value whose share of slower operations cannot be told from 1 % (the method of Woodruff). How far a share may
+//! every value whose share of slower operations may as well be 1 % (the method of Woodruff). How far a share may
 //! be from 1 % follows from the number of operations, divided by the [`DesignEffect`].
 //!
-//! The design effect is estimated at the value under test, not only at the percentile. The two differ: p99 may lie among
-//! operations that are late each for a reason of its own, and a value slightly above p99 among those of one stall. And
-//! if fewer operations than 1 % are slower than the tested value, the effect is raised, by at most its double, because
-//! shared causes weigh more in larger shares. With the design effect of the percentile alone, intervals in runs with
-//! stalls covered the truth in as few as 92 % of synthetic series; now in at least 96 %.
+//! The design effect is estimated at the value under test, not only at the percentile. The two differ: p99 may lie
+//! among operations that are late each for a reason of its own, and a value slightly above p99 among those of one
+//! stall. And if fewer operations than 1 % are slower than the tested value, the effect is raised, at most to its
+//! double, because shared causes matter more for larger shares. With the design effect of the percentile alone,
+//! intervals in runs with stalls covered the truth in as few as 91 % of synthetic series; now in at least 96 %.
 //!
 //! An interval is given only if at least [`MIN_TAIL`] independent operations lie beyond the percentile, and if not a
 //! single interval of the run decides. Otherwise the estimate says how much longer the run has to be. No interval can
@@ -112,7 +112,7 @@ struct Search {
 }
 
 impl Search {
-    /// Returns whether the share of operations above the value with this index cannot be told from the percentile's.
+    /// Returns whether the share of operations above the value with this index may as well be the percentile's.
     fn accepts(&self, index: usize) -> bool {
         let Some(effect) = self.shares.effect(Reading::Finite(self.shares.run.values[index])) else { return true };
         let growth = if effect.ratio > 0.0 { (self.tail / effect.ratio).clamp(1.0, MAX_GROWTH) } else { 1.0 };

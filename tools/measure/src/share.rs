@@ -2,7 +2,7 @@
 //!
 //! This is Wilson's interval, with the number of operations divided by their [`DesignEffect`], and with Student's t
 //! distribution, because the design effect is itself an estimate. Unlike the plain normal interval it has the stated
-//! confidence for shares near 0, and never leaves the range from 0 to 1.
+//! confidence for shares near 0, and lies within 0 and 1.
 
 use crate::design::DesignEffect;
 use crate::student::{CONFIDENCE, student_quantile};
@@ -70,7 +70,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn each_bound_is_as_far_from_the_ratio_as_its_own_error_allows(above in 0_u64..=500, total in 500_u64..100_000) {
+        fn each_bound_is_as_far_from_the_ratio_as_its_error_allows(above in 0_u64..=500, total in 500_u64..100_000) {
             let (ratio, count, t) = (above as f64 / total as f64, total as f64, 2.1);
             let (low, high) = wilson(ratio, count, t);
             proptest::prop_assert!(0.0 <= low && low <= ratio && ratio <= high && high <= 1.0);

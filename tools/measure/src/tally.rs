@@ -316,7 +316,8 @@ mod tests {
             ours in proptest::collection::vec((1_u64..50, 0_u64..5), 0..40),
             theirs in proptest::collection::vec((1_u64..50, 0_u64..5), 0..40),
         ) {
-            let (ours_alone, theirs_alone) = (Tally::from_counts(ours.clone(), 1), Tally::from_counts(theirs.clone(), 2));
+            let ours_alone = Tally::from_counts(ours.clone(), 1);
+            let theirs_alone = Tally::from_counts(theirs.clone(), 2);
             let mut sum = ours_alone.clone();
             sum.add(&theirs_alone);
             proptest::prop_assert_eq!(&sum, &Tally::from_counts(ours.into_iter().chain(theirs), 3));

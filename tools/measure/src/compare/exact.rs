@@ -170,7 +170,9 @@ mod tests {
             distances.push(64.0);
             let measured: f64 = distances.iter().sum();
             let flipped = |signs: u32| -> f64 {
-                let flip = |(index, distance): (usize, &f64)| if signs >> index & 1 == 1 { -distance.abs() } else { distance.abs() };
+                let flip = |(index, distance): (usize, &f64)| {
+                    if signs >> index & 1 == 1 { -distance.abs() } else { distance.abs() }
+                };
                 distances.iter().enumerate().map(flip).sum()
             };
             let all = 1_u32 << distances.len();
@@ -191,7 +193,8 @@ mod tests {
             let measured: usize = new.iter().map(|&value| rank(value)).sum();
             let (mut extreme, mut count) = (0, 0);
             for chosen in (0_u32..1 << all.len()).filter(|chosen| chosen.count_ones() as usize == new.len()) {
-                let sum: usize = (0..all.len()).filter(|index| chosen >> index & 1 == 1).map(|index| rank(all[index])).sum();
+                let is_chosen = |index: &usize| chosen >> index & 1 == 1;
+                let sum: usize = (0..all.len()).filter(is_chosen).map(|index| rank(all[index])).sum();
                 count += 1;
                 extreme += u32::from(sum >= measured);
             }

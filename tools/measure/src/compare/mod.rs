@@ -11,7 +11,7 @@
 //! - **same**: the whole interval lies within the margin.
 //! - **undecided**: anything else, with an estimate of how many rounds would decide.
 //!
-//! A percentile may be infinite, if more operations failed than it leaves out, and a rate may be 0. Then no mean and no
+//! A percentile may be infinite, if more operations failed than lie beyond it, and a rate may be 0. Then no mean and no
 //! interval exists, but the direction of each change does, so the exact test alone decides: the sign-flip test for
 //! pairs, the rank-sum test otherwise. A pair whose two values are both infinite shows no change.
 
@@ -160,8 +160,8 @@ pub struct Comparison<'a> {
 ///
 /// # Panics
 ///
-/// If paired sides have different numbers of runs, a value is negative or not a number, a share is infinite, or a margin
-/// is not positive.
+/// If paired sides have different numbers of runs, a value is negative or not a number, a share is infinite, or a
+/// margin is not positive.
 pub fn compare<'a>(metrics: &[MetricRuns<'a>], pairing: Pairing, has_bad_run: bool) -> Comparison<'a> {
     let changes: Vec<Changes> = metrics.iter().map(|metric| Changes::of(metric, pairing)).collect();
     let evidence: Vec<Evidence> = changes.iter().map(Evidence::of).collect();
@@ -175,7 +175,7 @@ pub fn compare<'a>(metrics: &[MetricRuns<'a>], pairing: Pairing, has_bad_run: bo
     Comparison { changes: (0..metrics.len()).map(judge).collect(), runs }
 }
 
-/// What the runs say about one metric, before other metrics are considered.
+/// The evidence of the runs about one metric, before other metrics are considered.
 struct Evidence {
     /// The interval of the change on its linear scale; `None` if the runs allow none.
     interval: Option<Interval>,
@@ -192,7 +192,7 @@ impl Evidence {
             return none;
         }
         let interval = changes.is_finite().then(|| Interval::of(changes));
-        // Pairs are confirmed by an exact test, as soon as they are enough for it. Without an interval, it alone decides.
+        // Pairs are confirmed by an exact test, if they are enough for it. Without an interval, it alone decides.
         let is_tested = changes.is_paired() && changes.runs() >= MIN_CONFIRMED || interval.is_none();
         let beyond = |is_increase: bool| {
             let by_spread = interval.map_or(0.0, |interval| interval.tail_beyond(is_increase, changes.margin()));

@@ -33,7 +33,7 @@ pub enum Answer {
     AtLeast {
         /// The highest load that passes.
         load: u64,
-        /// What has prevented a higher load.
+        /// The reason why no higher load is known.
         bound: Bound,
     },
     /// No load that was tried passes.
@@ -45,19 +45,19 @@ pub enum Answer {
     },
 }
 
-/// What bounds a search from above, other than the target.
+/// A bound of a search from above, other than the target.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bound {
     /// The generator was not trusted at this load.
     Generator {
         /// The lowest load at which it was not trusted.
         above: u64,
-        /// Why it was not trusted, or what its last trial there said.
+        /// Why it was not trusted.
         reason: Reason,
     },
     /// The range's end passes.
     Range,
-    /// No time was left to try a higher load.
+    /// There was no more time to try a higher load.
     Time,
 }
 
@@ -82,7 +82,7 @@ pub struct TrialRow {
     pub time: Duration,
     /// Why the trial was made.
     pub purpose: Purpose,
-    /// What it says.
+    /// The verdict on the load.
     pub verdict: TrialVerdict,
     /// The value that decided it.
     pub reason: Reason,

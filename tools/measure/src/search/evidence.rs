@@ -1,4 +1,4 @@
-//! What the trials say about every tested load, and the bounds that follow.
+//! The evidence of all trials about every tested load, and the bounds that follow.
 //!
 //! One noisy trial never decides for good. A generator that is not trusted twice in a row bounds a load provisionally,
 //! and three times in a row for good. A pass or a fail of a short trial is provisional. It is firm if a long trial
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// The largest part of the long trials of a load that may fail while the load passes.
 const EXCEED_RATIO: f64 = 0.5;
 
-/// What is known about a load.
+/// The state of the knowledge about a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     /// It passes.

@@ -6,14 +6,14 @@
 //! 1. Climb from the low end of the range by doubling the load, with short trials. A first value that fails is halved.
 //! 2. Halve the gap between the highest load that passes and the lowest that fails, on a logarithmic scale, until it is
 //!    narrow. A trial that is not clear is repeated as a long one; if that is not clear either, most of three decide.
-//! 3. Test the lower of both sides again: first the load that failed, if it failed only in one short trial; then the
-//!    load that passed, in several long trials. A confirming run that fails lowers the load, by one width, then by two,
-//!    by four and so on, and the gap is halved again with long trials.
+//! 3. Confirm the load that passes by several long trials. After the first of them, the load that fails is tested again
+//!    if it failed only in one short trial. A confirming run that fails lowers the load, by one width, then by two, by
+//!    four and so on, and the gap is halved again with long trials.
 //!
 //! After each trial that was not good, the target recovers at a low load. A target that an overload harms for longer
-//! than that gives a lower answer: the load that it copes with after an overload. An untrusted trial is repeated once; a load at
-//! which the generator is not trusted twice bounds the search like one that fails, but the answer then never is a number
-//! of the target.
+//! than that gives a lower answer: the load that it copes with after an overload. An untrusted trial is repeated once.
+//! A load at which the generator is not trusted twice bounds the search like one that fails, but then the answer is
+//! never a number of the target.
 
 mod answer;
 mod evidence;
@@ -43,8 +43,9 @@ pub enum Step {
         /// Why the trial is needed.
         purpose: Purpose,
     },
-    /// Lower the load and wait, until the target has coped with it for `calm`: no operation of the trial is outstanding,
-    /// and the median latency is low again. But wait no longer than `at_most`. Then call [`Search::recovery_ended`].
+    /// Lower the load and wait, until the target has coped with it for `calm`: no operation of the trial is
+    /// outstanding, and the median latency is low again. But wait no longer than `at_most`. Then call
+    /// [`Search::recovery_ended`].
     Recover {
         /// The load during the wait.
         load: u64,
@@ -306,8 +307,8 @@ impl Search {
     }
 
     /// Reports that the target has recovered or that the longest time for it has passed. `outstanding` is the number of
-    /// operations that are still unanswered. With any of them, the next step is a recovery at a tenth of the load; after
-    /// a recovery at the lowest load, the search ends.
+    /// operations that are still unanswered. With any of them, the next step is a recovery at a tenth of the load;
+    /// after a recovery at the lowest load, the search ends.
     pub fn recovery_ended(&mut self, outstanding: u64, elapsed: Duration) {
         let Step::Recover { load, .. } = self.step() else { return };
         self.spent += elapsed;

@@ -44,7 +44,7 @@ pub struct Trial {
     pub elapsed: Duration,
 }
 
-/// What a trial says about its load.
+/// The verdict of a trial on its load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrialVerdict {
     /// All goals are met.
@@ -155,7 +155,7 @@ impl Trial {
         (share < MIN_COMPLETED).then_some((verdict, Reason::Completed(share)))
     }
 
-    /// Failures come in clusters, so few of them are a matter of doubt.
+    /// Failures are clustered, so few of them are a matter of doubt.
     fn judge_failed(&self) -> Option<(TrialVerdict, Reason)> {
         let share = Share { above: self.failed, total: self.planned }.ratio()?;
         let verdict = if share > 10.0 * MAX_FAILED { TrialVerdict::Fail } else { TrialVerdict::RatherFail };

@@ -1,4 +1,4 @@
-//! Thresholds: what a run has to fulfil, in one line each.
+//! Thresholds: conditions that a run has to fulfil, in one line each.
 //!
 //! `ping_rtt{stage=2,view=sent}:p99.9<80ms over 10s` reads: of the metric `ping_rtt`, in stage 2, seen from the actual
 //! send time, the 99.9th percentile has to be below 80 ms in every window of 10 s. [`str::parse`] reads a threshold and

@@ -410,7 +410,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_written_threshold_is_read_as_the_same(
-            (stage, view, over) in (prop::option::of(1_u32..100), prop::option::of(0_usize..3), prop::option::of(1_u64..1_u64 << 50)),
+            (stage, view) in (prop::option::of(1_u32..100), prop::option::of(0_usize..3)),
+            over in prop::option::of(1_u64..1_u64 << 50),
             (kind, percent, number) in (0_u8..6, 0.001_f64..=100.0, 0_u64..1 << 53),
             relation in 0_usize..4,
         ) {

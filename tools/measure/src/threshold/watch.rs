@@ -2,7 +2,7 @@
 //!
 //! A threshold without windows is judged over all operations. With windows, every window has to hold at least
 //! [`MIN_WINDOW_OPERATIONS`] operations and to fulfil the condition, so a target that answers nothing for a while
-//! never passes. A metric without any operation is never a pass, whatever its limit.
+//! never passes. A metric without any operation is never a pass, with any limit.
 
 use super::{Function, Threshold};
 use crate::tally::Tally;
@@ -338,7 +338,8 @@ mod tests {
             let (limit, sign) = (["20ns", "20ns", "20ns", "90", "90", "1%"][function], if small { "<=" } else { ">=" });
             let threshold: Threshold = format!("a:{name}{sign}{limit} over {over}s").parse().unwrap();
             let mut watch = Watch::new(threshold.clone());
-            let tally = |&(value, count, failed, _): &(u64, u64, u64, u64)| Tally::from_counts([(value, count)], failed);
+            type Interval = (u64, u64, u64, u64);
+            let tally = |&(value, count, failed, _): &Interval| Tally::from_counts([(value, count)], failed);
             let (mut failed, mut without, mut count, mut values) = (0, 0, 0, Vec::new());
             for (end, interval) in intervals.iter().enumerate() {
                 watch.push(&tally(interval), Duration::from_secs(interval.3));

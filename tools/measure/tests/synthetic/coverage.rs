@@ -65,7 +65,8 @@ fn check(name: &str, kind: Kind, length: Length, required: &[f64], min_printed: 
         let time = length.intervals as f64 * length.seconds;
         let operations = length.intervals * length.operations;
         println!(
-            "coverage: {name:<34} {time:>4} s {operations:>6} ops  p{percent:<5} printed {:>5.1} %  covered {:>5.1} %  upper x{:.3}",
+            "coverage: {name:<34} {time:>4} s {operations:>6} ops  p{percent:<5} printed {:>5.1} %  covered {:>5.1} %  \
+             upper x{:.3}",
             100.0 * row.printed,
             100.0 * row.covered,
             row.width

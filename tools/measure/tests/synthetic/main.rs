@@ -1,6 +1,6 @@
 //! Every formula against synthetic measurements whose truth is known.
 //!
-//! All series come from fixed seeds, so each run of these tests gives the same tables. Print them with
+//! All series are made from fixed seeds, so each run of these tests gives the same tables. Print them with
 //! `cargo test -p peerloop-measure --test synthetic -- --nocapture`.
 
 mod comparison;

@@ -6,7 +6,8 @@ use peerloop_measure::{
 };
 use std::time::Duration;
 
-const SEARCHES: u64 = 200;
+/// The searches of each row.
+const SEARCHES: u64 = 100;
 
 fn goal() -> Goal {
     Goal::of(&"ping_rtt:p99<50ms".parse().expect("the threshold is valid")).expect("the threshold is a goal")
@@ -37,7 +38,7 @@ fn search(properties: Properties, settings: SearchSettings, seed: u64) -> Search
     search
 }
 
-/// What many searches have found.
+/// The answers of many searches.
 #[derive(Debug, Default)]
 struct Found {
     /// The answers over the truth, in order.
@@ -321,7 +322,7 @@ proptest::proptest! {
         }
     }
 
-    /// Whatever the trials say, the search ends in its time with an answer that its table supports.
+    /// With any trials, the search ends in its time with an answer that its table supports.
     #[test]
     fn every_search_ends(
         seed in proptest::num::u64::ANY,

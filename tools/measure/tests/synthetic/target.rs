@@ -1,7 +1,7 @@
 //! A simulated target with a virtual clock, for the search of the highest load.
 //!
-//! Operations arrive evenly and wait in a queue. What waits longer than the queue's limit is dropped, as by a node with
-//! a limited rate. Time passes in steps of a millisecond, so a search of two minutes needs milliseconds.
+//! Operations arrive evenly and wait in a queue. An operation that waits longer than the queue's limit is dropped, as
+//! by a node with a limited rate. Time passes in steps of a millisecond, so a search of two minutes needs milliseconds.
 
 use crate::random::Random;
 use peerloop_measure::{Share, TRIAL_INTERVAL, Trial};
@@ -25,7 +25,7 @@ pub(crate) struct Properties {
     /// Pauses: one per `pause_every` seconds on average, each of `pause` seconds.
     pub(crate) pause_every: f64,
     pub(crate) pause: f64,
-    /// The share of operations that are slow for reasons of their own, whatever the load.
+    /// The share of operations that are slow for reasons of their own, at any load.
     pub(crate) slow: f64,
     /// The load above which the generator is not trusted.
     pub(crate) generator: f64,
