@@ -25,7 +25,9 @@ const EDGE: Duration = Duration::from_millis(100);
 /// The result of a trial, without its settling time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trial {
-    /// For each interval of [`TRIAL_INTERVAL`], the share of operations that miss the goal; see [`Goal::share`].
+    /// For each interval of [`TRIAL_INTERVAL`], the share of operations that miss the goal; see [`Goal::share`]. An
+    /// operation that is unanswered at the trial's end misses the goal if it has waited longer than the goal allows;
+    /// otherwise it counts nowhere.
     pub shares: Vec<Share>,
     /// The operations that were planned within the trial.
     pub planned: u64,

@@ -4,6 +4,7 @@ use crate::random::Random;
 use peerloop_measure::{
     Comparison, Direction, Doubt, FailOn, MARGIN, MIN_CONFIRMED, MetricRuns, Pairing, Scale, Verdict, compare,
 };
+use proptest::strategy::Strategy;
 
 const COMPARISONS: u64 = 1_000;
 
@@ -219,4 +220,47 @@ fn few_or_bad_runs_decide_nothing() {
     let doubted = compare(&[metric], Pairing::Paired, true);
     assert_eq!((doubted.changes[0].verdict, doubted.changes[0].doubt), (Verdict::Undecided, Some(Doubt::BadRun)));
     assert_eq!((doubted.fails(FailOn::Worse), doubted.fails(FailOn::Undecided)), (Ok(false), Ok(true)));
+}
+
+/// A value of a run: often one of few, so that equal ones, infinite ones and zeros meet.
+fn value() -> impl Strategy<Value = f64> {
+    use proptest::prelude::Just;
+    proptest::prop_oneof![1.0_f64..1_000.0, Just(100.0), Just(130.0), Just(f64::INFINITY), Just(0.0)]
+}
+
+proptest::proptest! {
+    #[test]
+    fn the_sides_may_be_exchanged(
+        (base, new) in (0_usize..14).prop_flat_map(|runs| {
+            let side = || proptest::collection::vec(value(), runs);
+            (side(), side())
+        }),
+        is_paired in proptest::bool::ANY,
+    ) {
+        let pairing = if is_paired { Pairing::Paired } else { Pairing::Unpaired };
+        let judged = |base: &[f64], new: &[f64]| {
+            let (direction, scale) = (Direction::SmallerIsBetter, Scale::Ratio);
+            let metric = MetricRuns { name: "p99", direction, scale, margin: MARGIN, base, new };
+            let mut comparison = compare(&[metric], pairing, false);
+            let change = comparison.changes.remove(0);
+            (change.verdict, change.doubt, change.estimate, change.interval)
+        };
+        let (verdict, doubt, estimate, interval) = judged(&base, &new);
+        let (mirrored, other_doubt, other_estimate, other_interval) = judged(&new, &base);
+        let expected = match verdict {
+            Verdict::Better => Verdict::Worse,
+            Verdict::Worse => Verdict::Better,
+            Verdict::Same | Verdict::Undecided => verdict,
+        };
+        proptest::prop_assert_eq!((mirrored, other_doubt), (expected, doubt));
+        proptest::prop_assert_eq!(estimate.is_some(), other_estimate.is_some());
+        proptest::prop_assert_eq!(interval.is_some(), other_interval.is_some());
+        if let (Some((low, high)), Some((other_low, other_high))) = (interval, other_interval) {
+            proptest::prop_assert!(low <= high);
+            proptest::prop_assert!((low * other_high - 1.0).abs() < 1e-6 && (high * other_low - 1.0).abs() < 1e-6);
+        }
+        // A side is never better or worse than itself.
+        let (itself, ..) = judged(&base, &base);
+        proptest::prop_assert!(matches!(itself, Verdict::Same | Verdict::Undecided));
+    }
 }
