@@ -45,8 +45,8 @@ impl Series {
         Self { length, merged: 1, pushed: 0, intervals: Vec::new(), total: Tally::default() }
     }
 
-    /// Adds the next interval. If several hosts measured at the same time, add the sum of their tallies, because a cause
-    /// that they share delays all of them.
+    /// Adds the next interval. If several hosts measured at the same time, add the sum of their tallies, because a
+    /// cause that they share delays all of them.
     pub fn push(&mut self, interval: &Tally) {
         if self.intervals.len() == MAX_INTERVALS && self.pushed.is_multiple_of(self.merged) {
             self.merge_neighbours();
