@@ -149,7 +149,7 @@ impl Schedule {
 
     /// Returns the total rate at `time_ns`, which is not before the last operation.
     pub(super) fn rate_at(&self, time_ns: u64) -> Rate {
-        let piece = self.pieces.iter().find(|piece| time_ns < piece.end_ns()).or(self.pieces.last());
+        let piece = self.pieces.iter().find(|piece| time_ns < piece.end_ns()).or_else(|| self.pieces.last());
         piece.map_or(Rate::ZERO, |piece| piece.curve.rate_at(time_ns.saturating_sub(piece.begin_ns)))
     }
 
