@@ -123,8 +123,10 @@ impl Accounts {
     }
 
     /// Records the duration of the ramp, if every connection has become ready or has failed.
-    pub(super) fn end_ramp(&mut self, time: Duration) {
-        self.ramp.time = self.peers.is_decided().then_some(time);
+    pub(super) fn note_ramp(&mut self, time: Duration) {
+        if self.peers.is_decided() {
+            self.ramp.time.get_or_insert(time);
+        }
     }
 
     /// Starts the counted run. `schedule` is its schedule, if all operations of the schedule are planned.

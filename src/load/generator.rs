@@ -45,6 +45,8 @@ pub struct Generator {
     phase: Phase,
     phase_began: Instant,
     ramp_began: Instant,
+    /// The earliest begin of the run, from the begin of the ramp.
+    run_after: Duration,
     /// The slot of the next dial.
     next_dial: usize,
     /// The pace of the warm-up or of the run.
@@ -76,6 +78,7 @@ impl Generator {
             phase: Phase::Ramp,
             phase_began: Instant::ZERO,
             ramp_began: Instant::ZERO,
+            run_after: Duration::ZERO,
             next_dial: 0,
             asked_for: None,
             roster,
@@ -89,6 +92,14 @@ impl Generator {
     pub fn with_recorder(mut self, recorder: Box<dyn Recorder>) -> Self {
         self.accounts.ledger.set_recorder(recorder);
         self
+    }
+
+    /// Begins the run `time` after the start of the loop or, if the peers or the warm-up need longer, as soon as they
+    /// are done. In the meantime the peers stay connected, without operations until the warm-up. The default is zero.
+    ///
+    /// Several processes can so begin their segments of a load at the same moment. Call it before the loop starts.
+    pub fn begin_run_after(&mut self, time: Duration) {
+        self.run_after = time;
     }
 
     /// Returns the current phase.
@@ -117,7 +128,7 @@ impl Generator {
         self.phase = phase;
         self.phase_began = ctx.now();
         if before == Phase::Ramp {
-            self.accounts.end_ramp(ctx.now().since(self.ramp_began));
+            self.accounts.note_ramp(ctx.now().since(self.ramp_began));
         }
         match phase {
             Phase::Ramp => {}
@@ -221,6 +232,11 @@ impl Generator {
         ctx.now().since(self.phase_began)
     }
 
+    /// Returns the earliest begin of the warm-up.
+    fn warmup_moment(&self) -> Instant {
+        self.ramp_began.plus(self.run_after.saturating_sub(self.plan.warmup))
+    }
+
     /// Returns the phase's scheduled end; [`Instant::MAX`] if it has none.
     fn phase_end(&self) -> Instant {
         match self.phase {
@@ -237,6 +253,9 @@ impl Generator {
     /// before the run starts, and do not count as the run's traffic.
     fn advance(&mut self, ctx: &mut Ctx<'_>) {
         let before = self.phase;
+        if before == Phase::Ramp {
+            self.accounts.note_ramp(ctx.now().since(self.ramp_began));
+        }
         loop {
             if before == Phase::Ramp && self.phase == Phase::Warmup {
                 return;
@@ -246,6 +265,9 @@ impl Generator {
             } else if let Some(next) = self.next_phase(ctx.now()) {
                 self.enter(ctx, next);
             } else {
+                if self.phase == Phase::Ramp && self.accounts.peers().is_decided() {
+                    self.wake(ctx);
+                }
                 return;
             }
         }
@@ -275,7 +297,10 @@ impl Generator {
     fn next_phase(&self, now: Instant) -> Option<Phase> {
         let is_over = now >= self.phase_end();
         match self.phase {
-            Phase::Ramp => self.accounts.peers().is_decided().then_some(Phase::Warmup),
+            Phase::Ramp => {
+                let is_ready = self.accounts.peers().is_decided() && now >= self.warmup_moment();
+                is_ready.then_some(Phase::Warmup)
+            }
             Phase::Warmup => is_over.then_some(Phase::Run),
             Phase::Run => is_over.then_some(Phase::Drain),
             Phase::Drain => {
@@ -296,6 +321,7 @@ impl Generator {
     fn wake(&mut self, ctx: &mut Ctx<'_>) {
         let next = match self.phase {
             Phase::Ramp if self.next_dial < self.roster.len() => self.dial_moment(self.next_dial),
+            Phase::Ramp if self.accounts.peers().is_decided() => self.warmup_moment(),
             Phase::Warmup => self.pacer.next_moment(),
             Phase::Run => self.pacer.next_moment().min(self.accounts.ledger.awaited_interval_end()),
             Phase::Drain => self.accounts.ledger.awaited_interval_end(),

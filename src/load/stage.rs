@@ -68,3 +68,11 @@ pub struct RateChange {
     /// The total rate after the change.
     pub to: Rate,
 }
+
+impl RateChange {
+    /// Returns a change of the rate.
+    #[doc(hidden)]
+    pub fn new(phase: Phase, at: Duration, from: Rate, to: Rate) -> Self {
+        Self { phase, at, from, to }
+    }
+}

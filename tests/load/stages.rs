@@ -171,3 +171,43 @@ fn a_load_without_a_rate_is_measured_once_it_has_one() {
     let report = stage.finish();
     assert_eq!((report.work.planned, report.work.answered), (90, 90));
 }
+
+#[test]
+fn a_run_begins_at_the_requested_moment_with_its_warm_up_right_before() {
+    let (second, tenth) = (Duration::from_secs(1), Duration::from_millis(100));
+    let after = |time: Duration| {
+        let change = |plan: &mut load::Plan| plan.warmup = 2 * second;
+        Stage::build(config(), config(), change, |mut generator| {
+            generator.begin_run_after(time);
+            generator
+        })
+    };
+    let mut stage = after(20 * second);
+    stage.run_for(18 * second - tenth);
+    let progress = stage.progress();
+    assert_eq!((progress.phase, progress.peers.ready, progress.rate), (Phase::Ramp, 10, None));
+    stage.run_for(2 * tenth);
+    assert_eq!(stage.progress().phase, Phase::Warmup);
+    stage.run_for(2 * second - 2 * tenth);
+    assert_eq!(stage.progress().phase, Phase::Warmup);
+    stage.run_for(2 * tenth);
+    assert_eq!(stage.progress().phase, Phase::Run);
+    let report = stage.finish();
+    // The wait is no part of the ramp.
+    assert!(report.ramp.time.is_some_and(|time| time < second), "{:?}", report.ramp);
+    let late = after(tenth).finish();
+    assert_eq!((late.work.planned, late.ramp.time), (report.work.planned, report.ramp.time));
+}
+
+#[test]
+fn a_maximum_within_a_burst_ends_the_run_after_all_operations_before_it() {
+    for arrival in [Arrival::Burst { size: 7 }, Arrival::Burst { size: 1_000 }, Arrival::Even] {
+        for max_operations in [1, 6, 7, 8, 20] {
+            let (stage, received) =
+                recorded(|plan| (plan.arrival, plan.max_operations) = (arrival, Some(max_operations)));
+            let report = stage.finish();
+            check(&report, &received);
+            assert_eq!((report.work.planned, report.work.answered), (max_operations, max_operations), "{arrival:?}");
+        }
+    }
+}

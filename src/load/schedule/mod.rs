@@ -143,6 +143,7 @@ impl Schedule {
     }
 
     /// Returns the moment of the first operation beyond the maximum number, once all own operations before it are over.
+    /// If an earlier operation may have the same moment, returns the next nanosecond.
     pub(super) fn max_reached_ns(&self) -> Option<u64> {
         self.max_reached_ns
     }
@@ -328,7 +329,12 @@ impl Schedule {
             let planned_ns = piece.begin_ns + moment;
             match index < self.max_operations {
                 true => self.due = Some(Due { index, planned_ns }),
-                false => self.max_reached_ns = self.max_reached_ns.or(Some(planned_ns)),
+                false => {
+                    // The last operation may have the same moment: in a burst or, rarely, at random.
+                    let is_tied = self.position.axis.is_some() || self.position.next % burst > 0;
+                    let after_ns = planned_ns.saturating_add(u64::from(is_tied));
+                    self.max_reached_ns = self.max_reached_ns.or(Some(after_ns));
+                }
             }
             return;
         }

@@ -5,7 +5,7 @@
 //! [`end_by_signals_as_init`].
 
 use crate::exit::{Exit, Failure, Stop};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag::register_conditional_shutdown;
 use signal_hook::iterator::Signals;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +17,19 @@ use std::time::Duration;
 /// An event for the main thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// A signal arrived. Every signal requests a stop, except a SIGHUP to a command that then reads its settings again.
+    /// A signal arrived that requests a stop, or a SIGHUP to a command that then reads its settings again.
     Stop(Stop),
+    /// A signal requested a change of the rate. It arrives only with [`Notices::with_rate_changes`].
+    Rate(RateStep),
     /// A thread that [`Notices::spawn`] started has ended, for any reason.
     Ended,
+}
+
+/// A step of the rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RateStep {
+    Up,
+    Down,
 }
 
 /// The main thread's inbox.
@@ -45,13 +54,18 @@ impl Notices {
         Self::listening_for(&signals)
     }
 
+    /// Does the same as [`Notices::new`], and turns SIGUSR1 and SIGUSR2 into steps of the rate.
+    pub(crate) fn with_rate_changes() -> Result<Self, Failure> {
+        Self::listening_for(&not_ignored(&[SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2]))
+    }
+
     fn listening_for(signals: &[i32]) -> Result<Self, Failure> {
         let (sender, receiver) = channel();
         let listening = Signals::new(signals).and_then(|mut signals| {
             let sender = sender.clone();
             Builder::new().name("signals".to_owned()).spawn(move || {
-                for stop in signals.forever().filter_map(stop_of) {
-                    if sender.send(Notice::Stop(stop)).is_err() {
+                for notice in signals.forever().filter_map(notice_of) {
+                    if sender.send(notice).is_err() {
                         return;
                     }
                 }
@@ -78,6 +92,12 @@ impl Notices {
             work()
         });
         thread.map_err(|error| Failure::machine(format!("starting the {name} thread: {error}")))
+    }
+
+    /// Returns a notice to the end of the inbox, for a later reader.
+    pub(crate) fn put_back(&self, notice: Notice) {
+        // The receiver is alive, because it belongs to this inbox.
+        let _ = self.sender.send(notice);
     }
 
     /// Waits for the next notice, and returns `None` if `timeout` passes first. Without a timeout the wait has no
@@ -128,6 +148,14 @@ fn is_ignored(signal: i32, status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+fn notice_of(signal: i32) -> Option<Notice> {
+    match signal {
+        SIGUSR1 => Some(Notice::Rate(RateStep::Up)),
+        SIGUSR2 => Some(Notice::Rate(RateStep::Down)),
+        _ => stop_of(signal).map(Notice::Stop),
+    }
 }
 
 fn stop_of(signal: i32) -> Option<Stop> {

@@ -118,7 +118,7 @@ fn wait(notices: &Notices, handle: &Handle<ResponderRequest>, quiet: bool) -> Op
                 progress.clear();
                 return None;
             }
-            None => {}
+            Some(Notice::Rate(_)) | None => {}
         }
         if let Some(line) = watch.line(handle, |stats| format!("peers {}", stats.ready), &SHOWN) {
             progress.show(&line);

@@ -43,14 +43,22 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(St
     let thread = notices.spawn("ahead", move || run(config, handler, sender))?;
     let mut stops = Stops::default();
     if let Ok(handle) = receiver.recv() {
-        while let Some(Notice::Stop(signal)) = notices.next(None) {
-            if stops.note(signal) {
-                let report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
-                return Ok(Some((stops, report)));
+        let mut for_later = Vec::new();
+        loop {
+            match notices.next(None) {
+                Some(Notice::Stop(signal)) if stops.note(signal) => {
+                    let report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
+                    return Ok(Some((stops, report)));
+                }
+                Some(Notice::Stop(_)) => {
+                    // The request fails only if the loop has already ended.
+                    let _ = handle.stop();
+                }
+                Some(notice @ Notice::Rate(_)) => for_later.push(notice),
+                Some(Notice::Ended) | None => break,
             }
-            // The request fails only if the loop has already ended.
-            let _ = handle.stop();
         }
+        for_later.into_iter().for_each(|notice| notices.put_back(notice));
     }
     let ended = thread.join().unwrap_or_else(|_| Err("the loop's thread panicked".to_owned()));
     let ahead = ended.map_err(|error| Failure::run(format!("connecting to the nodes: {error}")))?;

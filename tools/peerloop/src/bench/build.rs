@@ -9,15 +9,15 @@ use super::setup::Setup;
 use crate::causes;
 use crate::exit::{Exit, Stops};
 use crate::model::{
-    self, Counts, Document, Ended, Failed, Generator, Host, Metric, PlannedStage, Reason, Row, Run, SCHEMA, Series,
-    Settings, Stage, Target, Timeline, Tool, Trust, Work,
+    self, Counts, Document, Ended, Failed, Generator, Host, Metric, Pace, PlannedStage, RateChange, Reason, Row, Run,
+    SCHEMA, Series, Settings, Stage, Target, Timeline, Tool, Trust, Work,
 };
 use crate::output::json::Nanos;
 use crate::units::{Percentiles, show_time};
 use peerloop::error::Side;
 use peerloop::histogram::LatencyHistogram;
-use peerloop::load::{self, OperationReport, Report, TargetReport, Verdict, WorkCounts};
-use std::time::SystemTime;
+use peerloop::load::{self, OperationReport, Phase, Rate, Report, TargetReport, Verdict, WorkCounts};
+use std::time::{Duration, SystemTime};
 
 /// Builds the document of a bench that started at `start`, received the signals `stops` and ended for the reasons in
 /// `endings`.
@@ -42,7 +42,7 @@ pub(super) fn document(
         targets: targets(setup, &report),
         agents: report.agents.iter().map(agent).collect(),
         counts: counts(&recorded, &report),
-        stages: report.stages.iter().map(|stage| self::stage(&setup.percentiles, stage)).collect(),
+        stages: report.stages.iter().map(|stage| self::stage(setup, stage)).collect(),
         timeline: timeline(&report, recorded),
         thresholds: Vec::new(),
         generator: generator(&report),
@@ -63,12 +63,41 @@ fn run(setup: &Setup, start: SystemTime, stops: Stops, recorded: &Recorded, repo
         ramp_ns: report.ramp.time.map(Nanos),
         ramp_planned_ns: Nanos(report.ramp.planned_time),
         ramp_dial_ns: Nanos(report.ramp.dial_time),
-        dial_rate_per_s: report.ramp.dial_rate_per_second(setup.connect_rate),
+        dial_rate_per_s: report.ramp.dial_rate_per_second(setup.shape.connect_rate),
         answered_per_s: report.answered_per_second(),
         partial: report.is_partial() || stops.is_any(),
-        segment: [1, 1],
+        segment: segment(setup),
+        start_at: setup.shape.start_at.map(show_time),
+        start_late_ns: late(setup, recorded).map(Nanos),
+        rate_changes: report.rate_changes.iter().map(rate_change).collect(),
         seed: setup.seed.to_string(),
         command: std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect(),
+    }
+}
+
+/// Returns the part of the load that this process carries out: segment i of n.
+pub(super) fn segment(setup: &Setup) -> [u32; 2] {
+    let segment = setup.shape.segment;
+    // The flag's parser refuses a larger number.
+    [segment.index() + 1, segment.of()].map(|number| u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// Returns by how much the counted part began later than requested, if it began.
+fn late(setup: &Setup, recorded: &Recorded) -> Option<Duration> {
+    let (start_at, begin) = (setup.shape.start_at?, recorded.begin?);
+    Some(begin.duration_since(start_at).unwrap_or_default())
+}
+
+fn rate_change(change: &load::RateChange) -> RateChange {
+    RateChange {
+        phase: match change.phase {
+            Phase::Ramp => model::Phase::Ramp,
+            Phase::Warmup => model::Phase::Warmup,
+            Phase::Run | Phase::Drain | Phase::Done => model::Phase::Run,
+        },
+        at_ns: Nanos(change.at),
+        from_per_s: change.from.as_per_second(),
+        to_per_s: change.to.as_per_second(),
     }
 }
 
@@ -88,21 +117,35 @@ fn host(setup: &Setup) -> Host {
     }
 }
 
-fn settings(setup: &Setup) -> Settings {
-    let rate_per_s = setup.rate.as_per_second();
+/// Returns the configuration of the run.
+pub(super) fn settings(setup: &Setup) -> Settings {
+    let shape = &setup.shape;
+    let rate_per_s = shape.mean_rate_per_s();
+    let rate = |rate: Rate| (shape.pace != load::Pace::Max).then(|| rate.as_per_second());
+    let stages = shape.stages.iter().map(|stage| PlannedStage {
+        from_per_s: rate(stage.from),
+        to_per_s: rate(stage.to),
+        duration_ns: Nanos(stage.time),
+    });
     Settings {
         network: setup.network.name().to_owned(),
         built_in_node: setup.is_built_in(),
         workload: "ping".to_owned(),
-        arrival: "even".to_owned(),
+        arrival: shape.arrival.to_string(),
+        pace: match shape.pace {
+            load::Pace::PerLivingPeer => Pace::PerLivingPeer,
+            load::Pace::Max => Pace::Max,
+            _ => Pace::Scheduled,
+        },
+        max_operations: shape.max_operations,
         connections: setup.connections as u64,
-        min_peers: setup.min_peers.of(setup.connections) as u64,
+        min_peers: setup.min_peers.of(setup.own_connections()) as u64,
         rate_per_s,
-        rate_per_peer_per_s: setup.rate_per_peer(),
-        stages: vec![PlannedStage { from_per_s: rate_per_s, to_per_s: rate_per_s, duration_ns: Nanos(setup.duration) }],
-        connect_rate_per_s: setup.connect_rate.as_per_second(),
+        rate_per_peer_per_s: rate_per_s.map(|rate| rate / setup.connections as f64),
+        stages: stages.collect(),
+        connect_rate_per_s: shape.connect_rate.as_per_second(),
         warmup_ns: Nanos(setup.warmup),
-        duration_ns: Nanos(setup.duration),
+        duration_ns: Nanos(shape.duration()),
         drain_ns: Nanos(setup.drain),
         timeout_ns: Nanos(setup.timeout),
         source_ips: setup.sources.iter().map(ToString::to_string).collect(),
@@ -180,13 +223,14 @@ fn counts(recorded: &Recorded, report: &Report) -> Counts {
     }
 }
 
-fn stage(percentiles: &Percentiles, stage: &load::StageReport) -> Stage {
+fn stage(setup: &Setup, stage: &load::StageReport) -> Stage {
+    let rate = |rate: Rate| (setup.shape.pace != load::Pace::Max).then(|| rate.as_per_second());
     Stage {
-        from_per_s: stage.from.as_per_second(),
-        to_per_s: stage.to.as_per_second(),
+        from_per_s: rate(stage.from),
+        to_per_s: rate(stage.to),
         begin_ns: Nanos(stage.begin),
         end_ns: Nanos(stage.end),
-        metrics: stage.operations.iter().map(|one| operation(percentiles, one.clone())).collect(),
+        metrics: stage.operations.iter().map(|one| operation(&setup.percentiles, one.clone())).collect(),
     }
 }
 

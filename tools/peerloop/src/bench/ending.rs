@@ -47,7 +47,7 @@ fn early(setup: &Setup, report: &Report) -> Option<Ending> {
         (_, Phase::Ramp) => format!("ended early after {} of the ramp: ", seconds(elapsed)),
         (_, Phase::Warmup) => format!("ended early after {} of the warm-up: ", seconds(elapsed)),
         (_, Phase::Run | Phase::Drain | Phase::Done) => {
-            format!("ended early after {} of {}: ", seconds(elapsed), show_seconds(setup.duration))
+            format!("ended early after {} of {}: ", seconds(elapsed), show_seconds(setup.shape.duration()))
         }
     };
     let reason = format!("{when}{what}; {}", first_cause(report));
@@ -61,7 +61,7 @@ fn lacks_peers(end: &EarlyEnd) -> bool {
 
 /// Describes the lack of peers if fewer than `--min-peers` became ready or remained at the end of the run.
 fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
-    let min_peers = setup.min_peers.of(setup.connections);
+    let min_peers = setup.min_peers.of(setup.own_connections());
     let (peers, asked) = (report.peers, report.peers.asked);
     let is_cut_short = report.early_end.is_some_and(|end| !lacks_peers(&end));
     if is_cut_short && report.ramp.time.is_none() {

@@ -17,6 +17,8 @@ mod preamble;
 mod recorder;
 mod results;
 mod setup;
+mod shape;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -33,12 +35,15 @@ use node::BuiltInNode;
 use peerloop::MioNet;
 use peerloop::load::{Generator, GeneratorRequest, Report};
 use peerloop::{Handle, Reactor};
-use recorder::{Recorded, Recording};
+use recorder::{Recorded, Recording, Wanted};
 pub(crate) use setup::Setup;
 #[cfg(feature = "sim")]
 pub(crate) use setup::random_seed;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
+pub(crate) use terms::{
+    ArrivalKind, AskedRate, StartAt, parse_arrival, parse_asked_rate, parse_segment, parse_stage, parse_start_at,
+};
 
 /// Maximum time to wait for the last lines of the events file, after the load and after a second signal.
 const EVENTS_PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(1)];
@@ -50,9 +55,9 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     }
     machine::complain_of_refused_options();
     process::prepare(setup.descriptors());
-    let notices = Notices::new()?;
+    let notices = Notices::with_rate_changes()?;
     let node = match setup.is_built_in() {
-        true => Some(BuiltInNode::start(setup.network, setup.connections * setup.streams_per_peer())?),
+        true => Some(BuiltInNode::start(setup.network, setup.own_connections() * setup.streams_per_peer())?),
         false => None,
     };
     setup.targets.extend(node.as_ref().map(|node| node.address));
@@ -97,7 +102,9 @@ fn generate(setup: &mut Setup, notices: &Notices) -> Result<Ended, Failure> {
     let (sender, receiver) = sync_channel(1);
     let (config, plan) = (setup.config(), setup.plan());
     let events = setup.outputs.events.take();
-    let (recording, recorder) = Recording::start(setup.outputs.have_intervals(), events, &setup.targets)?;
+    let start_at = setup.shape.start_at;
+    let wants = Wanted { intervals: setup.outputs.have_intervals(), begin: start_at.is_some() };
+    let (recording, recorder) = Recording::start(wants, events, &setup.targets)?;
     let thread = {
         let plan = plan.clone();
         notices.spawn("generator", move || -> Result<Report, String> {
@@ -105,12 +112,15 @@ fn generate(setup: &mut Setup, notices: &Notices) -> Result<Ended, Failure> {
                 Some(recorder) => Generator::new(plan).with_recorder(Box::new(recorder)),
                 None => Generator::new(plan),
             };
-            let reactor = Reactor::new(config, generator).map_err(|error| error.to_string())?;
+            let mut reactor = Reactor::new(config, generator).map_err(|error| error.to_string())?;
+            // The wait is computed last, so that only the loop's start is not part of it.
+            let wait = start_at.and_then(|start_at| start_at.duration_since(SystemTime::now()).ok());
+            reactor.handler_mut().begin_run_after(wait.unwrap_or_default());
             drive(reactor, sender)
         })?
     };
     let (stops, report) = match receiver.recv() {
-        Ok(handle) => watch::watch(notices, &handle, &plan, setup.quiet)?,
+        Ok(handle) => watch::watch(notices, &handle, &plan, start_at, setup.quiet)?,
         // The generator's thread has ended early; joining it returns the reason.
         Err(_) => (Stops::default(), None),
     };

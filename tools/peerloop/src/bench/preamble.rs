@@ -2,21 +2,31 @@
 //!
 //! This module only describes the run, and never changes the plan.
 
+use super::build;
 use super::setup::Setup;
+use crate::forms::text::plan;
 use crate::machine::Machine;
 use crate::output::page::Page;
-use crate::units::{show_rate, show_seconds};
 use peerloop::limits::EXACT_WAKE_SPIN;
-use peerloop::load::{EndCause, Generator, Plan};
+use peerloop::load::{EndCause, Generator, Pace, Rate};
 use std::net::Ipv4Addr;
 
 /// Formats the description of a bench that is not carried out.
 pub(super) fn dry_run(setup: &Setup) -> String {
-    // The number of pings depends only on the rate and the duration.
-    let plan = Plan::new(vec![(Ipv4Addr::LOCALHOST, 1).into()], 1, setup.connect_rate);
-    let generator = Generator::new(plan.with_rate(setup.rate, setup.duration));
-    let planned = generator.into_report_of_no_run(EndCause::NoneReady).work.planned;
-    render(setup) + &format!("dry run {planned} pings would be sent and counted; nothing was opened or written\n")
+    let mut plan = setup.plan();
+    // The built-in node has no address yet. The number of pings does not depend on it.
+    plan.targets.push((Ipv4Addr::LOCALHOST, 1).into());
+    let pings = match plan.pace {
+        Pace::Max => "pings would be sent and counted as fast as the peers reply".to_owned(),
+        pace => {
+            // At a rate per living peer, the plan holds as long as all peers live.
+            plan.pace = Pace::Scheduled;
+            let planned = Generator::new(plan).into_report_of_no_run(EndCause::NoneReady).work.planned;
+            let living = if pace == Pace::PerLivingPeer { " if all peers stay" } else { "" };
+            format!("{planned} pings would be sent and counted{living}")
+        }
+    };
+    render(setup) + &format!("dry run {pings}; nothing was opened or written\n")
 }
 
 /// Formats the description of the bench.
@@ -28,14 +38,15 @@ pub(super) fn render(setup: &Setup) -> String {
         let targets = setup.targets.iter().map(ToString::to_string);
         page.parts("target  ", "  ", targets.chain([format!("network {}", setup.network)]));
     }
-    let [warmup, duration, drain] = [setup.warmup, setup.duration, setup.drain].map(show_seconds);
-    let plan = [
-        format!("{} peers at {}", setup.connections, show_rate(setup.connect_rate.as_per_second())),
-        format!("{} pings, {} per peer", show_rate(setup.rate.as_per_second()), show_rate(setup.rate_per_peer())),
-        format!("{warmup} warm-up, {duration} run, {drain} drain"),
-    ];
-    page.parts("plan    ", "  ", plan);
-    let spinning = setup.spin.then(|| spinning(setup.rate.as_per_second()));
+    let segment = build::segment(setup);
+    page.parts("plan    ", "  ", plan::parts(&build::settings(setup), segment));
+    // The highest rate of the stages, for the part of this process.
+    let rates = setup.shape.stages.iter().flat_map(|stage| [stage.from, stage.to]);
+    let highest = rates.map(Rate::as_per_second).fold(0.0, f64::max) / f64::from(segment[1]);
+    let spinning = setup.spin.then(|| match setup.shape.pace {
+        Pace::Max => spinning(f64::INFINITY),
+        _ => spinning(highest),
+    });
     page.parts("checks  ", "  ", checks(&setup.machine, setup.is_built_in()).into_iter().chain(spinning));
     page.0
 }

@@ -50,6 +50,15 @@ pub(super) struct Recording {
     events: Option<EventsWriter>,
 }
 
+/// The values that a run needs of its recording.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted {
+    /// The intervals' histograms.
+    pub(super) intervals: bool,
+    /// The wall time at which the counted part begins.
+    pub(super) begin: bool,
+}
+
 /// The observer of the load, on the loop's thread.
 pub(super) struct Recorder {
     shared: Arc<Shared>,
@@ -88,21 +97,21 @@ struct Encoded {
 }
 
 impl Recording {
-    /// Starts a recording of the intervals' histograms, if wanted, and of the operations, if there is a file for them.
+    /// Starts a recording of the wanted values, and of the operations, if there is a file for them.
     /// Returns the recording, and the observer to give to the generator; `None` if nothing is to be recorded.
     pub(super) fn start(
-        has_intervals: bool,
+        wanted: Wanted,
         events: Option<Sink>,
         targets: &[SocketAddr],
     ) -> Result<(Self, Option<Recorder>), Failure> {
         let shared = Arc::new(Shared::default());
-        let encoder = match has_intervals {
+        let encoder = match wanted.intervals {
             true => Some(spawn_encoder(&shared)?),
             false => None,
         };
         let (events, offer) = events.map(|sink| EventsWriter::start(sink, targets)).transpose()?.unzip();
-        let is_idle = encoder.is_none() && offer.is_none();
-        let recorder = Recorder { shared: Arc::clone(&shared), has_intervals, events: offer };
+        let is_idle = encoder.is_none() && offer.is_none() && !wanted.begin;
+        let recorder = Recorder { shared: Arc::clone(&shared), has_intervals: wanted.intervals, events: offer };
         Ok((Self { shared, encoder, events }, (!is_idle).then_some(recorder)))
     }
 
@@ -279,7 +288,7 @@ mod tests {
     #[test]
     fn the_loop_gets_empty_histograms_for_full_ones() {
         let captured = capture();
-        let (recording, recorder) = Recording::start(true, None, &[]).unwrap();
+        let (recording, recorder) = Recording::start(Wanted { intervals: true, begin: false }, None, &[]).unwrap();
         let mut recorder = recorder.unwrap();
         load::Recorder::on_begin(&mut recorder);
         for _ in 0..3 {
@@ -294,7 +303,7 @@ mod tests {
 
     #[test]
     fn without_a_result_that_needs_it_nothing_is_recorded() {
-        let (recording, recorder) = Recording::start(false, None, &[]).unwrap();
+        let (recording, recorder) = Recording::start(Wanted::default(), None, &[]).unwrap();
         assert!(recorder.is_none());
         let recorded = recording.finish(Duration::ZERO).unwrap();
         assert!(recorded.series.is_empty() && recorded.begin.is_none());

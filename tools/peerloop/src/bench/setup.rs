@@ -4,6 +4,8 @@
 
 use super::folder::Folder;
 use super::min_peers::MinPeers;
+use super::shape::{Defaults, Shape};
+use super::terms::ArrivalKind;
 use crate::cli::BenchArgs;
 use crate::exit::Failure;
 use crate::host::Host;
@@ -14,12 +16,12 @@ use crate::targets::{self, Family, Target};
 use crate::units::Percentiles;
 use peerloop::config::Multistreams;
 use peerloop::histogram::LATENCY_MAX_NANOS;
-use peerloop::load::{Plan, Rate};
+use peerloop::load::{Plan, Rate, Segment};
 use peerloop::{Config, Network};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Number of rows in the loop's table besides those of the planned connections. They let a new link start while old
 /// links are still closing.
@@ -37,12 +39,11 @@ pub(crate) struct Setup {
     pub(crate) failed_ahead: Option<String>,
     pub(crate) sources: Vec<IpAddr>,
     pub(crate) network: Network,
+    /// The number of peers in all segments together.
     pub(crate) connections: usize,
     pub(crate) min_peers: MinPeers,
-    pub(crate) rate: Rate,
-    pub(crate) connect_rate: Rate,
+    pub(crate) shape: Shape,
     pub(crate) warmup: Duration,
-    pub(crate) duration: Duration,
     pub(crate) drain: Duration,
     pub(crate) timeout: Duration,
     pub(crate) percentiles: Percentiles,
@@ -90,14 +91,14 @@ impl Setup {
         };
         let connections = args.connections.unwrap_or(if is_built_in { 1_000 } else { 100 });
         let (peer_default, connect_default) = if is_built_in { (10, 1_000) } else { (1, 100) };
-        let rate_per_peer = args.rate_per_peer.unwrap_or_else(|| Rate::per_second(peer_default));
-        let rate = args.rate.or_else(|| rate_per_peer.times(connections as u64)).ok_or_else(|| {
-            Failure::usage(format!("--rate-per-peer for {connections} peers is too high; lower one of the two"))
-        })?;
-        if args.min_peers.of(connections) > connections {
-            let min_peers = args.min_peers;
+        let [rate_per_peer, connect_rate] = [peer_default, connect_default].map(Rate::per_second);
+        let shape = Shape::new(&args.load, connections, Defaults { rate_per_peer, connect_rate })?;
+        check_seed(&shape, args.seed)?;
+        let own = shape.segment.connections(connections);
+        if args.min_peers.of(own) > own {
             return Err(Failure::usage(format!(
-                "--min-peers {min_peers} is more than the {connections} planned peers; lower it or raise -c"
+                "--min-peers {} is more than the {own} planned peers; lower it or raise -c",
+                args.min_peers
             )));
         }
         let mut sources: Vec<IpAddr> = args.source_ip.iter().flat_map(|source| source.addresses()).collect();
@@ -118,10 +119,8 @@ impl Setup {
             network,
             connections,
             min_peers: args.min_peers,
-            rate,
-            connect_rate: args.connect_rate.unwrap_or_else(|| Rate::per_second(connect_default)),
+            shape,
             warmup: args.warmup,
-            duration: args.duration,
             drain: args.drain,
             timeout: args.timeout,
             percentiles: args.percentiles,
@@ -141,6 +140,7 @@ impl Setup {
         check_labels(&setup.labels)?;
         targets::guard(&setup.nodes, connections, args.yes)?;
         setup.check_length()?;
+        setup.shape.check_start(connections, setup.warmup)?;
         setup.check_machine()?;
         if !setup.dry_run {
             let files = [&args.json, &args.hlog, &args.hgrm, &args.csv, &args.events].map(|path| path.as_deref());
@@ -154,9 +154,9 @@ impl Setup {
         self.nodes.is_empty()
     }
 
-    /// Returns the average number of pings per second to one peer.
-    pub(crate) fn rate_per_peer(&self) -> f64 {
-        self.rate.as_per_second() / self.connections as f64
+    /// Returns the number of peers of this process.
+    pub(crate) fn own_connections(&self) -> usize {
+        self.shape.segment.connections(self.connections)
     }
 
     /// Returns the targets' names, for use in messages.
@@ -170,26 +170,32 @@ impl Setup {
     /// Returns the configuration of the generator's loop, which sends no pings except those of the schedule.
     pub(crate) fn config(&self) -> Config {
         Config::new(self.network)
-            .with_max_links(self.connections * self.streams_per_peer() + SPARE_LINKS)
+            .with_max_links(self.own_connections() * self.streams_per_peer() + SPARE_LINKS)
             .with_multistreams(if self.multistreams { Multistreams::Open } else { Multistreams::Accept })
             .with_ping_interval(Duration::ZERO)
             .with_pong_timeout(self.timeout)
             .with_spin(self.spin)
-            .with_seed(Some(self.seed))
+            .with_seed(Some(self.own_seed()))
+    }
+
+    /// Returns the seed of this process. Each segment has one of its own, and the whole load has that of the run.
+    fn own_seed(&self) -> u64 {
+        // The odd factor is the golden ratio in 64 bits, so the segments' seeds differ in many bits.
+        self.seed ^ self.shape.segment.index().wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     /// Returns the generator's plan.
     pub(crate) fn plan(&self) -> Plan {
-        Plan::new(self.targets.clone(), self.connections, self.connect_rate)
+        let plan = Plan::new(self.targets.clone(), self.connections, self.shape.connect_rate)
             .with_sources(self.sources.clone())
-            .with_rate(self.rate, self.duration)
             .with_warmup(self.warmup)
-            .with_drain(self.drain)
+            .with_drain(self.drain);
+        self.shape.apply(plan, self.seed)
     }
 
     /// Returns the number of descriptors that the bench may need.
     pub(crate) fn descriptors(&self) -> u64 {
-        self.machine.descriptors_for(self.connections, self.need())
+        self.machine.descriptors_for(self.own_connections(), self.need())
     }
 
     /// Returns the maximum number of TCP connections to one peer.
@@ -205,23 +211,25 @@ impl Setup {
     /// Refuses a run so long that a latency could exceed a histogram's range. Such a duration could also be inexact
     /// in JSON.
     fn check_length(&self) -> Result<(), Failure> {
-        let times = [self.warmup, self.duration, self.drain, self.timeout];
+        let wait =
+            self.shape.start_at.and_then(|start| start.duration_since(SystemTime::now()).ok()).unwrap_or_default();
+        let times = [wait, self.warmup, self.shape.duration(), self.drain, self.timeout];
         let total = times.into_iter().try_fold(Duration::ZERO, Duration::checked_add);
         match total {
             Some(total) if total <= Duration::from_nanos(LATENCY_MAX_NANOS) => Ok(()),
             Some(_) | None => Err(Failure::usage(
-                "the run is too long to be measured: --warmup, --duration, --drain and --timeout may total at most \
-                 104 days; shorten one of them",
+                "the run is too long to be measured: its duration, --start-at, --warmup, --drain and --timeout may \
+                 total at most 104 days; shorten one of them",
             )),
         }
     }
 
     fn check_machine(&self) -> Result<(), Failure> {
-        self.machine.check_descriptors(self.connections, self.need())?;
+        self.machine.check_descriptors(self.own_connections(), self.need())?;
         let mut targets = self.targets.clone();
         targets.sort_unstable();
         targets.dedup();
-        let connections = self.connections * self.streams_per_peer();
+        let connections = self.own_connections() * self.streams_per_peer();
         self.machine.check_ports(connections, targets.len(), self.sources.len())?;
         machine::check_sources(&self.sources)
     }
@@ -253,6 +261,17 @@ impl Outputs {
     /// Returns whether a result contains the intervals' histograms.
     pub(crate) fn have_intervals(&self) -> bool {
         self.json.is_some() || self.hlog.is_some() || self.csv.is_some() || self.folder.is_some()
+    }
+}
+
+/// Refuses segments whose moments would not be those of one load.
+fn check_seed(shape: &Shape, seed: Option<u64>) -> Result<(), Failure> {
+    let needs_seed = shape.segment != Segment::WHOLE && shape.arrival == ArrivalKind::Poisson;
+    match needs_seed && seed.is_none() {
+        true => Err(Failure::usage(
+            "--segment with --arrival poisson needs --seed N, with the same number for all segments",
+        )),
+        false => Ok(()),
     }
 }
 

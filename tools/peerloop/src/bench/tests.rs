@@ -5,6 +5,8 @@ use super::events::EventsOutcome;
 use super::min_peers::MinPeers;
 use super::recorder::Recorded;
 use super::setup::{Outputs, Setup};
+use super::shape::Shape;
+use super::terms::ArrivalKind;
 use super::{build, ending, preamble};
 use crate::exit::{Stop, Stops};
 use crate::forms::{Form, csv, hgrm, hlog, text};
@@ -18,7 +20,8 @@ use peerloop::Network;
 use peerloop::error::{CloseReason, IoStep, NetworkFailure, Side};
 use peerloop::histogram::LatencyHistogram;
 use peerloop::load::{
-    self, Agent, Doubt, EndCause, Generator, Interval, Limit, PeerCounts, Rate, Report, Verdict, WorkCounts,
+    self, Agent, Doubt, EndCause, Generator, Interval, Limit, Pace, PeerCounts, Phase, Rate, RateChange, Report,
+    Segment, Stage, Verdict, WorkCounts,
 };
 use peerloop::peer::ConnectionState;
 use std::io::ErrorKind;
@@ -39,10 +42,16 @@ fn setup(targets: &[&str]) -> Setup {
         network: Network::Regtest,
         connections: 20,
         min_peers: MinPeers::Share(1_000_000),
-        rate: Rate::per_second(200),
-        connect_rate: Rate::per_second(1_000),
+        shape: Shape {
+            stages: vec![Stage::constant(Rate::per_second(200), Duration::from_millis(2_500))],
+            pace: Pace::Scheduled,
+            arrival: ArrivalKind::Even,
+            max_operations: None,
+            connect_rate: Rate::per_second(1_000),
+            segment: Segment::WHOLE,
+            start_at: None,
+        },
         warmup: Duration::from_secs(2),
-        duration: Duration::from_millis(2_500),
         drain: Duration::from_secs(2),
         timeout: Duration::from_secs(10),
         percentiles: parse_percentiles("50,99.90,100").unwrap(),
@@ -132,7 +141,7 @@ fn measured() -> (Setup, Document) {
     let setup = setup(&[]);
     let mut report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
     report.early_end = None;
-    report.scheduled_time = setup.duration;
+    report.scheduled_time = setup.shape.duration();
     report.run_time = Duration::from_millis(2_501);
     report.peers = peer_counts([20, 20, 20, 0, 0]);
     report.work = work_counts([500, 500, 0, 0, 500, 0]);
@@ -209,6 +218,48 @@ fn failed() -> (Setup, Document) {
     (setup, document)
 }
 
+/// Returns the second of three segments of a run in stages, whose rate was changed, that began late.
+fn staged() -> (Setup, Document) {
+    let mut setup = setup(&["192.0.2.1:18444"]);
+    let [low, high] = [300, 900].map(Rate::per_second);
+    let second = Duration::from_secs(1);
+    setup.shape = Shape {
+        stages: vec![Stage::constant(low, second), Stage::ramp(low, high, 2 * second)],
+        arrival: ArrivalKind::Burst(3),
+        max_operations: Some(1_200),
+        segment: Segment::new(1, 3).expect("there are three segments"),
+        start_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(3_490)),
+        ..setup.shape
+    };
+    let mut report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
+    report.early_end = None;
+    (report.scheduled_time, report.run_time) = (Duration::from_millis(2_700), Duration::from_millis(2_701));
+    report.peers = peer_counts([7, 7, 7, 0, 0]);
+    let work = [100, 320].map(|count| work_counts([count, count, 0, 0, count, 0]));
+    report.work = work_counts([420, 420, 0, 0, 420, 0]);
+    for (stage, (work, micros)) in report.stages.iter_mut().zip(work.into_iter().zip([50..150, 100..420])) {
+        stage.operations[0].work = work;
+        stage.operations[0].planned = latencies(micros.clone());
+        stage.operations[0].sent = latencies(micros);
+    }
+    report.operations[0].work = report.work;
+    report.operations[0].planned = latencies((50..150).chain(100..420));
+    report.operations[0].sent = latencies((50..150).chain(100..420));
+    report.send_lag = latencies(1..421);
+    report.ramp.time = Some(Duration::from_millis(140));
+    report.agents = vec![agent("/peerloop:0.1.0/", 7)];
+    report.verdict = Verdict::Trusted;
+    report.targets[0].peers = report.peers;
+    report.targets[0].work = report.work;
+    report.targets[0].planned = Some(report.operations[0].planned.clone());
+    let [before, after] = [450, 495].map(Rate::per_second);
+    report.rate_changes = vec![RateChange::new(Phase::Run, Duration::from_millis(1_500), before, after)];
+    report.interval = Duration::from_secs(1);
+    report.timeline = vec![interval(1_000, [100, 100, 7]), interval(2_701, [320, 320, 7])];
+    let document = document(&setup, Stops::default(), recorded(&[50..150, 100..420]), report);
+    (setup, document)
+}
+
 /// Compares each output of a bench with its golden file. If `PEERLOOP_BLESS` is set, writes the golden files instead.
 #[track_caller]
 fn assert_golden(name: &str, (setup, document): &(Setup, Document)) {
@@ -246,4 +297,9 @@ fn a_measured_bench_matches_its_golden_files() {
 #[test]
 fn a_failed_bench_matches_its_golden_files() {
     assert_golden("failed", &failed());
+}
+
+#[test]
+fn a_staged_bench_matches_its_golden_files() {
+    assert_golden("staged", &staged());
 }

@@ -1,22 +1,26 @@
 //! The main thread's watch over a generator: progress and signals. During the run, a progress line shows the
-//! latencies of the timeline's last whole interval.
+//! latencies of the timeline's last whole interval. SIGUSR1 and SIGUSR2 change the rate.
 //!
 //! The first signal makes the generator drain and report, and the second makes it report at once. After the second
 //! signal the watch waits for the report for at most a second, so a loop that hangs never keeps the program from
 //! ending.
 
 use crate::exit::{Exit, Failure, Stop, Stops};
-use crate::notices::{Notice, Notices};
+use crate::notices::{Notice, Notices, RateStep};
 use crate::progress::Progress;
 use crate::status::wait_for;
-use crate::units::{show_latency, show_seconds};
+use crate::units::{show_latency, show_rate, show_seconds};
 use peerloop::Handle;
 use peerloop::api::Pending;
-use peerloop::load::{self, GeneratorRequest, Phase, Plan, Report};
-use std::time::Duration;
+use peerloop::load::{self, GeneratorRequest, Pace, Phase, Plan, Report};
+use std::time::{Duration, SystemTime};
 
 /// The pause before each check of whether the generator has replied to the request for its progress.
 const ANSWER_PAUSE: Duration = Duration::from_millis(20);
+
+/// The steps of the rate for SIGUSR1 and SIGUSR2: the new rate as a percentage of the old one.
+const PERCENT_UP: u32 = 110;
+const PERCENT_DOWN: u32 = 90;
 
 /// The length of the progress bar in characters, without its brackets.
 const BAR_CHARS: usize = 10;
@@ -28,10 +32,11 @@ pub(crate) fn watch(
     notices: &Notices,
     handle: &Handle<GeneratorRequest>,
     plan: &Plan,
+    start_at: Option<SystemTime>,
     quiet: bool,
 ) -> Result<(Stops, Option<Report>), Failure> {
     let mut progress = Progress::new(quiet);
-    let mut watch = Watch::new(plan);
+    let mut watch = Watch::new(plan, start_at);
     loop {
         let pause = if watch.pending.is_some() { ANSWER_PAUSE } else { progress.interval() };
         match notices.next(Some(pause)) {
@@ -49,6 +54,11 @@ pub(crate) fn watch(
                 progress.clear();
                 let report = report_at_once(handle, stop)?;
                 return Ok((watch.stops, Some(report)));
+            }
+            Some(Notice::Rate(step)) => {
+                if let Some(line) = watch.change_rate(handle, step) {
+                    progress.show(line);
+                }
             }
             None if watch.pending.is_none() => watch.ask(handle),
             None => {
@@ -75,6 +85,10 @@ fn report_at_once(handle: &Handle<GeneratorRequest>, stop: Stop) -> Result<Repor
 #[derive(Debug)]
 struct Watch<'a> {
     plan: &'a Plan,
+    /// The requested wall time of the begin of the run.
+    start_at: Option<SystemTime>,
+    /// Whether the rate was changed.
+    is_changed: bool,
     stops: Stops,
     pending: Option<Pending<load::Progress>>,
     /// The run's elapsed time and number of answered pings at the previous progress line.
@@ -82,8 +96,23 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    fn new(plan: &'a Plan) -> Self {
-        Self { plan, stops: Stops::default(), pending: None, line_before: (Duration::ZERO, 0) }
+    fn new(plan: &'a Plan, start_at: Option<SystemTime>) -> Self {
+        let line_before = (Duration::ZERO, 0);
+        Self { plan, start_at, is_changed: false, stops: Stops::default(), pending: None, line_before }
+    }
+
+    /// Requests a step of the rate. Returns a line for the user if the step has no effect.
+    fn change_rate(&mut self, handle: &Handle<GeneratorRequest>, step: RateStep) -> Option<&'static str> {
+        if self.plan.pace == Pace::Max {
+            return Some("the rate is not changed: with -r max, the peers' replies determine it");
+        }
+        let percent = match step {
+            RateStep::Up => PERCENT_UP,
+            RateStep::Down => PERCENT_DOWN,
+        };
+        // The request fails only if the loop has ended. `Notice::Ended` then arrives.
+        self.is_changed |= handle.request(GeneratorRequest::ScaleRate { percent }).is_ok();
+        None
     }
 
     fn ask(&mut self, handle: &Handle<GeneratorRequest>) {
@@ -108,6 +137,7 @@ impl<'a> Watch<'a> {
     fn line(&mut self, now: &load::Progress) -> String {
         let peers = now.peers;
         match now.phase {
+            Phase::Ramp if self.start_at.is_some() && peers.ready + peers.failed >= peers.asked => self.wait_line(now),
             Phase::Ramp => format!("ramp    {}/{} peers  failed {}", peers.ready, peers.asked, peers.failed),
             Phase::Warmup => format!(
                 "warmup  {} of {}  {} peers",
@@ -121,6 +151,19 @@ impl<'a> Watch<'a> {
         }
     }
 
+    fn wait_line(&self, now: &load::Progress) -> String {
+        let left = self.start_at.and_then(|start_at| start_at.duration_since(SystemTime::now()).ok());
+        let left = show_seconds(Duration::from_secs(left.unwrap_or_default().as_secs()));
+        format!("wait    {}/{} peers  the run begins in {left}", now.peers.ready, now.peers.asked)
+    }
+
+    /// Returns the planned rate of this moment for the progress line, unless it is the constant rate of the whole run.
+    fn planned_rate(&self, now: &load::Progress) -> String {
+        let is_constant = matches!(&self.plan.stages[..], [stage] if stage.from == stage.to) && !self.is_changed;
+        let rate = now.rate.filter(|_| !is_constant);
+        rate.map(|rate| format!(" of {}", show_rate(rate.as_per_second()))).unwrap_or_default()
+    }
+
     fn run_line(&mut self, now: &load::Progress) -> String {
         let (before, answered_before) = self.line_before;
         self.line_before = (now.phase_elapsed, now.answered);
@@ -129,11 +172,12 @@ impl<'a> Watch<'a> {
         let shown = |latency: Option<Duration>| latency.map_or_else(|| "-".to_owned(), show_latency);
         let (p50, p99) = now.interval.map_or((None, None), |interval| (interval.p50, interval.p99));
         format!(
-            "run     {} {:.1}/{}  {}/s  p50 {}  p99 {}  lost {}",
+            "run     {} {:.1}/{}  {}/s{}  p50 {}  p99 {}  lost {}",
             bar(now.phase_elapsed, self.plan.duration()),
             now.phase_elapsed.as_secs_f64(),
             show_seconds(self.plan.duration()),
             rate.round(),
+            self.planned_rate(now),
             shown(p50),
             shown(p99),
             now.peers.lost

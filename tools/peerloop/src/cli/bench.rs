@@ -1,15 +1,13 @@
 //! The flags of `bench`.
 
+use super::load::LoadArgs;
 use super::network_parser;
 use crate::bench::{MinPeers, parse_label, parse_min_peers, parse_name};
 use crate::sources::Source;
 use crate::targets::FamilyFlags;
-use crate::units::{
-    Percentiles, parse_count, parse_percentiles, parse_rate, parse_rate_above_zero, parse_time, parse_time_above_zero,
-};
+use crate::units::{Percentiles, parse_count, parse_percentiles, parse_time, parse_time_above_zero};
 use clap::Args;
 use peerloop::Network;
-use peerloop::load::Rate;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,18 +29,8 @@ pub(crate) struct BenchArgs {
     /// Minimum number of peers that must become ready and stay until the end: 950, 95%; 0 allows any number
     #[arg(long, value_name = "N|P%", default_value = "100%", value_parser = parse_min_peers)]
     pub(crate) min_peers: MinPeers,
-    /// Duration of the measurement
-    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
-    pub(crate) duration: Duration,
-    /// Ping rate of all peers together: 500, 500/s, 10/ms [default: see --rate-per-peer]
-    #[arg(short, long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "rate_per_peer")]
-    pub(crate) rate: Option<Rate>,
-    /// Ping rate of each peer [default: 1/s; 10/s without a target]
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
-    pub(crate) rate_per_peer: Option<Rate>,
-    /// Connections to open per second [default: 100/s; 1000/s without a target]
-    #[arg(long, value_name = "RATE", value_parser = parse_rate_above_zero)]
-    pub(crate) connect_rate: Option<Rate>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
     /// Duration of the warm-up, in which pings are sent but not measured
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
     pub(crate) warmup: Duration,

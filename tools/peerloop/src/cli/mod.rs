@@ -1,6 +1,7 @@
 //! The command line: commands, flags, defaults, and the messages for mistakes in the arguments.
 
 mod bench;
+mod load;
 
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -16,6 +17,7 @@ pub(crate) use bench::BenchArgs;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+pub(crate) use load::LoadArgs;
 use peerloop::Network;
 use peerloop::address::{Host, canonical};
 use peerloop::ban::BanReason;
@@ -352,8 +354,7 @@ fn parse_host_or_peer(text: &str) -> Result<HostOrPeer, String> {
 const NUMBERS: [&str; 7] = ["N", "N|P%", "TIME", "RATE", "LIST", "SIZE", "FACTOR"];
 
 /// Flags of other load generators, each with the advice for a user who types it here.
-const OTHERS_FLAGS: [(&str, &str); 4] = [
-    ("-n", "-c N sets the number of peers, -d TIME the duration; -r and -d determine the number of pings"),
+const OTHERS_FLAGS: [(&str, &str); 3] = [
     ("-z", "-d TIME sets the duration"),
     ("-t", "-c N sets the number of peers; the generator has one thread, and --timeout TIME is the pong timeout"),
     ("-k", "connections are always kept open; -c N sets the number of peers"),

@@ -100,6 +100,15 @@ pub(crate) struct Run {
     /// The share of the load that this process carried: segment i of n.
     #[serde(default = "whole")]
     pub(crate) segment: [u32; 2],
+    /// The requested wall time of the begin of the counted part.
+    #[serde(default)]
+    pub(crate) start_at: Option<String>,
+    /// How much later than `start_at` the counted part began.
+    #[serde(default)]
+    pub(crate) start_late_ns: Option<Nanos>,
+    /// The changes of the rate that were requested during the run; only the first 1,000.
+    #[serde(default)]
+    pub(crate) rate_changes: Vec<RateChange>,
     /// A string, because the seed may use all 64 bits.
     pub(crate) seed: String,
     pub(crate) command: Vec<String>,
@@ -108,6 +117,25 @@ pub(crate) struct Run {
 /// Returns the segment of a process that carries the whole load.
 fn whole() -> [u32; 2] {
     [1, 1]
+}
+
+/// A change of the rate that was requested while the load was running.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) struct RateChange {
+    pub(crate) phase: Phase,
+    /// The moment, from the begin of the phase.
+    pub(crate) at_ns: Nanos,
+    pub(crate) from_per_s: f64,
+    pub(crate) to_per_s: f64,
+}
+
+/// The phase in which a rate was changed.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    Ramp,
+    Warmup,
+    Run,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -136,12 +164,17 @@ pub(crate) struct Settings {
     pub(crate) workload: String,
     #[serde(default = "even")]
     pub(crate) arrival: String,
+    #[serde(default)]
+    pub(crate) pace: Pace,
+    /// The number of operations after which the run ends, in all segments together.
+    #[serde(default)]
+    pub(crate) max_operations: Option<u64>,
     pub(crate) connections: u64,
     #[serde(default)]
     pub(crate) min_peers: u64,
-    /// The mean rate of the whole schedule.
-    pub(crate) rate_per_s: f64,
-    pub(crate) rate_per_peer_per_s: f64,
+    /// The mean rate of the whole schedule; `None` at the pace of the peers' replies.
+    pub(crate) rate_per_s: Option<f64>,
+    pub(crate) rate_per_peer_per_s: Option<f64>,
     #[serde(default)]
     pub(crate) stages: Vec<PlannedStage>,
     pub(crate) connect_rate_per_s: f64,
@@ -165,11 +198,25 @@ fn even() -> String {
     "even".to_owned()
 }
 
-/// A stage of the schedule: the rate changes evenly from `from_per_s` to `to_per_s`.
+/// The rule for the moments of the operations.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Pace {
+    /// All operations of the schedule are planned.
+    #[default]
+    Scheduled,
+    /// A peer's operations are planned while the peer is ready.
+    PerLivingPeer,
+    /// Each peer's next operation is planned for the end of its previous one.
+    Max,
+}
+
+/// A stage of the schedule: the rate changes evenly from `from_per_s` to `to_per_s`. Both are `None` at the pace of the
+/// peers' replies.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct PlannedStage {
-    pub(crate) from_per_s: f64,
-    pub(crate) to_per_s: f64,
+    pub(crate) from_per_s: Option<f64>,
+    pub(crate) to_per_s: Option<f64>,
     pub(crate) duration_ns: Nanos,
 }
 
@@ -278,8 +325,8 @@ pub(crate) enum Side {
 /// The results of one stage. An operation belongs to the stage of its planned moment.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Stage {
-    pub(crate) from_per_s: f64,
-    pub(crate) to_per_s: f64,
+    pub(crate) from_per_s: Option<f64>,
+    pub(crate) to_per_s: Option<f64>,
     pub(crate) begin_ns: Nanos,
     pub(crate) end_ns: Nanos,
     pub(crate) metrics: Vec<Metric>,

@@ -73,8 +73,10 @@ fn complete(document: &mut Document) {
     for error in counts.errors.iter_mut().filter(|error| error.explanation.is_empty()) {
         error.explanation = error.example.clone().unwrap_or_else(|| error.cause.clone());
     }
-    if run.scheduled_ns.0.is_zero() && config.rate_per_s > 0.0 {
-        let seconds = counts.work.planned as f64 / config.rate_per_s;
+    if run.scheduled_ns.0.is_zero()
+        && let Some(rate) = config.rate_per_s.filter(|rate| *rate > 0.0)
+    {
+        let seconds = counts.work.planned as f64 / rate;
         run.scheduled_ns = Nanos(Duration::try_from_secs_f64(seconds).unwrap_or_default());
     }
     let seconds = run.scheduled_ns.0.as_secs_f64();

@@ -196,7 +196,7 @@ fn make_smaller(
                     return Ok(None);
                 }
             }
-            None => {
+            Some(Notice::Rate(_)) | None => {
                 if began.elapsed() >= plan.minimise {
                     effort.patience.end();
                 }

@@ -47,8 +47,9 @@ fn every_mistake_is_reported_in_one_line() {
     refused(&["bench", "-d", "1000y"], 2, &["104 days"]);
     refused(&["bench", "-d", "1ns"], 2, &["`1ns` is shorter than 1ms"]);
     refused(&["bench", "-r", "1e9"], 2, &["`1e9` is not a rate"]);
-    refused(&["bench", "-r", "max"], 2, &["`max` is not a rate: use a number, for example 50k/s"]);
-    refused(&["bench", "-n", "5"], 2, &["unexpected argument '-n' found; -c N sets the number of peers, -d TIME"]);
+    refused(&["bench", "--rate-per-peer", "max"], 2, &["`max` is not a rate: use a number, for example 50k/s"]);
+    refused(&["bench", "-n", "0"], 2, &["`0` is not a count"]);
+    refused(&["bench", "--stage", "1k"], 2, &["`1k` is not a stage", "1k..5k@60s"]);
     refused(&["bench", "-z", "5s"], 2, &["unexpected argument '-z' found; -d TIME sets the duration; see"]);
     refused(&["bench", "--percentiles", "50,50.0"], 2, &["the percentile 50.0 is given twice"]);
     refused(&["bench", ":99999"], 2, &["`:99999` is not a target", "; ports are 1 to 65535"]);

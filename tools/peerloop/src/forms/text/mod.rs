@@ -1,14 +1,21 @@
 //! The report for people: the results, and whether they can be trusted.
 
 mod bars;
+pub(crate) mod plan;
 
-use crate::model::{Document, Generator, Host, Limit, Metric, Peers, Run, Side, Table, Trust, View, Work};
+use crate::model::{
+    Document, Generator, Host, Limit, Metric, Pace, Peers, Phase, RateChange, Run, Side, Table, Trust, View, Work,
+};
+use crate::output::json::Nanos;
 use crate::output::page::Page;
 use crate::units::{counted, show_bytes, show_latency, show_rate, show_seconds, show_share};
 use std::time::Duration;
 
 /// Maximum number of targets with a row of their own; more rows would hide the following lines.
 const MAX_TARGET_ROWS: usize = 20;
+
+/// Maximum number of changes of the rate that are listed.
+const MAX_CHANGES: usize = 5;
 
 /// If the p99 of the send lag is at least this long, the report states that operations were started late.
 const GAP_TO_MENTION: Duration = Duration::from_millis(1);
@@ -36,19 +43,7 @@ pub(crate) fn heading(document: &Document) -> String {
     let more = targets.len().saturating_sub(MAX_TARGET_ROWS);
     let more = (more > 0).then(|| format!("and {}", counted(more as u64, "more target")));
     page.parts("target  ", "  ", shown.chain(more).chain([format!("network {}", config.network)]));
-    let [warmup, duration, drain] = [config.warmup_ns, config.duration_ns, config.drain_ns].map(|time| time.0);
-    let [warmup, duration, drain] = [warmup, duration, drain].map(show_seconds);
-    let plan = [
-        format!("{} peers at {}", config.connections, show_rate(config.connect_rate_per_s)),
-        format!(
-            "{} {}, {} per peer",
-            show_rate(config.rate_per_s),
-            noun(document),
-            show_rate(config.rate_per_peer_per_s)
-        ),
-        format!("{warmup} warm-up, {duration} run, {drain} drain"),
-    ];
-    page.parts("plan    ", "  ", plan);
+    page.parts("plan    ", "  ", plan::parts(config, run.segment));
     page.0
 }
 
@@ -82,7 +77,7 @@ pub(crate) fn summary(document: &Document, files: Option<&[String]>) -> String {
         page.line(format_args!(""));
         latencies(&mut page, document);
         if let Some((metric, view)) = document.main_metric().and_then(|metric| Some((metric, metric.first_view()?))) {
-            bars::write(&mut page, &metric.name, noun(document), view);
+            bars::write(&mut page, &metric.name, noun(&document.config.workload), view);
         }
     }
     failures(&mut page, document);
@@ -149,8 +144,8 @@ impl Limit {
 }
 
 /// Returns the name of the workload's operations, in the plural.
-fn noun(document: &Document) -> &'static str {
-    match document.config.workload.as_str() {
+fn noun(workload: &str) -> &'static str {
+    match workload {
         "ping" => "pings",
         _ => "operations",
     }
@@ -171,7 +166,7 @@ fn success(document: &Document) -> Vec<String> {
     let mut parts = Vec::new();
     if work.planned > 0 {
         let share = show_share(work.answered, work.planned);
-        parts.push(format!("{share} of {} {} answered", work.planned, noun(document)));
+        parts.push(format!("{share} of {} {} answered", work.planned, noun(&document.config.workload)));
     }
     let stayed = show_share(ready.saturating_sub(lost), asked);
     parts.push(format!("{stayed} of {} ready to the end", counted(asked, "peer")));
@@ -186,8 +181,12 @@ fn work(page: &mut Page, document: &Document) {
     parts.extend((unsent > 0).then(|| format!("{unsent} unsent")));
     parts.push(format!("{answered} answered"));
     parts.push(format!("{timed_out} timed out"));
-    parts.push(format!("{rate} of {} requested", show_rate(config.rate_per_s)));
+    parts.push(match requested_rate(document) {
+        Some(requested) => format!("{rate} of {} requested", show_rate(requested)),
+        None => rate,
+    });
     page.parts("Work       ", "   ", parts);
+    changes(page, run);
     let [sent, received] = [counts.sent_bytes, counts.received_bytes].map(show_bytes);
     page.line(format_args!("Traffic    out {sent}   in {received}"));
     if config.multistreams {
@@ -205,14 +204,54 @@ fn work(page: &mut Page, document: &Document) {
     }
 }
 
+/// Computes the rate that was requested of this process. If it was not one constant rate, it is the mean of the planned
+/// operations.
+fn requested_rate(Document { run, config, counts, .. }: &Document) -> Option<f64> {
+    let is_constant = matches!(&config.stages[..], [stage] if stage.from_per_s == stage.to_per_s);
+    let is_whole = run.segment == [1, 1] && config.max_operations.is_none() && run.rate_changes.is_empty();
+    let seconds = run.scheduled_ns.0.as_secs_f64();
+    match config.pace {
+        Pace::Max => None,
+        Pace::Scheduled if is_constant && is_whole && config.arrival == "even" => config.rate_per_s,
+        Pace::Scheduled | Pace::PerLivingPeer => (seconds > 0.0).then(|| counts.work.planned as f64 / seconds),
+    }
+}
+
+/// Writes how late the counted part began, if a moment was requested, and the requested changes of the rate.
+fn changes(page: &mut Page, run: &Run) {
+    if let Some(start_at) = &run.start_at {
+        let late = match run.start_late_ns {
+            Some(Nanos(late)) if late < GAP_TO_MENTION => ", as requested".to_owned(),
+            Some(Nanos(late)) => format!(", and was {} late", show_latency(late)),
+            None => " was requested".to_owned(),
+        };
+        page.wrapped("Start      ", &format!("{start_at}{late}"));
+    }
+    let changes = &run.rate_changes;
+    let change = |change: &RateChange| {
+        let phase = match change.phase {
+            Phase::Ramp => "ramp",
+            Phase::Warmup => "warm-up",
+            Phase::Run => "run",
+        };
+        let [from, to] = [change.from_per_s, change.to_per_s].map(show_rate);
+        format!("{from} to {to} at {:.1} s of the {phase}", change.at_ns.0.as_secs_f64())
+    };
+    let more = changes.len().saturating_sub(MAX_CHANGES);
+    let more = (more > 0).then(|| format!("and {more} more: see --json"));
+    let parts: Vec<String> = changes.iter().take(MAX_CHANGES).map(change).chain(more).collect();
+    if !parts.is_empty() {
+        page.parts("Changes    ", "   ", parts);
+    }
+}
+
 /// Writes a row for each stage; a single stage is covered by the other lines.
 fn stages(page: &mut Page, document: &Document) {
     if document.stages.len() < 2 {
         return;
     }
     for (index, stage) in document.stages.iter().enumerate() {
-        let [from, to] = [stage.from_per_s, stage.to_per_s].map(show_rate);
-        let rate = if from == to { from } else { format!("{from} to {to}") };
+        let rate = plan::changing(stage.from_per_s, stage.to_per_s);
         let time = show_seconds(stage.end_ns.0.saturating_sub(stage.begin_ns.0));
         let mut parts = vec![format!("{} {rate} for {time}", index + 1)];
         for metric in &stage.metrics {
@@ -277,7 +316,7 @@ fn latencies(page: &mut Page, document: &Document) {
     let remark = match percentile(document, "send_lag", 99.0) {
         None => "",
         Some(p99) if p99 < GAP_TO_MENTION => ": the schedule was kept",
-        Some(_) => &format!(": {} were sent late", noun(document)),
+        Some(_) => &format!(": {} were sent late", noun(&document.config.workload)),
     };
     page.wrapped("", &format!("{} count from the planned time{remark}", listed(&scheduled)));
     if let Some(unanswered) = unanswered(document.counts.work) {
