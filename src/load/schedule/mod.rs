@@ -331,7 +331,7 @@ impl Schedule {
                 true => self.due = Some(Due { index, planned_ns }),
                 false => {
                     // The last operation may have the same moment: in a burst or, rarely, at random.
-                    let is_tied = self.position.axis.is_some() || self.position.next % burst > 0;
+                    let is_tied = self.position.axis.is_some() || !self.position.next.is_multiple_of(burst);
                     let after_ns = planned_ns.saturating_add(u64::from(is_tied));
                     self.max_reached_ns = self.max_reached_ns.or(Some(after_ns));
                 }
