@@ -38,8 +38,8 @@ modules! {
     id = crate::id;
     /// All bounds of the library.
     limits = crate::limits::link, crate::limits::manager, crate::limits::pipe, crate::limits::relay,
-        crate::limits::store,
-        crate::limits::telemetry, crate::limits::turn, crate::limits::wire;
+        crate::limits::responder, crate::limits::store, crate::limits::telemetry, crate::limits::turn,
+        crate::limits::wire;
     /// The interface to the kernel.
     net = crate::clock, crate::net;
     /// Jobs that run off the loop's thread.

@@ -55,7 +55,7 @@ impl Config {
     /// # Errors
     ///
     /// [`UpdateError::Invalid`] if `new` is invalid, [`UpdateError::Fixed`] if it changes a fixed field: `network`,
-    /// `magic`, `reuse_port`, `seed`, or the presence of a `manager`.
+    /// `magic`, `answer_pings`, `reuse_port`, `seed`, or the presence of a `manager`.
     pub fn changes_to(&self, new: &Self) -> Result<Vec<ConfigChange>, UpdateError> {
         new.validate().map_err(UpdateError::Invalid)?;
         let (mut changes, mut fields) = (Vec::new(), Vec::new());
@@ -200,7 +200,7 @@ mod tests {
     fn every_field_is_tested_and_has_a_unique_name() {
         let listed = CASES.iter().map(|(field, ..)| *field);
         let of_manager = MANAGER_CASES.iter().map(|(field, ..)| *field);
-        let fixed = [Field::Network, Field::Magic, Field::ReusePort, Field::Seed];
+        let fixed = [Field::Network, Field::Magic, Field::AnswerPings, Field::ReusePort, Field::Seed];
         let nested = [Field::VersionRules, Field::Manager];
         let mut names = BTreeSet::new();
         for field in listed.chain(of_manager).chain(fixed).chain(nested) {
@@ -218,6 +218,7 @@ mod tests {
             magic: Some([1; 4]),
             seed: Some(1),
             manager: None,
+            answer_pings: false,
             reuse_port: true,
             ping_interval: Duration::ZERO,
             ..config()
@@ -226,10 +227,17 @@ mod tests {
         assert_eq!(
             refused,
             UpdateError::Fixed {
-                fields: vec![Field::Network, Field::Magic, Field::Manager, Field::ReusePort, Field::Seed]
+                fields: vec![
+                    Field::Network,
+                    Field::Magic,
+                    Field::AnswerPings,
+                    Field::Manager,
+                    Field::ReusePort,
+                    Field::Seed
+                ]
             }
         );
-        assert!(refused.to_string().contains("network, magic, manager, reuse_port, seed"), "{refused}");
+        assert!(refused.to_string().contains("network, magic, answer_pings, manager, reuse_port, seed"), "{refused}");
         let unmanaged = Config { manager: None, ..config() };
         assert_eq!(unmanaged.changes_to(&config()), Err(UpdateError::Fixed { fields: vec![Field::Manager] }));
     }

@@ -223,6 +223,11 @@ settings! {
         /// Pause between two pings to a peer. The first is sent one interval after the handshake. Default 120 s; zero
         /// disables these pings.
         PingInterval ping_interval with_ping_interval: Duration = limits::PING_INTERVAL, Now;
+        /// Whether the loop answers the peers' pings. Default true. If false, a `ping` is passed to
+        /// [`Handler::on_header`](crate::Handler::on_header) and
+        /// [`Handler::on_message`](crate::Handler::on_message) like every other message, and the handler answers it
+        /// with [`Ctx::pong`](crate::Ctx::pong), at any time or never. Many nodes close a peer that does not answer.
+        AnswerPings answer_pings with_answer_pings: bool = true, fixed;
         /// Maximum time for the pong to one of our pings. Above zero; default 30 s.
         PongTimeout pong_timeout with_pong_timeout: Duration = limits::PONG_TIMEOUT, Now, LONGER_THAN_ZERO;
         /// Largest payload of `block`, `cmpctblock`, `blocktxn` and `hdrsen`, in bytes. Above 1,000,000; default

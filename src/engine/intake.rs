@@ -9,21 +9,22 @@ use super::report::emit;
 use super::{Engine, conduct, streams};
 use crate::api::{Chunk, Event, Frame, MessageEvent};
 use crate::bugs::canary;
+use crate::config::Config;
 use crate::error::{CloseReason, IoStep, Misbehavior, WireError};
 use crate::handler::{Ctx, Handler};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{
-    HEADER_LEN_BYTES, MAX_EMPTY_GATHERED_BYTES, MAX_HANDSHAKE_PAYLOAD_BYTES, MAX_LEGACY_PAYLOAD_BYTES,
-    MAX_PING_GATHERED_BYTES, MAX_PONG_GATHERED_BYTES, MAX_POOLED_BUFFER_BYTES, MAX_REJECT_GATHERED_BYTES,
+    MAX_EMPTY_GATHERED_BYTES, MAX_HANDSHAKE_PAYLOAD_BYTES, MAX_LEGACY_PAYLOAD_BYTES, MAX_PING_GATHERED_BYTES,
+    MAX_PONG_GATHERED_BYTES, MAX_POOLED_BUFFER_BYTES, MAX_REJECT_GATHERED_BYTES,
 };
 use crate::link::blocks::{WriteBlock, worth_sharing};
 use crate::link::framer::{ChecksumVerdict, Delivery, DropCause, Framed, Input, Payload};
 use crate::manager::Manager;
-use crate::peer::{ConnectionState, LinkRole, create_pong_nonce};
+use crate::peer::{ConnectionState, LinkRole};
 use crate::protocol::CommandName;
 use crate::state::{Links, LoopState};
 use crate::time::Instant;
-use crate::wire::{Header, RejectRef, put_frame, put_pong};
+use crate::wire::{Header, RejectRef};
 use bytes::Bytes;
 use std::num::NonZeroU8;
 use std::{io, mem};
@@ -262,11 +263,13 @@ impl<'a, H: Handler> Intake<'a, H> {
                 self.count_frame(&header);
                 let state = &mut self.engine.state;
                 end_declined(self.id, &mut state.links);
-                let counters = &mut state.telemetry.counters;
+                let (counters, config) = (&mut state.telemetry.counters, &state.config);
                 let counter = match cause {
                     DropCause::BadChecksum => return note_bad_checksum(state.links.peer_of(self.id), state),
                     // The engine buffers the messages that it handles itself, except those that exceed `own_limit`.
-                    DropCause::Discarded if own_limit(header.command).is_some() => &mut counters.over_buffer_limit,
+                    DropCause::Discarded if own_limit(header.command, config).is_some() => {
+                        &mut counters.over_buffer_limit
+                    }
                     DropCause::MalformedCommand => &mut counters.malformed_commands,
                     DropCause::Discarded => &mut counters.discarded,
                     DropCause::OverBufferLimit => &mut counters.over_buffer_limit,
@@ -315,7 +318,7 @@ impl<'a, H: Handler> Intake<'a, H> {
         let (is_connected, has_pongs) = (link.peer.state() == ConnectionState::Connected, link.has_pongs());
         let (is_inbound, has_version) = (link.peer.is_inbound(), link.peer.handshake().version_received());
         match frame.command() {
-            CommandName::PING if is_connected => {
+            CommandName::PING if is_connected && engine.state.config.answer_pings => {
                 let link = if role == LinkRole::Single { id } else { engine.state.links.pong_route(peer) };
                 self.on_ping(&frame, link, has_pongs);
             }
@@ -398,17 +401,8 @@ impl<'a, H: Handler> Intake<'a, H> {
         if !has_pongs {
             return;
         }
-        let magic = state.magic;
         let checksum = frame.header().checksum.filter(|_| frame.payload().len() == nonce.len());
-        state.append(link, HEADER_LEN_BYTES + nonce.len(), |out| match checksum {
-            Some(checksum) => put_pong(magic, nonce, checksum, out),
-            None => {
-                let nonce = create_pong_nonce(u64::from_le_bytes(*nonce));
-                put_frame(magic, CommandName::PONG, &nonce.to_le_bytes(), out);
-            }
-        });
-        state.telemetry.counters.pings_answered += 1;
-        state.telemetry.sent.add(CommandName::PONG, nonce.len() as u64);
+        state.append_pong(link, nonce, checksum);
     }
 
     fn on_pong(&mut self, peer: LinkId, payload: &[u8]) {
@@ -451,7 +445,7 @@ fn admit<H: Handler>(
         state.links.abort_with(id, reason, reason.consequences().without_ban());
         return Err(error);
     }
-    Ok(match own_limit(command) {
+    Ok(match own_limit(command, &state.config) {
         Some(max_bytes) if len_bytes > max_bytes => Delivery::Discard,
         None if is_connected => {
             let delivery = handler.on_header(&mut Ctx::new(state), PeerId::of(peer), header);
@@ -480,9 +474,9 @@ fn is_for_others(state: &LoopState, header: &Header) -> bool {
 /// Returns the maximum buffered payload, in bytes, of a message that the engine handles itself; `None` for all other
 /// commands.
 #[inline]
-fn own_limit(command: CommandName) -> Option<u64> {
+fn own_limit(command: CommandName, config: &Config) -> Option<u64> {
     match command {
-        CommandName::PING => Some(MAX_PING_GATHERED_BYTES),
+        CommandName::PING => config.answer_pings.then_some(MAX_PING_GATHERED_BYTES),
         CommandName::PONG => Some(MAX_PONG_GATHERED_BYTES),
         CommandName::VERSION => Some(MAX_HANDSHAKE_PAYLOAD_BYTES),
         CommandName::VERACK | CommandName::SENDHEADERS | CommandName::CREATESTRM | CommandName::STREAMACK => {

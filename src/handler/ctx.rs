@@ -413,6 +413,52 @@ impl<'a> Ctx<'a> {
         self.state.ping(link, planned)
     }
 
+    /// Answers a peer's ping, whose nonce is `nonce`. Only a handler on a loop that does not
+    /// [answer pings itself](Config::answer_pings) needs this. Like the loop's own pongs, the pong overtakes messages
+    /// that wait for the peer, and counts as an answered ping.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ctx::send`]; [`RequestError::NoPongs`] if the peer's protocol version does not support pongs.
+    ///
+    /// ```
+    /// use peerloop::wire::{Header, MessageRef};
+    /// use peerloop::{Config, Ctx, Delivery, Frame, Handler, Network, PeerId, Reactor};
+    ///
+    /// /// Answers every second ping.
+    /// #[derive(Default)]
+    /// struct Forgetful {
+    ///     pings: u64,
+    /// }
+    ///
+    /// impl Handler for Forgetful {
+    ///     type Request = ();
+    ///
+    ///     fn on_header(&mut self, _: &mut Ctx<'_>, _: PeerId, _: &Header) -> Delivery {
+    ///         Delivery::Buffer
+    ///     }
+    ///
+    ///     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+    ///         if let Ok(MessageRef::Ping { nonce }) = frame.decode() {
+    ///             self.pings += 1;
+    ///             if self.pings.is_multiple_of(2) {
+    ///                 let _ = ctx.pong(peer, nonce);
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = Config::new(Network::Regtest).with_answer_pings(false);
+    /// let reactor = Reactor::new(config, Forgetful::default())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pong(&mut self, peer: PeerId, nonce: u64) -> Result<(), RequestError> {
+        let link = self.sendable(peer)?;
+        self.state.pong(link, nonce)
+    }
+
     /// Stops reading from a peer, so that TCP flow control slows it down. The pause does not count towards the peer's
     /// deadlines for input; the send deadline still applies. Input that was already read, at most
     /// [`READ_BLOCK_BYTES`](crate::limits::READ_BLOCK_BYTES), is still delivered: a handler that pauses a peer while

@@ -10,6 +10,7 @@ pub(crate) mod load;
 pub(crate) mod manager;
 pub(crate) mod pipe;
 pub(crate) mod relay;
+pub(crate) mod responder;
 pub(crate) mod store;
 pub(crate) mod telemetry;
 pub(crate) mod turn;
@@ -23,6 +24,10 @@ pub use load::MAX_LOAD_STAGES;
 pub use manager::MAX_BANS;
 pub use pipe::{MAX_PIPE_HELD_BYTES, MAX_PIPE_OPEN_REQUESTS, PIPE_ALONE_TIMEOUT};
 pub use relay::{MAX_RELAY_ENTRIES, MAX_RELAY_SEEN, MAX_RELAY_UPSTREAMS, RELAY_ENTRIES, RELAY_SUBMIT_TIMEOUT};
+pub use responder::{
+    MAX_RESPONDER_BLOCK_BYTES, MAX_RESPONDER_BLOCKS, MIN_RESPONDER_BLOCK_BYTES, RESPONDER_POOL_BYTES,
+    RESPONDER_RATE_QUEUE,
+};
 pub use store::{MAX_BOOK_END, MAX_BOOK_FILE_BYTES, MAX_BOOK_PEERS, MAX_BOOK_SET_ASIDE};
 pub use telemetry::{CHANNEL_ITEMS, MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_ITEMS, PEERS_PER_REPLY};
 pub use turn::{
@@ -35,7 +40,9 @@ pub use wire::{
     MAX_MINER_SIGNATURE_BYTES, MAX_REJECT_MESSAGE_BYTES, MAX_REJECT_REASON_BYTES, MAX_STREAM_POLICIES_BYTES,
     MAX_STREAM_POLICY_BYTES, MAX_USER_AGENT_BYTES,
 };
-pub(crate) use {link::*, load::*, manager::*, pipe::*, relay::*, store::*, telemetry::*, turn::*, wire::*};
+pub(crate) use {
+    link::*, load::*, manager::*, pipe::*, relay::*, responder::*, store::*, telemetry::*, turn::*, wire::*,
+};
 
 const _: () = {
     assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "the read block is not larger than a header");
@@ -70,5 +77,9 @@ const _: () = {
     assert!(
         MAX_BUFFERED_MESSAGE_BYTES >= MAX_PAYLOAD_BYTES,
         "an ordinary message may be too long to be buffered by default"
+    );
+    assert!(
+        MAX_BUFFERED_MESSAGE_BYTES as usize + RESPONDER_REPLY_BYTES <= MAX_RESPONDER_PEER_WAITING_BYTES,
+        "a test node may drop every reply to the longest request"
     );
 };

@@ -40,7 +40,7 @@ pub use rate::Rate;
 pub use record::{IntervalHistograms, OperationRecord, OperationResult, Recorder, View};
 pub use report::{Agent, Failure, Ramp, Report};
 pub use request::{GeneratorRequest, Progress};
-pub use responder::{Responder, ResponderRequest, Snapshot};
+pub use responder::{Responder, ResponderConfig, ResponderCounts, ResponderRequest, Snapshot, Stall};
 pub use schedule::{Arrival, Segment};
 pub use stage::{Pace, RateChange, Stage};
 pub use targets::TargetReport;

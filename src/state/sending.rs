@@ -24,10 +24,10 @@ use crate::limits::{
 use crate::link::blocks::WriteBlock;
 use crate::link::row::{Link, OutgoingBody, Phase};
 use crate::link::send_queue::{BufferPool, SendQueue, frame_boundary};
-use crate::peer::{ConnectionState, PingPongState};
+use crate::peer::{ConnectionState, PingPongState, create_pong_nonce};
 use crate::protocol::{CommandName, EXTENDED_PAYLOAD_VERSION};
 use crate::time::Instant;
-use crate::wire::{Header, InventoryItem, InventoryRef, MessageRef, RejectCode, RejectRef, put_frame};
+use crate::wire::{Header, InventoryItem, InventoryRef, MessageRef, RejectCode, RejectRef, put_frame, put_pong};
 use bytes::Bytes;
 
 /// The next step after a write on a link.
@@ -270,6 +270,29 @@ impl LoopState {
         self.telemetry.counters.pings_sent += 1;
         self.telemetry.sent.add(CommandName::PING, 8);
         Ok(nonce)
+    }
+
+    /// Sends a handler's answer to a peer's ping.
+    pub(crate) fn pong(&mut self, peer: LinkId, nonce: u64) -> Result<(), RequestError> {
+        let nonce = create_pong_nonce(nonce).to_le_bytes();
+        let id = self.links.pong_route(peer);
+        self.links.check_room(id, HEADER_LEN_BYTES + nonce.len())?;
+        if !self.links.table.get(peer).ok_or(RequestError::NoSuchPeer)?.has_pongs() {
+            return Err(RequestError::NoPongs);
+        }
+        self.append_pong(id, &nonce, None);
+        Ok(())
+    }
+
+    /// Appends a pong to a link's outgoing bytes. `checksum` is the payload's checksum if it is known.
+    pub(crate) fn append_pong(&mut self, id: LinkId, nonce: &[u8; 8], checksum: Option<[u8; 4]>) {
+        let magic = self.magic;
+        self.append(id, HEADER_LEN_BYTES + nonce.len(), |out| match checksum {
+            Some(checksum) => put_pong(magic, nonce, checksum, out),
+            None => put_frame(magic, CommandName::PONG, nonce, out),
+        });
+        self.telemetry.counters.pings_answered += 1;
+        self.telemetry.sent.add(CommandName::PONG, nonce.len() as u64);
     }
 
     // --- Messages in parts ------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ use super::codec::{Reader, field};
 use super::hash::Hash256;
 use super::list::{Item, List, ListRef};
 use crate::error::WireError;
-use crate::protocol::CommandName;
+use crate::protocol::{CommandName, Network};
 
 /// The header of a block (SV Node 1.2.2, primitives/block.h CBlockHeader).
 ///
@@ -76,6 +76,28 @@ pub type Headers = List<ListedHeader>;
 impl BlockHeader {
     /// The length on the wire, in bytes.
     pub const LEN_BYTES: usize = 80;
+
+    /// Returns the header of the network's genesis block (SV Node 1.2.2, chainparams.cpp CreateGenesisBlock).
+    ///
+    /// ```
+    /// use peerloop::Network;
+    /// use peerloop::wire::BlockHeader;
+    ///
+    /// let genesis = BlockHeader::genesis_of(Network::Regtest);
+    /// assert_eq!(genesis.hash().to_string(), "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206");
+    /// ```
+    pub fn genesis_of(network: Network) -> Self {
+        let (time, bits, nonce) = match network {
+            Network::Mainnet => (1_231_006_505, 0x1d00_ffff, 2_083_236_893),
+            Network::Testnet | Network::Stn => (1_296_688_602, 0x1d00_ffff, 414_098_458),
+            Network::Regtest => (1_296_688_602, 0x207f_ffff, 2),
+        };
+        let merkle_root = Hash256::from_bytes([
+            0x3b, 0xa3, 0xed, 0xfd, 0x7a, 0x7b, 0x12, 0xb2, 0x7a, 0xc7, 0x2c, 0x3e, 0x67, 0x76, 0x8f, 0x61, 0x7f, 0xc8,
+            0x1b, 0xc3, 0x88, 0x8a, 0x51, 0x32, 0x3a, 0x9f, 0xb8, 0xaa, 0x4b, 0x1e, 0x5e, 0x4a,
+        ]);
+        Self { version: 1, prev_hash: Hash256::ZERO, merkle_root, time, bits, nonce }
+    }
 
     /// Reads a header; any bytes are valid.
     pub fn decode(bytes: &[u8; Self::LEN_BYTES]) -> Self {
@@ -150,5 +172,25 @@ impl Headers {
             out.extend_from_slice(&header.encode());
             out.push(0);
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_genesis_block_has_its_networks_hash_and_a_proof_of_work() {
+        let testnet = "000000000933ea01ad0ee984209779baaec3ced90fa3f408719526f8d77f4943";
+        for (network, hash) in [
+            (Network::Mainnet, "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f"),
+            (Network::Testnet, testnet),
+            (Network::Stn, testnet),
+            (Network::Regtest, "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"),
+        ] {
+            let genesis = BlockHeader::genesis_of(network);
+            assert_eq!(genesis.hash().to_string(), hash);
+            assert_eq!(genesis.check_proof_of_work(network), Ok(()));
+        }
     }
 }

@@ -232,8 +232,9 @@ mod tests {
 
     #[test]
     fn req_e43_every_plain_field_but_the_seed_has_one_setting_and_only_the_programs_own_settings_have_no_field() {
-        // Two fields that contain other fields, and the seed, which is useless for a node that runs for weeks.
-        let without = [Field::Manager, Field::VersionRules, Field::Seed];
+        // Two fields that contain other fields, the seed, which is useless for a node that runs for weeks, and the
+        // pings, which a node without a handler of its own must answer.
+        let without = [Field::Manager, Field::VersionRules, Field::Seed, Field::AnswerPings];
         for &field in Field::ALL {
             let settings = SETTINGS.iter().filter(|setting| setting.fields.contains(&field)).count();
             let expected = usize::from(!without.contains(&field));
