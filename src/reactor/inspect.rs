@@ -69,6 +69,8 @@ pub struct Summary {
     pub handler_timer_at: Option<Instant>,
     /// The moment of the earliest wake-up that the handler requested.
     pub wake_at: Option<Instant>,
+    /// The number of wake-ups of the handler so far.
+    pub wakes: u64,
     /// The memory, in bytes, held for large frames that are being buffered.
     pub gathered_bytes: u64,
     /// Whether the next turn is due at once for a reason that the lists do not show: a listener, the kernel, the
@@ -288,6 +290,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             links_with_facts: state.facts.len(),
             handler_timer_at: state.timers.next_at(),
             wake_at: state.clocks.wake_at(),
+            wakes: state.clocks.woken(),
             gathered_bytes: self.engine.memory().gathered_bytes(),
             has_more: self.ready.len() >= budget!(Events, EVENTS_PER_TURN)
                 || self.requests_pending

@@ -18,12 +18,14 @@ pub(crate) struct Clocks {
     /// The earliest wake-up of each part of a composed handler. A part is added when it first requests a wake-up, so
     /// the list is empty unless handlers are composed.
     parts_wake_at: Vec<(Lane, Option<Instant>)>,
+    /// The number of wake-ups that were due and made.
+    woken: u64,
 }
 
 impl Clocks {
     pub(crate) fn new(now: Instant) -> Self {
         let moment = Moment { now, unix: UnixTime::default() };
-        Self { moment, input_seen_until: now, wake_at: None, parts_wake_at: Vec::new() }
+        Self { moment, input_seen_until: now, wake_at: None, parts_wake_at: Vec::new(), woken: 0 }
     }
 
     /// Returns the loop's current moment on the monotonic clock.
@@ -83,7 +85,15 @@ impl Clocks {
             None => (Lane::ROOT, &mut self.wake_at),
             Some(part) => self.parts_wake_at.get_mut(part).map(|(lane, asked)| (*lane, asked))?,
         };
-        asked.take_if(|asked| *asked <= self.moment.now).map(|asked| (lane, asked))
+        let asked = asked.take_if(|asked| *asked <= self.moment.now)?;
+        self.woken += 1;
+        Some((lane, asked))
+    }
+
+    /// Returns the number of wake-ups that were due and made.
+    #[cfg(feature = "sim")]
+    pub(crate) fn woken(&self) -> u64 {
+        self.woken
     }
 }
 

@@ -154,8 +154,8 @@ impl Budget {
 mod tests {
     use super::*;
     use crate::id::LinkId;
-    use crate::load::responder::config::{ResponderConfig, Stall};
     use crate::load::rate::Rate;
+    use crate::load::responder::config::{ResponderConfig, Stall};
     use proptest::prelude::*;
     use std::time::Duration;
 

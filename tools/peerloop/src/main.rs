@@ -52,7 +52,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         None => output::print(&Cli::command().render_help().to_string()).map(|()| Exit::Success),
         Some(Command::Bench(args)) => bench::run(*args),
-        Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Serve(args)) => serve::run(*args),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Relay(args)) => relay::run(&args),
         Some(Command::Report(args)) => report::run(&args),

@@ -6,13 +6,14 @@ mod load;
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::report::ReportArgs;
+use crate::serve::ServeArgs;
 use crate::settings::{RelayFlags, SettingFlags, parse_network};
 #[cfg(feature = "sim")]
 use crate::sim::Worlds;
 use crate::targets::FamilyFlags;
 #[cfg(feature = "sim")]
 use crate::units::parse_time;
-use crate::units::{parse_address, parse_count, parse_duration_above_zero, parse_time_above_zero};
+use crate::units::{parse_count, parse_duration_above_zero, parse_time_above_zero};
 pub(crate) use bench::BenchArgs;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
@@ -69,9 +70,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Connect to many peers, ping them on a schedule, and report the latencies
     Bench(Box<BenchArgs>),
-    /// Run a node that completes handshakes and answers pings
+    /// Run a test node that answers requests, and misbehaves on purpose if asked to
     #[command(visible_alias = "listen")]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Run a long-lived node that finds, keeps and bans peers
     Run(Box<RunArgs>),
     /// Relay transactions between nodes
@@ -92,25 +93,6 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ServeArgs {
-    /// Address to listen on; repeatable [default: 127.0.0.1 with the network's port]
-    #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
-    pub(crate) listen: Vec<SocketAddr>,
-    /// Network [default: PEERLOOP_NETWORK, or mainnet]
-    #[arg(long, value_name = "NAME", value_parser = network_parser())]
-    pub(crate) network: Option<Network>,
-    /// Maximum number of peers; 1k is 1000 [default: as many as the limit on open files allows, at most 1m]
-    #[arg(long, value_name = "N", value_parser = parse_count)]
-    pub(crate) max_peers: Option<usize>,
-    /// Share the listening ports with other loops that do the same
-    #[arg(long)]
-    pub(crate) reuse_port: bool,
-    /// Show no status line
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
 }
 
 /// The flags of the settings file.
@@ -323,7 +305,7 @@ pub(crate) struct SimArgs {
 }
 
 /// Parses a network; completions and error messages list the four names.
-fn network_parser() -> impl TypedValueParser<Value = Network> {
+pub(crate) fn network_parser() -> impl TypedValueParser<Value = Network> {
     PossibleValuesParser::new(network_names()).try_map(|text| text.parse())
 }
 
@@ -351,7 +333,8 @@ fn parse_host_or_peer(text: &str) -> Result<HostOrPeer, String> {
 }
 
 /// The names that the help shows for values that are numbers.
-const NUMBERS: [&str; 7] = ["N", "N|P%", "TIME", "RATE", "LIST", "SIZE", "FACTOR"];
+const NUMBERS: [&str; 10] =
+    ["N", "N|P%", "TIME", "RATE", "LIST", "SIZE", "FACTOR", "TIME[..TIME]", "TIME/TIME", "SHARE"];
 
 /// Flags of other load generators, each with the advice for a user who types it here.
 const OTHERS_FLAGS: [(&str, &str); 3] = [
@@ -365,7 +348,9 @@ pub(crate) fn parse() -> Result<Cli, clap::Error> {
     parse_from(std::env::args_os())
 }
 
-fn parse_from<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> Result<Cli, clap::Error> {
+pub(crate) fn parse_from<T: Into<OsString> + Clone>(
+    arguments: impl IntoIterator<Item = T>,
+) -> Result<Cli, clap::Error> {
     let mut matches = reads_hyphens(Cli::command()).try_get_matches_from(arguments)?;
     Cli::from_arg_matches_mut(&mut matches)
 }

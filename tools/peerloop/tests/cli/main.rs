@@ -14,6 +14,7 @@ mod run;
 mod schema;
 mod scripted;
 mod serve;
+mod serving;
 mod shape;
 #[cfg(feature = "sim")]
 mod sim;

@@ -96,12 +96,12 @@ impl Peer {
         InventoryRef::decode(command, &payload).expect("the program sends valid messages").iter().collect()
     }
 
-    fn send(&mut self, message: &MessageRef<'_>) {
+    pub(crate) fn send(&mut self, message: &MessageRef<'_>) {
         self.0.write_all(&frame(message)).expect("the program reads");
     }
 
     /// Waits for a message, and returns its payload. Earlier ones are dropped, except that pings are answered.
-    fn wait_for(&mut self, command: CommandName) -> Vec<u8> {
+    pub(crate) fn wait_for(&mut self, command: CommandName) -> Vec<u8> {
         loop {
             let mut header = [0; HEADER_BYTES];
             self.0.read_exact(&mut header).expect("the program sends the message in time");

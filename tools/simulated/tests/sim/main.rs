@@ -5,6 +5,7 @@
 
 mod accepting;
 mod actors;
+mod answering;
 mod asking;
 mod associations;
 mod attackers;

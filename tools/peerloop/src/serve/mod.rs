@@ -1,9 +1,15 @@
-//! `serve`: a node that completes handshakes and answers pings, until a signal ends it.
+//! `serve`: a test node that answers requests, and misbehaves if it is asked to, until a signal ends it.
 //!
 //! The loop has a thread of its own. The main thread sleeps until a signal arrives; only a status line on a terminal
 //! wakes it once a second.
 
-use crate::cli::ServeArgs;
+mod args;
+mod knobs;
+mod report;
+mod transactions;
+
+pub(crate) use args::ServeArgs;
+
 use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::machine::{self, Machine, Need, STREAMS_PER_PEER};
 use crate::notices::{Notice, Notices};
@@ -11,15 +17,15 @@ use crate::output;
 use crate::process;
 use crate::progress::Progress;
 use crate::settings;
-use crate::status::{self, STATUS_INTERVAL, Shown, Watch, wait_for};
-use crate::units::counted;
+use crate::status::{STATUS_INTERVAL, Shown, Watch, wait_for};
 use peerloop::MioNet;
-use peerloop::api::Pending;
-use peerloop::load::{Responder, ResponderRequest, Snapshot};
+use peerloop::api::{Pending, Stats};
+use peerloop::load::{Responder, ResponderCounts, ResponderRequest, Snapshot};
 use peerloop::{Config, Handle, Network, Reactor};
+use report::{greeting, misdeeds, summary};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Upper bound on the default maximum number of peers, however many descriptors there are.
 const MAX_DEFAULT_PEERS: usize = 1_000_000;
@@ -37,6 +43,7 @@ struct Listening {
 
 pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
     let network = settings::network(args.network, std::env::vars_os())?.unwrap_or(Network::Mainnet);
+    let responder = args.responder()?;
     let machine = Machine::survey();
     let addresses = match args.listen.is_empty() {
         true => vec![(Ipv4Addr::LOCALHOST, network.default_port()).into()],
@@ -50,14 +57,17 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
     let max_links = max_streams + machine.max_over_capacity(need);
     let reuse_port = args.reuse_port;
     let config = Config::new(network).with_max_inbound(max_peers).with_max_links(max_links).with_reuse_port(reuse_port);
+    // Only delayed replies need exact wake-ups, for which the loop polls.
+    let config = responder.loop_config(config).with_seed(args.knobs.seed).with_spin(responder.alters_replies());
     machine::complain_of_refused_options();
     process::prepare(machine.descriptors_for(max_streams, need));
     let notices = Notices::new()?;
     let (sender, receiver) = sync_channel(1);
-    let thread = notices.spawn("loop", move || serve(config, &addresses, sender))?;
+    let node = Responder::new(responder.clone());
+    let thread = notices.spawn("loop", move || serve(config, node, &addresses, sender))?;
     let began = Instant::now();
     if let Ok(listening) = receiver.recv() {
-        output::print(&greeting(&listening.addresses, network, max_peers))?;
+        output::print(&greeting(&listening.addresses, network, max_peers, &responder))?;
         let stops = wait(&notices, &listening.handle, args.quiet);
         // If the loop has already ended, the request fails.
         let _ = listening.handle.stop();
@@ -83,9 +93,14 @@ fn max_peers(machine: &Machine, asked: Option<usize>, need: Need) -> Result<usiz
 }
 
 /// Builds the loop on this thread, and runs it.
-fn serve(config: Config, addresses: &[SocketAddr], ready: SyncSender<Listening>) -> Result<Snapshot, Failure> {
-    let mut reactor: Reactor<MioNet, Responder> = Reactor::new(config, Responder::default())
-        .map_err(|error| Failure::machine(format!("starting the loop: {error}")))?;
+fn serve(
+    config: Config,
+    node: Responder,
+    addresses: &[SocketAddr],
+    ready: SyncSender<Listening>,
+) -> Result<Snapshot, Failure> {
+    let mut reactor: Reactor<MioNet, Responder> =
+        Reactor::new(config, node).map_err(|error| Failure::machine(format!("starting the loop: {error}")))?;
     for &address in addresses {
         reactor.listen(address).map_err(|error| {
             Failure::run(format!(
@@ -106,6 +121,7 @@ fn wait(notices: &Notices, handle: &Handle<ResponderRequest>, quiet: bool) -> Op
     let mut progress = Progress::new(quiet);
     let interval = progress.is_live().then_some(STATUS_INTERVAL);
     let mut watch = Watch::new(handle);
+    let (mut pending, mut counts) = (None, ResponderCounts::default());
     loop {
         match notices.next(interval) {
             Some(Notice::Stop(stop)) => {
@@ -120,7 +136,11 @@ fn wait(notices: &Notices, handle: &Handle<ResponderRequest>, quiet: bool) -> Op
             }
             Some(Notice::Rate(_)) | None => {}
         }
-        if let Some(line) = watch.line(handle, |stats| format!("peers {}", stats.ready), &SHOWN) {
+        // The counts are those of the previous second.
+        counts = arrived(pending.take()).unwrap_or(counts);
+        pending = request_snapshot(handle);
+        let state = |stats: &Stats| format!("peers {}{}", stats.ready, misdeeds(&counts));
+        if let Some(line) = watch.line(handle, state, &SHOWN) {
             progress.show(&line);
         }
     }
@@ -139,27 +159,17 @@ fn second_signal(notices: &Notices, mut stops: Stops) -> Option<Stop> {
 
 /// Requests the loop's counts, and waits at most a second for them.
 fn snapshot(handle: &Handle<ResponderRequest>) -> Option<Snapshot> {
+    request_snapshot(handle).and_then(wait_for)
+}
+
+fn request_snapshot(handle: &Handle<ResponderRequest>) -> Option<Pending<Snapshot>> {
     let (reply, pending) = Pending::new();
-    handle.request(ResponderRequest::Snapshot(reply)).ok()?;
-    wait_for(pending)
+    handle.request(ResponderRequest::Snapshot(reply)).ok().map(|()| pending)
 }
 
-fn greeting(addresses: &[SocketAddr], network: Network, max_peers: usize) -> String {
-    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    let most = counted(max_peers, "peer");
-    format!("listening on {}  network {network}  at most {most}\n", addresses.join(" "))
-}
-
-fn summary(snapshot: &Snapshot, uptime: Duration) -> String {
-    let counters = &snapshot.counters;
-    let done = format!(
-        "{} accepted, {}, at most {} at once, {} answered",
-        counters.accepted,
-        counted(counters.handshakes, "handshake"),
-        counted(snapshot.peak, "peer"),
-        counted(counters.pings_answered, "ping")
-    );
-    status::summary("served", uptime, &done, counters)
+/// Returns the counts if the loop has sent them.
+fn arrived(pending: Option<Pending<Snapshot>>) -> Option<ResponderCounts> {
+    pending?.try_take().ok().flatten().map(|snapshot| snapshot.counts)
 }
 
 #[cfg(test)]
