@@ -5,6 +5,7 @@
 //! - [`peer_manager`]: how the loop dials, accepts, refuses and remembers peers by itself, and the cost of the manager
 //! - [`relay`]: the relay of transactions: trust, announcements, requests, memory and measurements
 //! - [`results`]: the result files of `peerloop bench`, and the fields of its JSON document
+//! - [`test_node`]: a node for tests: its answers, its data, and its misbehaviour on purpose
 //! - [`testing`]: how the project is tested, and how to run the tests
 //! - `simulator`: the loop in a hostile virtual world, and how to extend that world (feature `sim`)
 //! - [`requirements`]: the requirements on the engine, row by row, with the tests of each
@@ -24,6 +25,9 @@ pub mod relay {}
 
 #[doc = include_str!("results.md")]
 pub mod results {}
+
+#[doc = include_str!("test_node.md")]
+pub mod test_node {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

@@ -2,6 +2,7 @@
 
 use crate::stage::{Stage, encoded, millis, unknown};
 use peerloop::api::ChecksumVerdict;
+use peerloop::config::Multistreams;
 use peerloop::load::ResponderConfig;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, World};
@@ -65,6 +66,29 @@ fn many_peers_receive_long_blocks_while_little_waits_for_each() {
     assert_eq!(not_found.len(), 6);
     assert!(not_found.iter().all(|(_, _, payload)| *payload == encoded(&[unknown(7)])));
     assert_eq!(stage.asker.handler().pongs.len(), 6);
+}
+
+#[test]
+fn a_pong_to_a_peer_with_two_streams_does_not_wait_for_its_block() {
+    let world = World::new(5, Instant::from_nanos(77));
+    world.set_conditions(Conditions { capacity_bytes: 30_000, ..Conditions::default() });
+    // The responder answers pings itself, because it drops some requests, but hardly any.
+    let config = ResponderConfig::default().with_blocks(1).with_block_bytes(2 * MIB).with_drop_share(1e-9);
+    let mut stage = Stage::on(world, config, 1, |config| config.with_multistreams(Multistreams::Open));
+    let item = InventoryItem::block(stage.block_hashes(0)[0]);
+    stage.get(0, &[item]);
+    while stage.asker.handler().block_headers.is_empty() {
+        stage.asker.poll_once(Duration::ZERO).unwrap();
+        stage.node.poll_once(Duration::ZERO).unwrap();
+    }
+    stage.ping(0);
+    for _ in 0..10 {
+        stage.asker.poll_once(Duration::ZERO).unwrap();
+        stage.node.poll_once(Duration::ZERO).unwrap();
+    }
+    assert_eq!((stage.asker.handler().pongs.len(), stage.asker.handler().blocks.len()), (1, 0));
+    stage.run_for(millis(1));
+    assert_eq!(stage.asker.handler().blocks[0].checksum, ChecksumVerdict::Correct);
 }
 
 #[test]

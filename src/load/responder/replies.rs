@@ -5,6 +5,7 @@ use super::waiting::Answer;
 use crate::error::RequestError;
 use crate::handler::{Ctx, PeerMap};
 use crate::id::PeerId;
+use crate::limits::RESPONDER_REPLIES_PER_WAKE;
 use crate::load::responder::serving::Serving;
 use crate::protocol::CommandName;
 use crate::wire::{Inventory, InventoryKind, InventoryRef, MessageRef};
@@ -47,7 +48,7 @@ impl Responder {
         self.arm(ctx);
     }
 
-    /// Sends the replies whose moment has arrived.
+    /// Sends the replies whose moment has arrived. If there are many, a later wake-up sends the rest.
     pub(super) fn send_due(&mut self, ctx: &mut Ctx<'_>) {
         let Self { waiting, gate, budget, peers, counts, .. } = &mut *self;
         waiting.release(gate, ctx.now(), |reply, is_stalled| match is_stalled {
@@ -58,7 +59,8 @@ impl Responder {
                 budget.release(peer_bytes, reply.answer.waiting_bytes());
             }
         });
-        while let Some(reply) = self.waiting.pop(ctx.now()) {
+        for _ in 0..RESPONDER_REPLIES_PER_WAKE {
+            let Some(reply) = self.waiting.pop(ctx.now()) else { return };
             let peer_bytes = self.peers.get_mut(reply.peer).map(|serving| &mut serving.waiting_bytes);
             self.budget.release(peer_bytes, reply.answer.waiting_bytes());
             self.send(ctx, reply.peer, reply.answer);

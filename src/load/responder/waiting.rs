@@ -6,7 +6,9 @@
 
 use super::gate::{Gate, Slot};
 use crate::id::PeerId;
-use crate::limits::{MAX_RESPONDER_PEER_WAITING_BYTES, MAX_RESPONDER_WAITING_BYTES, RESPONDER_REPLY_BYTES};
+use crate::limits::{
+    MAX_RESPONDER_PEER_WAITING_BYTES, MAX_RESPONDER_WAITING_BYTES, RESPONDER_REPLIES_PER_WAKE, RESPONDER_REPLY_BYTES,
+};
 use crate::time::Instant;
 use bytes::Bytes;
 use std::cmp::Reverse;
@@ -85,10 +87,14 @@ impl Waiting {
         self.delayed.push(Reverse(Reply { due, number, peer, answer }));
     }
 
-    /// Gives each reply that is due by `now` its moment. Calls `passed` with each of them, with `true` for a stalled one
-    /// and `None` for one that would wait for too long and is dropped.
+    /// Gives replies that are due by `now` their moments, at most [`RESPONDER_REPLIES_PER_WAKE`] of them. Calls
+    /// `passed` with each of them, with `true` for a stalled one and `None` for one that would wait for too long and is
+    /// dropped.
     pub(super) fn release(&mut self, gate: &mut Gate, now: Instant, mut passed: impl FnMut(&Reply, Option<bool>)) {
-        while self.delayed.peek().is_some_and(|Reverse(reply)| reply.due <= now) {
+        for _ in 0..RESPONDER_REPLIES_PER_WAKE {
+            if self.delayed.peek().is_none_or(|Reverse(reply)| reply.due > now) {
+                return;
+            }
             let Some(Reverse(reply)) = self.delayed.pop() else { return };
             match gate.slot(reply.due) {
                 Slot::At { moment, is_stalled } => {

@@ -87,7 +87,7 @@ pub(super) fn misbehaviour(config: &ResponderConfig) -> Option<String> {
         ways.push(format!("sends no reply for {} once every {}", time(stall.length()), time(stall.interval())));
     }
     if let Some(rate) = config.max_rate {
-        ways.push(format!("sends at most {} replies", show_rate(rate.as_per_second())));
+        ways.push(format!("limits its replies to {}", show_rate(rate.as_per_second())));
     }
     if let Some(close_after) = config.close_after {
         ways.push(format!("closes each peer after {}", time(close_after)));
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(
             misbehaviour(&bad).unwrap(),
             "misbehaves on purpose: delays each reply by 200us to 2ms, drops < 0.1 % of the requests, sends no reply \
-             for 1ms once every 5ms, sends at most 20000/s replies, closes each peer after 1m 30s"
+             for 1ms once every 5ms, limits its replies to 20000/s, closes each peer after 1m 30s"
         );
     }
 }

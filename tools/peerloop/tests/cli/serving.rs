@@ -86,7 +86,7 @@ fn a_node_that_misbehaves_says_so_and_counts_what_it_does() {
     assert_eq!(
         node.greeting(),
         "misbehaves on purpose: delays each reply by 100us to 2ms, drops 20 % of the requests, sends no reply for 1ms \
-         once every 20ms, sends at most 50000/s replies\n"
+         once every 20ms, limits its replies to 50000/s\n"
     );
     let load = ["bench", &address, "--network", "regtest", "-c", "10", "-d", "1s", "-r", "500", "--warmup", "0s", "-q"];
     let load = peerloop(&load);
