@@ -83,10 +83,10 @@ use crate::wire::Header;
 
 /// An embedder's code, called for each event of its peers. Every method has a default.
 ///
-/// The engine itself handles the handshake, pings (unless [`Config::answer_pings`](crate::Config::answer_pings) is off),
-/// pongs, `protoconf`, `sendheaders` and `reject`; [`Event`]s report the results. The header of every other message that arrives after the handshake is passed to [`Handler::on_header`],
-/// whose result decides how the message is delivered. Two handlers can share one loop as a pair, because `(A, B)` is
-/// also a handler.
+/// The engine itself handles the handshake, pings (unless [`Config::answer_pings`](crate::Config::answer_pings) is
+/// off), pongs, `protoconf`, `sendheaders` and `reject`; [`Event`]s report the results. The header of every other
+/// message that arrives after the handshake is passed to [`Handler::on_header`], whose result decides how the message
+/// is delivered. Two handlers can share one loop as a pair, because `(A, B)` is also a handler.
 ///
 /// ```
 /// use peerloop::{Ctx, Event, Handler, PeerId};

@@ -37,8 +37,8 @@ pub const RESPONDER_REPLY_BYTES: usize = 128;
 pub const MAX_RESPONDER_PEER_WAITING_BYTES: usize = 4 * 1024 * 1024;
 /// Maximum number of bytes of all waiting replies, enough for 524,288 pongs. Further replies are dropped and counted.
 pub const MAX_RESPONDER_WAITING_BYTES: usize = 64 * 1024 * 1024;
-/// Maximum number of waiting replies that are sent per wake-up, about 0.3 ms of work. Further ones that are due follow in
-/// the next turn.
+/// Maximum number of waiting replies that are sent per wake-up, about 0.3 ms of work. Further ones that are due follow
+/// in the next turn.
 pub const RESPONDER_REPLIES_PER_WAKE: usize = 1_024;
 /// Maximum time for which a reply waits for its turn under a maximum rate. A reply that would wait longer is dropped.
 pub const RESPONDER_RATE_QUEUE: Duration = Duration::from_millis(100);

@@ -235,7 +235,7 @@ fn a_loop_that_is_late_sends_each_reply_at_once_and_keeps_the_order() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 8))]
 
-    /// Whatever the settings are, every request has exactly one outcome, and nothing is answered twice.
+    /// With any settings, every request has exactly one outcome, and nothing is answered twice.
     #[test]
     fn every_request_has_one_outcome(
         (min, spread) in (0_u64..20, 0_u64..20),

@@ -113,7 +113,8 @@ impl Stage {
         Self::on(World::new(5, Instant::from_nanos(77)), config, peers, |config| config)
     }
 
-    /// Returns a responder with `peers` ready peers in this world; `change` changes the configuration of the peers' loop.
+    /// Returns a responder with `peers` ready peers in this world; `change` changes the configuration of the peers'
+    /// loop.
     pub(crate) fn on(
         world: World,
         config: ResponderConfig,

@@ -1,7 +1,7 @@
 //! The responder's blocks: their headers, their transactions, and the checksums of their messages.
 //!
-//! Headers and transactions are computed at the first request. A checksum needs the hash of a whole block. It is computed
-//! at the block's first request, in steps of a bounded number of bytes, and kept.
+//! Headers and transactions are computed at the first request. A checksum needs the hash of a whole block. It is
+//! computed at the block's first request, in steps of a bounded number of bytes, and kept.
 
 use super::body::Body;
 use super::chain::Chain;
@@ -72,8 +72,8 @@ impl Blocks {
         self.built(network).chain.after(locator)
     }
 
-    /// Returns the `headers` frame of a range of heights; `encode` encodes it. The last frame is kept, because many peers
-    /// send the same request.
+    /// Returns the `headers` frame of a range of heights; `encode` encodes it. The last frame is kept, because many
+    /// peers send the same request.
     pub(super) fn headers_frame(
         &mut self,
         network: Network,

@@ -55,8 +55,8 @@ impl Chain {
         Some(self.heights[index].1)
     }
 
-    /// Returns the heights of the headers that answer a `getheaders`, at most 2,000. `None` means no answer: the locator
-    /// is empty and the last block is unknown (SV Node 1.2.2, net_processing.cpp ProcessGetHeadersMessage).
+    /// Returns the heights of the headers that answer a `getheaders`, at most 2,000. `None` means no answer: the
+    /// locator is empty and the last block is unknown (SV Node 1.2.2, net_processing.cpp ProcessGetHeadersMessage).
     pub(super) fn after(&self, locator: &LocatorRef<'_>) -> Option<Range<u32>> {
         let stop = self.height(locator.stop);
         if locator.hashes().len() == 0 {

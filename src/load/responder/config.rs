@@ -57,8 +57,8 @@ pub struct ResponderConfig {
     pub max_rate: Option<Rate>,
     /// Number of blocks after the genesis block. 1 to [`MAX_RESPONDER_BLOCKS`]; default 2,000.
     pub blocks: u32,
-    /// Length of each of these blocks, in bytes. [`MIN_RESPONDER_BLOCK_BYTES`] to [`MAX_RESPONDER_BLOCK_BYTES`]; default
-    /// 1 MiB.
+    /// Length of each of these blocks, in bytes. [`MIN_RESPONDER_BLOCK_BYTES`] to [`MAX_RESPONDER_BLOCK_BYTES`];
+    /// default 1 MiB.
     pub block_bytes: u64,
     /// Transactions that are served from the beginning, each encoded without a message header.
     pub transactions: Vec<Bytes>,
@@ -77,8 +77,8 @@ pub struct Stall {
 }
 
 impl Stall {
-    /// Returns pauses of `length` that begin once every `interval`; `None` unless `length` is above zero and shorter than
-    /// `interval`.
+    /// Returns pauses of `length` that begin once every `interval`; `None` unless `length` is above zero and shorter
+    /// than `interval`.
     pub fn new(length: Duration, interval: Duration) -> Option<Self> {
         (!length.is_zero() && length < interval).then_some(Self { length, interval })
     }

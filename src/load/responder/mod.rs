@@ -3,7 +3,7 @@
 //!
 //! The engine completes handshakes and, unless a setting drops or delays replies, answers pings. The responder answers
 //! `getheaders` from a chain of its own, requests announced items, accepts transactions and blocks, and serves both. It
-//! validates nothing. All waiting replies together are bounded, and what exceeds a bound is dropped and counted.
+//! validates nothing. All waiting replies together are bounded; further ones are dropped and counted.
 
 mod blocks;
 mod body;
@@ -43,15 +43,15 @@ use std::mem;
 /// A node for a [`Generator`](super::Generator) to connect to. [`ResponderConfig`] has its settings; by default it
 /// answers everything at once.
 ///
-/// - A `getheaders` is answered from a chain that follows from the network's genesis block and is the same in every run.
-///   On regtest its headers have a valid proof of work, on other networks none.
+/// - A `getheaders` is answered from a chain that follows from the network's genesis block and is the same in every
+///   run. On regtest its headers have a valid proof of work, on other networks none.
 /// - Every transaction and block that a peer announces with `inv` is requested with `getdata`, even if it is known.
 ///   Received transactions are kept for peers that request them; received blocks are counted and dropped.
 /// - A `getdata` is answered in order: transactions from the pool, blocks of the chain, and one `notfound` for each run
 ///   of other items. Unlike an SV Node, the responder also answers unknown blocks with `notfound`. A block of 4 GiB or
 ///   more has an extended header, all others have a checksum. The checksum of a block longer than 1 MiB is computed
 ///   at its first request, which delays the first reply by about 1 s per GiB.
-/// - A handler that shares the loop may announce items with [`ResponderRequest::Announce`].
+/// - Other threads announce items with [`ResponderRequest::Announce`].
 #[derive(Debug)]
 pub struct Responder {
     config: ResponderConfig,
@@ -122,8 +122,8 @@ pub struct Snapshot {
 }
 
 impl Responder {
-    /// Returns a responder with these settings; values out of range are moved into their range. Its loop's configuration
-    /// must be that of [`ResponderConfig::loop_config`].
+    /// Returns a responder with these settings; values out of range are moved into their range. Its loop's
+    /// configuration must be that of [`ResponderConfig::loop_config`].
     pub fn new(config: ResponderConfig) -> Self {
         let config = config.in_range();
         Self {

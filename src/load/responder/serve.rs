@@ -1,7 +1,7 @@
 //! Serving the items that peers request, as fast as each peer reads.
 //!
-//! A peer has one block in progress at a time, which is fed in parts. While its queue has no room, nothing more is sent,
-//! and the loop calls again when there is room.
+//! A peer has one block in progress at a time, which is fed in parts. While its queue has no room, nothing more is
+//! sent, and the loop calls again when there is room.
 
 use super::blocks::Blocks;
 use super::pool::Pool;

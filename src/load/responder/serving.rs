@@ -40,8 +40,8 @@ impl Serving {
         items.iter().skip(self.answered).take(max).take_while(is_missing).collect()
     }
 
-    /// Removes the next `count` items, which are from the same message. Returns the number of bytes that no longer wait,
-    /// once the whole message is answered.
+    /// Removes the next `count` items, which are from the same message. Returns the number of bytes that no longer
+    /// wait, once the whole message is answered.
     pub(super) fn advance(&mut self, count: usize) -> Option<usize> {
         self.answered += count;
         let payload = self.messages.front()?;

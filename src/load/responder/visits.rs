@@ -16,8 +16,8 @@ pub(super) struct Visits {
 }
 
 impl Visits {
-    /// Adds a peer whose end is not before that of any other peer. `ready` is the number of peers, and `is_live` returns
-    /// whether a peer is still connected.
+    /// Adds a peer whose end is not before that of any other peer. `ready` is the number of peers, and `is_live`
+    /// returns whether a peer is still connected.
     pub(super) fn push(&mut self, end: Instant, peer: PeerId, ready: usize, is_live: impl Fn(PeerId) -> bool) {
         if self.ends.len() >= MIN_SWEPT.max(2 * ready) {
             self.ends.retain(|&(_, peer)| is_live(peer));

@@ -130,8 +130,8 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Counts the bytes of a reply, of whose peer `peer_bytes` are counted. Returns `false`, and counts nothing, if that
-    /// would exceed a limit.
+    /// Counts the bytes of a reply, of whose peer `peer_bytes` are counted. Returns `false`, and counts nothing, if
+    /// that would exceed a limit.
     pub(super) fn reserve(&mut self, peer_bytes: &mut usize, bytes: usize) -> bool {
         let fits = *peer_bytes + bytes <= MAX_RESPONDER_PEER_WAITING_BYTES
             && self.used_bytes + bytes <= MAX_RESPONDER_WAITING_BYTES;

@@ -12,9 +12,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The node completes handshakes, answers ping, getheaders, getdata and inv, and accepts transactions and blocks without
-/// validating them. The flags under "Misbehaviour on purpose" make it a bad node; they combine, and act on every reply:
-/// pongs, headers, the getdata that answers an inv, and everything that answers a getdata.
+/// The node completes handshakes, answers ping, getheaders, getdata and inv, and accepts transactions and blocks
+/// without validating them. The flags under "Misbehaviour on purpose" make it a bad node; they combine, and act on
+/// every reply: pongs, headers, the getdata that answers an inv, and everything that answers a getdata.
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
     /// Address to listen on; repeatable [default: 127.0.0.1 with the network's port]
@@ -45,7 +45,8 @@ pub(super) struct DataFlags {
     /// Length of each block: 143B to 64GiB [default: 1MiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_block_bytes)]
     block_size: Option<u64>,
-    /// Number of blocks after the genesis block, at most 100k; only on regtest they have a proof of work [default: 2000]
+    /// Number of blocks after the genesis block, at most 100k; only on regtest they have a proof of work [default:
+    /// 2000]
     #[arg(long, value_name = "N", value_parser = parse_blocks)]
     blocks: Option<u32>,
     /// File with transactions to serve, one in hexadecimal per line

@@ -87,6 +87,21 @@ fn every_mistake_is_reported_in_one_line() {
     refused(&["bench", "--source-ip", "::1", "--source-ip", "127.0.0.1"], 2, &["both families"]);
     refused(&["probe"], 2, &["HOST[:PORT]"]);
     refused(&["serve", "--listen", "localhost"], 2, &["--listen", "`localhost` is not an address with a port"]);
+    refused(&["completions", "cmd"], 2, &["bash"]);
+    refused(&["run", "--max-peer", "9"], 2, &["--max-peer", "--max-peers"]);
+    refused(&["run", "--max-peers", "0"], 2, &["flag --max-peers", "`0` is not a count"]);
+    refused(&["run", "--target-peers", "30"], 2, &["flag --target-peers: target_peers must be 1 to max_peers"]);
+    refused(&["run", "--log-level", "loud"], 2, &["[possible values: off, error, warn, info, debug, trace]"]);
+    refused(&["run", "--network", "bitcoin"], 2, &["[possible values: mainnet, testnet, stn, regtest]"]);
+    refused(&["run", "--metrics-addr", "here"], 2, &["`here` is not an address with a port"]);
+    refused(&["run", "--config", "/no/such/file"], 2, &["reading the settings in /no/such/file"]);
+    refused(&["run", "--book", "/no/such/folder/book"], 1, &["/no/such/folder/book", "create the folder"]);
+    refused(&["run", "--book", "/"], 1, &["name a file, not a folder"]);
+    refused(&["run", "--max-peers", "16m", "--max-links", "16m"], 3, &["16000096 descriptors", "ulimit -Hn"]);
+}
+
+#[test]
+fn every_mistake_about_a_test_node_is_reported_in_one_line() {
     refused(&["serve", "--delay", "5"], 2, &["--delay", "write the unit"]);
     refused(&["serve", "--delay", "0"], 2, &["--delay", "`0` delays nothing"]);
     refused(&["serve", "--delay", "-1ms"], 2, &["it cannot be negative"]);
@@ -100,17 +115,6 @@ fn every_mistake_is_reported_in_one_line() {
     refused(&["serve", "--block-size", "100"], 2, &["--block-size", "143B to 64GiB"]);
     refused(&["serve", "--blocks", "1m"], 2, &["--blocks", "at most 100000 blocks"]);
     refused(&["serve", "--tx", "/no/such/file"], 1, &["reading the transactions in /no/such/file", "in hexadecimal"]);
-    refused(&["completions", "cmd"], 2, &["bash"]);
-    refused(&["run", "--max-peer", "9"], 2, &["--max-peer", "--max-peers"]);
-    refused(&["run", "--max-peers", "0"], 2, &["flag --max-peers", "`0` is not a count"]);
-    refused(&["run", "--target-peers", "30"], 2, &["flag --target-peers: target_peers must be 1 to max_peers"]);
-    refused(&["run", "--log-level", "loud"], 2, &["[possible values: off, error, warn, info, debug, trace]"]);
-    refused(&["run", "--network", "bitcoin"], 2, &["[possible values: mainnet, testnet, stn, regtest]"]);
-    refused(&["run", "--metrics-addr", "here"], 2, &["`here` is not an address with a port"]);
-    refused(&["run", "--config", "/no/such/file"], 2, &["reading the settings in /no/such/file"]);
-    refused(&["run", "--book", "/no/such/folder/book"], 1, &["/no/such/folder/book", "create the folder"]);
-    refused(&["run", "--book", "/"], 1, &["name a file, not a folder"]);
-    refused(&["run", "--max-peers", "16m", "--max-links", "16m"], 3, &["16000096 descriptors", "ulimit -Hn"]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use peerloop_testkit::simulated::{RawPeer, config, secs};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// A handler that answers pings if it is told to, and records them.
+/// A handler that answers pings unless it is silent, and records them.
 #[derive(Debug, Default)]
 struct Answering {
     is_silent: bool,
@@ -157,12 +157,11 @@ fn a_ping_is_delivered_like_every_other_message_and_its_first_eight_bytes_are_an
     // The handler may decline a ping, and a wrong checksum is noticed as usual.
     node.handler_mut().delivery = Some(Delivery::Discard);
     peer.send(&frame("ping", &[4; 8]));
-    let mut broken = frame("ping", &[5; 8]);
-    broken[20] ^= 1;
-    node.handler_mut().delivery = Some(Delivery::Discard);
     run(&world, secs(0), &mut [&mut node]);
     assert_eq!(node.stats().counters.discarded, 1);
     node.handler_mut().delivery = None;
+    let mut broken = frame("ping", &[5; 8]);
+    broken[20] ^= 1;
     peer.send(&broken);
     run(&world, secs(0), &mut [&mut node]);
     assert_eq!((pongs(&mut peer), node.stats().counters.bad_checksums), (vec![], 1));
@@ -204,10 +203,10 @@ fn a_pong_overtakes_waiting_messages_and_is_refused_for_a_peer_that_cannot_recei
         }
         ctx.pong(id, 5).unwrap();
     });
-    let mut received = peer.receive_all(|| run(&world, secs(0), &mut [&mut node]));
+    let received = peer.receive_all(|| run(&world, secs(0), &mut [&mut node]));
     let commands: Vec<_> = frames(&received).into_iter().map(|(command, _)| command).collect();
     assert_eq!(commands, ["pong", "filler", "filler", "filler"]);
-    // A peer of an old protocol version, one without a handshake, and one that is closed.
+    // A peer of an old protocol version, and one that is closed.
     let mut old = version();
     old[24..28].copy_from_slice(&60_000_i32.to_le_bytes());
     let old = frame("version", &old[24..]);
@@ -215,7 +214,6 @@ fn a_pong_overtakes_waiting_messages_and_is_refused_for_a_peer_that_cannot_recei
     ancient.send(&frame("ping", &[1; 8]));
     run(&world, secs(0), &mut [&mut node]);
     assert_eq!(node.handler().results, [Err(RequestError::NoPongs)]);
-    received.clear();
     peer.close();
     run(&world, secs(0), &mut [&mut node]);
     assert_eq!(node.act(|_, ctx| ctx.pong(id, 5)), Err(RequestError::NoSuchPeer));
