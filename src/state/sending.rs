@@ -285,6 +285,7 @@ impl LoopState {
     }
 
     /// Appends a pong to a link's outgoing bytes. `checksum` is the payload's checksum if it is known.
+    #[inline]
     pub(crate) fn append_pong(&mut self, id: LinkId, nonce: &[u8; 8], checksum: Option<[u8; 4]>) {
         let magic = self.magic;
         self.append(id, HEADER_LEN_BYTES + nonce.len(), |out| match checksum {

@@ -149,6 +149,9 @@ impl Responder {
         Snapshot { ready, peak: self.peak, lost: self.lost, failed: self.failed, counts, counters: counters.clone() }
     }
 
+    // The functions that are never inlined keep the loop's code small: most loops do nothing but answer pings.
+
+    #[inline(never)]
     fn on_ready(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         self.peak = self.peak.max(ctx.ready_count());
         if let Some(time) = self.config.close_after {
@@ -158,6 +161,7 @@ impl Responder {
         }
     }
 
+    #[inline(never)]
     fn on_closed(&mut self, peer: PeerId, reason: CloseReason, state: ConnectionState) {
         if let Some(serving) = self.peers.remove(peer) {
             self.budget.release(None, serving.items_bytes());
@@ -207,6 +211,30 @@ impl Responder {
         sent
     }
 
+    #[inline(never)]
+    fn start(&mut self, ctx: &mut Ctx<'_>) {
+        self.gate = Gate::new(&self.config, ctx.now());
+        for payload in mem::take(&mut self.config.transactions) {
+            let Ok(tx) = TxRef::decode(&payload) else {
+                self.counts.undecodable += 1;
+                continue;
+            };
+            let (txid, frame) = (tx.txid(), ctx.encode(&MessageRef::Tx(tx)));
+            if !self.pool.contains(txid) {
+                self.pool.insert(txid, frame);
+            }
+        }
+    }
+
+    /// Does the work that is due, and requests the next wake-up.
+    #[inline(never)]
+    fn work(&mut self, ctx: &mut Ctx<'_>) {
+        self.send_due(ctx);
+        self.close_due(ctx);
+        self.hash_next(ctx);
+        self.arm(ctx);
+    }
+
     /// Closes the peers whose time is over.
     fn close_due(&mut self, ctx: &mut Ctx<'_>) {
         while let Some(peer) = self.visits.pop(ctx.now()) {
@@ -234,17 +262,7 @@ impl Handler for Responder {
     type Request = ResponderRequest;
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
-        self.gate = Gate::new(&self.config, ctx.now());
-        for payload in mem::take(&mut self.config.transactions) {
-            let Ok(tx) = TxRef::decode(&payload) else {
-                self.counts.undecodable += 1;
-                continue;
-            };
-            let (txid, frame) = (tx.txid(), ctx.encode(&MessageRef::Tx(tx)));
-            if !self.pool.contains(txid) {
-                self.pool.insert(txid, frame);
-            }
-        }
+        self.start(ctx);
     }
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
@@ -275,6 +293,7 @@ impl Handler for Responder {
         }
     }
 
+    #[inline(never)]
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         if frame.command() == CommandName::TX {
             return self.on_transaction(ctx, peer, &frame);
@@ -321,12 +340,10 @@ impl Handler for Responder {
     }
 
     fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
-        self.send_due(ctx);
-        self.close_due(ctx);
-        self.hash_next(ctx);
-        self.arm(ctx);
+        self.work(ctx);
     }
 
+    #[inline(never)]
     fn on_request(&mut self, ctx: &mut Ctx<'_>, command: ResponderRequest) {
         match command {
             ResponderRequest::Snapshot(reply) => {

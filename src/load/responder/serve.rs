@@ -33,6 +33,7 @@ enum Step {
 
 impl Responder {
     /// Sends as many of a peer's items as there is room for.
+    #[inline(never)]
     pub(super) fn pump(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let Self { peers, blocks, pool, counts, budget, .. } = &mut *self;
         let Some(serving) = peers.get_mut(peer) else { return };
