@@ -31,11 +31,11 @@ pub const RESPONDER_POOL_BYTES: usize = 64 * 1024 * 1024;
 /// Number of bytes that such a transaction costs besides its frame: two entries of the index.
 pub const RESPONDER_TX_COST_BYTES: usize = 160;
 /// Number of bytes that a waiting reply counts besides the request's payload, if it retains one.
-pub const RESPONDER_REPLY_BYTES: usize = 128;
-/// Maximum number of bytes of one peer's waiting replies, enough for 32,768 pongs or for two of the longest requests.
+pub const RESPONDER_REPLY_BYTES: usize = 256;
+/// Maximum number of bytes of one peer's waiting replies, enough for 16,384 pongs or for two of the longest requests.
 /// Further replies to the peer are dropped and counted.
 pub const MAX_RESPONDER_PEER_WAITING_BYTES: usize = 4 * 1024 * 1024;
-/// Maximum number of bytes of all waiting replies, enough for 524,288 pongs. Further replies are dropped and counted.
+/// Maximum number of bytes of all waiting replies, enough for 262,144 pongs. Further replies are dropped and counted.
 pub const MAX_RESPONDER_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// Maximum number of waiting replies that are sent per wake-up, about 0.3 ms of work. Further ones that are due follow
 /// in the next turn.

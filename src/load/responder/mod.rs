@@ -62,7 +62,7 @@ pub struct Responder {
     gate: Gate,
     waiting: Waiting,
     budget: Budget,
-    /// The peers that have waited for a reply.
+    /// The peers that have waited for a reply. Each costs about 100 bytes until it is closed.
     peers: PeerMap<Serving>,
     visits: Visits,
     blocks: Blocks,
@@ -212,7 +212,7 @@ impl Responder {
     }
 
     #[inline(never)]
-    fn start(&mut self, ctx: &mut Ctx<'_>) {
+    fn start(&mut self, ctx: &Ctx<'_>) {
         self.gate = Gate::new(&self.config, ctx.now());
         for payload in mem::take(&mut self.config.transactions) {
             let Ok(tx) = TxRef::decode(&payload) else {

@@ -31,6 +31,7 @@ pub(super) enum Answer {
 /// A reply that waits.
 #[derive(Debug)]
 pub(super) struct Reply {
+    /// The moment at which it is due and, once it is released, the moment at which it is sent.
     due: Instant,
     /// The number of the reply, which orders replies that are due at the same moment.
     number: u64,
@@ -38,7 +39,8 @@ pub(super) struct Reply {
     pub(super) answer: Answer,
 }
 
-const _: () = assert!(2 * size_of::<Reply>() <= RESPONDER_REPLY_BYTES, "a reply costs more than its bound states");
+// A reply is in one of two lists after the other, and each list may have twice the room that its replies need.
+const _: () = assert!(4 * size_of::<Reply>() <= RESPONDER_REPLY_BYTES, "a reply costs more than its bound states");
 
 impl Answer {
     /// Returns the number of bytes that the answer counts while it waits.
@@ -75,8 +77,8 @@ impl Ord for Reply {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     delayed: BinaryHeap<Reverse<Reply>>,
-    /// The replies after their delay, each with its moment, in order.
-    released: VecDeque<(Instant, Reply)>,
+    /// The replies after their delay, in the order of their moments.
+    released: VecDeque<Reply>,
     next_number: u64,
 }
 
@@ -95,11 +97,12 @@ impl Waiting {
             if self.delayed.peek().is_none_or(|Reverse(reply)| reply.due > now) {
                 return;
             }
-            let Some(Reverse(reply)) = self.delayed.pop() else { return };
+            let Some(Reverse(mut reply)) = self.delayed.pop() else { return };
             match gate.slot(reply.due) {
                 Slot::At { moment, is_stalled } => {
                     passed(&reply, Some(is_stalled));
-                    self.released.push_back((moment, reply));
+                    reply.due = moment;
+                    self.released.push_back(reply);
                 }
                 Slot::None => passed(&reply, None),
             }
@@ -108,17 +111,16 @@ impl Waiting {
 
     /// Removes and returns the next reply whose moment has arrived.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Reply> {
-        let &(moment, _) = self.released.front()?;
-        if moment > now {
+        if self.released.front()?.due > now {
             return None;
         }
-        self.released.pop_front().map(|(_, reply)| reply)
+        self.released.pop_front()
     }
 
     /// Returns the earliest moment at which [`Waiting::release`] or [`Waiting::pop`] has work.
     pub(super) fn next_moment(&self) -> Option<Instant> {
         let delayed = self.delayed.peek().map(|Reverse(reply)| reply.due);
-        let released = self.released.front().map(|(moment, _)| *moment);
+        let released = self.released.front().map(|reply| reply.due);
         delayed.into_iter().chain(released).min()
     }
 }
