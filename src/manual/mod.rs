@@ -6,6 +6,7 @@
 //! - [`relay`]: the relay of transactions: trust, announcements, requests, memory and measurements
 //! - [`results`]: the result files of `peerloop bench`, and the fields of its JSON document
 //! - [`test_node`]: a node for tests: its answers, its data, and its misbehaviour on purpose
+//! - [`monitoring`]: metrics for Prometheus, a dashboard and alert rules
 //! - [`testing`]: how the project is tested, and how to run the tests
 //! - `simulator`: the loop in a hostile virtual world, and how to extend that world (feature `sim`)
 //! - [`requirements`]: the requirements on the engine, row by row, with the tests of each
@@ -28,6 +29,9 @@ pub mod results {}
 
 #[doc = include_str!("test_node.md")]
 pub mod test_node {}
+
+#[doc = include_str!("monitoring.md")]
+pub mod monitoring {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

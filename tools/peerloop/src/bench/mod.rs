@@ -11,6 +11,7 @@ mod ending;
 mod events;
 mod folder;
 mod labels;
+mod live;
 mod min_peers;
 mod node;
 mod preamble;
@@ -30,6 +31,7 @@ use crate::notices::Notices;
 use crate::output;
 use crate::process;
 pub(crate) use labels::{parse_label, parse_name};
+use live::Totals;
 pub(crate) use min_peers::{MinPeers, parse_min_peers};
 use node::BuiltInNode;
 use peerloop::MioNet;
@@ -103,7 +105,9 @@ fn generate(setup: &mut Setup, notices: &Notices) -> Result<Ended, Failure> {
     let (config, plan) = (setup.config(), setup.plan());
     let events = setup.outputs.events.take();
     let start_at = setup.shape.start_at;
-    let wants = Wanted { intervals: setup.outputs.have_intervals(), begin: start_at.is_some() };
+    let metrics = setup.outputs.metrics.take();
+    let totals = metrics.is_some().then(Totals::default);
+    let wants = Wanted { intervals: setup.outputs.have_intervals(), begin: start_at.is_some(), totals: totals.clone() };
     let (recording, recorder) = Recording::start(wants, events, &setup.targets)?;
     let thread = {
         let plan = plan.clone();
@@ -120,7 +124,12 @@ fn generate(setup: &mut Setup, notices: &Notices) -> Result<Ended, Failure> {
         })?
     };
     let (stops, report) = match receiver.recv() {
-        Ok(handle) => watch::watch(notices, &handle, &plan, start_at, setup.quiet)?,
+        Ok(handle) => {
+            if let (Some(metrics), Some(totals)) = (metrics, totals) {
+                metrics.serve(handle.clone(), setup.network, live::more(handle.clone(), totals, setup.network))?;
+            }
+            watch::watch(notices, &handle, &plan, start_at, setup.quiet)?
+        }
         // The generator's thread has ended early; joining it returns the reason.
         Err(_) => (Stops::default(), None),
     };

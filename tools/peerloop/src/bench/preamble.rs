@@ -48,6 +48,9 @@ pub(super) fn render(setup: &Setup) -> String {
         _ => spinning(highest),
     });
     page.parts("checks  ", "  ", checks(&setup.machine, setup.is_built_in()).into_iter().chain(spinning));
+    if let Some(metrics) = &setup.outputs.metrics {
+        page.line(format_args!("{}", metrics.line()));
+    }
     page.0
 }
 

@@ -7,6 +7,7 @@
 //! are allocated, and freed after their encoding. An encoded interval uses about 2 KB for each 10,000 latencies.
 
 use super::events::{EventsOutcome, EventsWriter, Offer};
+use super::live::Totals;
 use crate::exit::Failure;
 use crate::model::{Packer, Series};
 use crate::output::Sink;
@@ -51,18 +52,20 @@ pub(super) struct Recording {
 }
 
 /// The values that a run needs of its recording.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     /// The intervals' histograms.
     pub(super) intervals: bool,
     /// The wall time at which the counted part begins.
     pub(super) begin: bool,
+    /// Where to add up the histograms of all whole intervals so far.
+    pub(super) totals: Option<Totals>,
 }
 
 /// The observer of the load, on the loop's thread.
 pub(super) struct Recorder {
     shared: Arc<Shared>,
-    /// Whether the intervals' histograms are encoded.
+    /// Whether the encoding thread wants the intervals' histograms.
     has_intervals: bool,
     events: Option<Offer>,
 }
@@ -105,13 +108,14 @@ impl Recording {
         targets: &[SocketAddr],
     ) -> Result<(Self, Option<Recorder>), Failure> {
         let shared = Arc::new(Shared::default());
-        let encoder = match wanted.intervals {
-            true => Some(spawn_encoder(&shared)?),
+        let (has_begin, has_intervals) = (wanted.begin, wanted.intervals || wanted.totals.is_some());
+        let encoder = match has_intervals {
+            true => Some(spawn_encoder(&shared, wanted)?),
             false => None,
         };
         let (events, offer) = events.map(|sink| EventsWriter::start(sink, targets)).transpose()?.unzip();
-        let is_idle = encoder.is_none() && offer.is_none() && !wanted.begin;
-        let recorder = Recorder { shared: Arc::clone(&shared), has_intervals: wanted.intervals, events: offer };
+        let is_idle = encoder.is_none() && offer.is_none() && !has_begin;
+        let recorder = Recorder { shared: Arc::clone(&shared), has_intervals, events: offer };
         Ok((Self { shared, encoder, events }, (!is_idle).then_some(recorder)))
     }
 
@@ -129,7 +133,7 @@ impl Recording {
     }
 }
 
-fn spawn_encoder(shared: &Arc<Shared>) -> Result<JoinHandle<Encoded>, Failure> {
+fn spawn_encoder(shared: &Arc<Shared>, wanted: Wanted) -> Result<JoinHandle<Encoded>, Failure> {
     let shared = Arc::clone(shared);
     let thread = Builder::new().name("recorder".to_owned()).spawn(move || {
         // On Linux, this changes only the calling thread. A failure has no effect but the loops' delay.
@@ -137,7 +141,12 @@ fn spawn_encoder(shared: &Arc<Shared>) -> Result<JoinHandle<Encoded>, Failure> {
         let _ = rustix::process::nice(NICENESS);
         let (mut encoded, mut packer) = (Encoded::default(), Packer::new());
         while let Some(waiting) = shared.next() {
-            encoded.add(&waiting, &mut packer);
+            if let Some(totals) = &wanted.totals {
+                totals.add(&waiting.histograms);
+            }
+            if wanted.intervals {
+                encoded.add(&waiting, &mut packer);
+            }
             shared.put_back(waiting.histograms);
         }
         encoded
@@ -247,6 +256,8 @@ mod tests {
     use super::*;
     use crate::model::Latencies;
 
+    const INTERVALS: Wanted = Wanted { intervals: true, begin: false, totals: None };
+
     /// Adds up a series, and lists the indices of its intervals that have a histogram.
     fn sum(series: &Series) -> (u64, Vec<usize>) {
         let mut sum = Latencies::new();
@@ -272,7 +283,7 @@ mod tests {
         }
         assert_eq!(shared.lock().waiting.len(), MAX_WAITING);
         shared.end();
-        let encoded = spawn_encoder(&shared).unwrap().join().unwrap();
+        let encoded = spawn_encoder(&shared, INTERVALS).unwrap().join().unwrap();
         assert_eq!(encoded.series.len(), 4);
         for (series, count) in encoded.series.iter().zip(counts) {
             let (total, present) = sum(series);
@@ -288,7 +299,7 @@ mod tests {
     #[test]
     fn the_loop_gets_empty_histograms_for_full_ones() {
         let captured = capture();
-        let (recording, recorder) = Recording::start(Wanted { intervals: true, begin: false }, None, &[]).unwrap();
+        let (recording, recorder) = Recording::start(INTERVALS, None, &[]).unwrap();
         let mut recorder = recorder.unwrap();
         load::Recorder::on_begin(&mut recorder);
         for _ in 0..3 {

@@ -11,6 +11,7 @@ use crate::exit::Failure;
 use crate::host::Host;
 use crate::machine::{self, Machine, Need, STREAMS_PER_PEER};
 use crate::output::{self, Sink};
+use crate::run::metrics::Metrics;
 use crate::settings;
 use crate::targets::{self, Family, Target};
 use crate::units::Percentiles;
@@ -75,6 +76,8 @@ pub(crate) struct Outputs {
     /// The file for the operations, until their writing begins.
     pub(crate) events: Option<Sink>,
     pub(crate) folder: Option<Folder>,
+    /// The listener for collectors, until the run begins.
+    pub(crate) metrics: Option<Metrics>,
     /// Whether a result is written to stdout, which then carries nothing else.
     pub(crate) is_stdout_taken: bool,
 }
@@ -145,6 +148,7 @@ impl Setup {
         if !setup.dry_run {
             let files = [&args.json, &args.hlog, &args.hgrm, &args.csv, &args.events].map(|path| path.as_deref());
             setup.outputs = Outputs::open(files, args.out.as_deref())?;
+            setup.outputs.metrics = args.metrics_addr.map(Metrics::bind).transpose()?;
         }
         Ok(setup)
     }
@@ -255,7 +259,7 @@ impl Outputs {
         let outputs = [(flags[0], one), (flags[1], two), (flags[2], three), (flags[3], four), (flags[4], five)];
         let [json, hlog, hgrm, csv, events] = output::open_all(outputs, &[])?;
         let is_stdout_taken = [&json, &hlog, &hgrm, &csv, &events].into_iter().flatten().any(Sink::is_stdout);
-        Ok(Self { json, hlog, hgrm, csv, events, folder, is_stdout_taken })
+        Ok(Self { json, hlog, hgrm, csv, events, folder, metrics: None, is_stdout_taken })
     }
 
     /// Returns whether a result contains the intervals' histograms.

@@ -5,9 +5,10 @@ use super::network_parser;
 use crate::bench::{MinPeers, parse_label, parse_min_peers, parse_name};
 use crate::sources::Source;
 use crate::targets::FamilyFlags;
-use crate::units::{Percentiles, parse_count, parse_percentiles, parse_time, parse_time_above_zero};
+use crate::units::{Percentiles, parse_address, parse_count, parse_percentiles, parse_time, parse_time_above_zero};
 use clap::Args;
 use peerloop::Network;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,6 +65,9 @@ pub(crate) struct BenchArgs {
     /// Write one line for each operation, while the run is in progress
     #[arg(long, value_name = "FILE")]
     pub(crate) events: Option<PathBuf>,
+    /// Address on which to serve /metrics for Prometheus while the run is in progress
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    pub(crate) metrics_addr: Option<SocketAddr>,
     /// Name of the run in the results
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, value_parser = parse_name)]
     pub(crate) name: String,

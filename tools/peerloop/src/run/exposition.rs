@@ -261,6 +261,11 @@ impl Metrics<'_> {
         self.one(name, help, None, &gauge(value))
     }
 
+    /// Writes a gauge that need not be a whole number.
+    pub(crate) fn fraction(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.one(name, help, None, &gauge(value))
+    }
+
     pub(crate) fn count(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         self.one(name, help, None, &counter(value))
     }

@@ -41,8 +41,9 @@ impl Metrics {
         })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// Returns the line of a greeting that shows the address.
+    pub(crate) fn line(&self) -> String {
+        format!("metrics at http://{}{PATH}", self.address)
     }
 
     /// Serves the metrics on a thread of its own for as long as the process lives. `more` returns further metrics as

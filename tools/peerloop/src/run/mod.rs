@@ -158,7 +158,7 @@ pub(crate) fn book_and_metrics(node: &Node, known: &Known, metrics: Option<&Metr
         None => "no book: peers and bans are lost at exit; --book FILE stores them\n".to_owned(),
     };
     if let Some(metrics) = metrics {
-        text += &format!("metrics at http://{}/metrics\n", metrics.address());
+        text += &format!("{}\n", metrics.line());
     }
     text
 }

@@ -4,6 +4,7 @@
 
 mod bench;
 mod doctor;
+mod live;
 mod peers;
 mod probe;
 mod process;

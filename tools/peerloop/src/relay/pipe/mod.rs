@@ -115,7 +115,7 @@ fn greeting([one, two]: [&Target; 2], network: Network, metrics: Option<&Metrics
     };
     let mut text = format!("joining A {} and B {} on {network}\n", shown(one), shown(two));
     if let Some(metrics) = metrics {
-        text += &format!("metrics at http://{}/metrics\n", metrics.address());
+        text += &format!("{}\n", metrics.line());
     }
     text
 }
