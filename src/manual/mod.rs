@@ -5,6 +5,7 @@
 //! - [`peer_manager`]: how the loop dials, accepts, refuses and remembers peers by itself, and the cost of the manager
 //! - [`relay`]: the relay of transactions: trust, announcements, requests, memory and measurements
 //! - [`results`]: the result files of `peerloop bench`, and the fields of its JSON document
+//! - [`thresholds`]: conditions on the results of a load, and the exit codes
 //! - [`test_node`]: a node for tests: its answers, its data, and its misbehaviour on purpose
 //! - [`monitoring`]: metrics for Prometheus, a dashboard and alert rules
 //! - [`testing`]: how the project is tested, and how to run the tests
@@ -26,6 +27,9 @@ pub mod relay {}
 
 #[doc = include_str!("results.md")]
 pub mod results {}
+
+#[doc = include_str!("thresholds.md")]
+pub mod thresholds {}
 
 #[doc = include_str!("test_node.md")]
 pub mod test_node {}

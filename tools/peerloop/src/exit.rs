@@ -7,6 +7,7 @@
 //! | 2 | wrong usage |
 //! | 3 | a limit of this machine is too low, found before the start |
 //! | 4 | `bench --strict`: the numbers cannot be trusted |
+//! | 99 | a threshold is not met |
 //! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM; `bench` and `sim` write their results, marked `partial` |
 //! | 131 | `bench` or `sim` ended by a second signal: it writes at once the results that are available |
 //!
@@ -26,6 +27,8 @@ pub(crate) enum Exit {
     Usage,
     MachineCannot,
     Untrusted,
+    /// A threshold is not met.
+    Missed,
     Stopped(Stop),
     /// Ended by a second signal.
     StoppedAtOnce(Stop),
@@ -55,10 +58,24 @@ impl Exit {
             Self::Usage => 2,
             Self::MachineCannot => 3,
             Self::Untrusted => 4,
+            Self::Missed => 99,
             Self::Stopped(Stop::HungUp) => 129,
             Self::Stopped(Stop::Interrupted) => 130,
             Self::Stopped(Stop::Terminated) => 143,
             Self::StoppedAtOnce(_) => 131,
+        }
+    }
+
+    /// Returns the place of the exit among others for the same run, of which the first determines the code.
+    pub(crate) const fn precedence(self) -> u8 {
+        match self {
+            Self::Usage => 0,
+            Self::MachineCannot => 1,
+            Self::Stopped(_) | Self::StoppedAtOnce(_) => 2,
+            Self::RunFailed => 3,
+            Self::Missed => 4,
+            Self::Untrusted => 5,
+            Self::Success => 6,
         }
     }
 }

@@ -29,6 +29,7 @@ mod sim;
 mod sources;
 mod status;
 mod targets;
+mod thresholds;
 mod units;
 
 use clap::CommandFactory;

@@ -21,8 +21,22 @@ pub(crate) enum Notice {
     Stop(Stop),
     /// A signal requested a change of the rate. It arrives only with [`Notices::with_rate_changes`].
     Rate(RateStep),
+    /// A thread has rung its [`Bell`]: what it watches requires the end of the run.
+    Bell,
     /// A thread that [`Notices::spawn`] started has ended, for any reason.
     Ended,
+}
+
+/// A thread's means to wake the main thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Bell(Sender<Notice>);
+
+impl Bell {
+    /// Makes [`Notice::Bell`] arrive.
+    pub(crate) fn ring(&self) {
+        // If the inbox is gone, the program is about to end.
+        let _ = self.0.send(Notice::Bell);
+    }
 }
 
 /// A step of the rate.
@@ -92,6 +106,11 @@ impl Notices {
             work()
         });
         thread.map_err(|error| Failure::machine(format!("starting the {name} thread: {error}")))
+    }
+
+    /// Returns a bell of this inbox.
+    pub(crate) fn bell(&self) -> Bell {
+        Bell(self.sender.clone())
     }
 
     /// Returns a notice to the end of the inbox, for a later reader.
@@ -177,6 +196,14 @@ mod tests {
         assert!(!is_ignored(SIGHUP, "SigIgn:\t0000000000001000\n"));
         assert!(!is_ignored(SIGHUP, "SigBlk:\t0000000000000001\n"));
         assert!(!is_ignored(SIGHUP, ""));
+    }
+
+    #[test]
+    fn a_bell_wakes_the_inbox() {
+        let (sender, receiver) = channel();
+        let notices = Notices { sender, receiver };
+        notices.bell().ring();
+        assert_eq!(notices.next(None), Some(Notice::Bell));
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(St
                     // The request fails only if the loop has already ended.
                     let _ = handle.stop();
                 }
-                Some(notice @ Notice::Rate(_)) => for_later.push(notice),
+                Some(notice @ (Notice::Rate(_) | Notice::Bell)) => for_later.push(notice),
                 Some(Notice::Ended) | None => break,
             }
         }

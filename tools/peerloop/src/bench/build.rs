@@ -9,26 +9,42 @@ use super::setup::Setup;
 use crate::causes;
 use crate::exit::{Exit, Stops};
 use crate::model::{
-    self, Counts, Document, Ended, Failed, Generator, Host, Metric, Pace, PlannedStage, RateChange, Reason, Row, Run,
-    SCHEMA, Series, Settings, Stage, Target, Timeline, Tool, Trust, Work,
+    self, Counts, Document, Ended, Failed, Host, Metric, Pace, PlannedStage, RateChange, Reason, Row, Run, SCHEMA,
+    Series, Settings, Stage, Target, Timeline, Tool, Trust, Work,
 };
 use crate::output::json::Nanos;
 use crate::units::{Percentiles, show_time};
 use peerloop::error::Side;
 use peerloop::histogram::LatencyHistogram;
-use peerloop::load::{self, OperationReport, Phase, Rate, Report, TargetReport, Verdict, WorkCounts};
+use peerloop::load::{
+    self, EndCause, Generator, OperationReport, Phase, Rate, Report, TargetReport, Verdict, WorkCounts,
+};
+use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
-/// Builds the document of a bench that started at `start`, received the signals `stops` and ended for the reasons in
-/// `endings`.
-pub(super) fn document(
-    setup: &Setup,
-    start: SystemTime,
-    stops: Stops,
-    endings: &[Ending],
-    recorded: Recorded,
-    report: Report,
-) -> Document {
+/// The names of the metrics of the generator itself that have intervals.
+const SEND_LAG: &str = "send_lag";
+const LOOP_LAG: &str = "loop_lag";
+
+/// Builds the document of a run without results. It has all names of the run's metrics, views, stages and intervals.
+pub(super) fn blank(setup: &Setup) -> Document {
+    let mut plan = setup.plan();
+    // The built-in node may have no address yet.
+    plan.targets.push((Ipv4Addr::LOCALHOST, 1).into());
+    let report = Generator::new(plan).into_report_of_no_run(EndCause::Asked);
+    let views = report.operations.iter().flat_map(|one| [(one.metric, "planned"), (one.metric, "sent")]);
+    let series = views.chain([(SEND_LAG, "measured"), (LOOP_LAG, "measured")]).map(|(metric, view)| Series {
+        metric: metric.to_owned(),
+        view: view.to_owned(),
+        intervals: Vec::new(),
+    });
+    let recorded = Recorded { series: series.collect(), ..Recorded::default() };
+    document(setup, SystemTime::UNIX_EPOCH, Stops::default(), recorded, report)
+}
+
+/// Builds the document of a bench that started at `start` and received the signals `stops`, as if it had ended without
+/// a reason.
+pub(super) fn document(setup: &Setup, start: SystemTime, stops: Stops, recorded: Recorded, report: Report) -> Document {
     Document {
         schema: SCHEMA,
         tool: Tool {
@@ -47,7 +63,7 @@ pub(super) fn document(
         thresholds: Vec::new(),
         generator: generator(&report),
         metrics: metrics(&setup.percentiles, report),
-        exit: ended(endings),
+        exit: ended(&[]),
     }
 }
 
@@ -268,8 +284,8 @@ fn metrics(percentiles: &Percentiles, report: Report) -> Vec<Metric> {
         measured("handshake", report.handshake, not_ready),
     ];
     metrics.extend(report.operations.into_iter().map(|one| operation(percentiles, one)));
-    metrics.push(measured("send_lag", report.send_lag, 0));
-    metrics.push(measured("loop_lag", report.loop_lag, 0));
+    metrics.push(measured(SEND_LAG, report.send_lag, 0));
+    metrics.push(measured(LOOP_LAG, report.loop_lag, 0));
     metrics.push(measured("dial_lag", report.dial_lag, 0));
     metrics
 }
@@ -298,7 +314,7 @@ fn timeline(report: &Report, recorded: Recorded) -> Timeline {
     Timeline { interval: report.interval, histograms, joined: recorded.joined, rows }
 }
 
-fn generator(report: &Report) -> Generator {
+fn generator(report: &Report) -> model::Generator {
     let (verdict, reasons) = match &report.verdict {
         Verdict::Trusted => (Trust::Trusted, Vec::new()),
         Verdict::NotTrusted(doubts) => (Trust::NotTrusted, doubts.iter().map(ToString::to_string).collect()),
@@ -308,10 +324,11 @@ fn generator(report: &Report) -> Generator {
         load::Limit::Generator => model::Limit::Generator,
         _ => model::Limit::None,
     };
-    Generator { cpu_working: report.busy, cpu_spinning: report.spinning, verdict, reasons, limit }
+    model::Generator { cpu_working: report.busy, cpu_spinning: report.spinning, verdict, reasons, limit }
 }
 
-fn ended(endings: &[Ending]) -> Ended {
+/// Describes the end of a bench for these reasons, in the order in which they apply.
+pub(super) fn ended(endings: &[Ending]) -> Ended {
     let reason = |ending: &Ending| Reason {
         code: ending.exit.code(),
         partial: ending.is_partial,

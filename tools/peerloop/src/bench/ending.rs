@@ -1,9 +1,10 @@
 //! The reasons why a bench failed or ended early, one line each.
 
-use super::events::EventsOutcome;
+use super::recorder::Recorded;
 use super::setup::Setup;
 use crate::causes::{Stage, cause_at, hint, is_closed_by_peer};
 use crate::exit::{Exit, Stops};
+use crate::model::Threshold;
 use crate::units::show_seconds;
 use peerloop::error::RequestError;
 use peerloop::load::{self, EarlyEnd, EndCause, Phase, Report, TargetReport, Verdict};
@@ -18,13 +19,21 @@ pub(super) struct Ending {
     pub(super) reason: String,
 }
 
-/// Lists every reason for an exit code other than 0, in the order in which the codes apply.
-pub(super) fn all(setup: &Setup, stops: Stops, report: &Report, events: Option<&EventsOutcome>) -> Vec<Ending> {
+/// Lists every reason for an exit code other than 0 but the thresholds that are not met, in the order in which the
+/// codes apply.
+pub(super) fn all(setup: &Setup, stops: Stops, report: &Report, recorded: &Recorded) -> Vec<Ending> {
     let stopped = stops.exit().map(|(exit, reason)| Ending { exit, is_partial: true, reason });
-    let unwritten = events.and_then(|events| events.failure.clone());
+    let unwritten = recorded.events.as_ref().and_then(|events| events.failure.clone());
     let unwritten = unwritten.map(|reason| Ending { exit: Exit::RunFailed, is_partial: false, reason });
-    let endings = [stopped, early(setup, report), too_few_peers(setup, report), unwritten, untrusted(setup, report)];
-    endings.into_iter().flatten().collect()
+    let aborted = recorded.aborted.clone().map(|reason| Ending { exit: Exit::Missed, is_partial: true, reason });
+    let failed = [early(setup, report), too_few_peers(setup, report), unwritten];
+    [stopped].into_iter().chain(failed).chain([aborted, untrusted(setup, report)]).flatten().collect()
+}
+
+/// Describes a threshold that is not met.
+pub(super) fn of_threshold(threshold: &Threshold) -> Option<Ending> {
+    let reason = threshold.complaint()?;
+    Some(Ending { exit: Exit::Missed, is_partial: false, reason })
 }
 
 /// Describes the early end of a run for lack of peers.

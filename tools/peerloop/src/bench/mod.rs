@@ -4,6 +4,7 @@
 //! signals, shows the progress and writes the results. If the run ends early, the results so far are written.
 
 mod ahead;
+mod alarm;
 mod build;
 #[cfg(test)]
 mod capture;
@@ -27,9 +28,13 @@ mod watch;
 use crate::cli::BenchArgs;
 use crate::exit::{Exit, Failure, Stops};
 use crate::machine;
+use crate::model::Document;
 use crate::notices::Notices;
 use crate::output;
 use crate::process;
+use crate::thresholds;
+use alarm::Alarm;
+use ending::Ending;
 pub(crate) use labels::{parse_label, parse_name};
 use live::Totals;
 pub(crate) use min_peers::{MinPeers, parse_min_peers};
@@ -38,6 +43,7 @@ use peerloop::MioNet;
 use peerloop::load::{Generator, GeneratorRequest, Report};
 use peerloop::{Handle, Reactor};
 use recorder::{Recorded, Recording, Wanted};
+use setup::Outputs;
 pub(crate) use setup::Setup;
 #[cfg(feature = "sim")]
 pub(crate) use setup::random_seed;
@@ -51,10 +57,12 @@ pub(crate) use terms::{
 const EVENTS_PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(1)];
 
 pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
-    let mut setup = Setup::new(args)?;
+    let mut setup = Setup::new(&args)?;
+    check_thresholds(&setup)?;
     if setup.dry_run {
         return output::print(&preamble::dry_run(&setup)).map(|()| Exit::Success);
     }
+    setup.outputs = Outputs::open(&args)?;
     machine::complain_of_refused_options();
     process::prepare(setup.descriptors());
     let notices = Notices::with_rate_changes()?;
@@ -76,13 +84,14 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     let is_at_once = matches!(stops.exit(), Some((Exit::StoppedAtOnce(_), _)));
     // A run that was stopped at once does not wait for its node, which ends with the process.
     let node_ended = node.filter(|_| !is_at_once).map_or(Ok(()), BuiltInNode::stop);
-    let endings = ending::all(&setup, stops, &report, recorded.events.as_ref());
+    let endings = ending::all(&setup, stops, &report, &recorded);
     let events = events.filter(|_| recorded.events.is_some());
-    let document = build::document(&setup, start, stops, &endings, recorded, report);
+    let mut document = build::document(&setup, start, stops, recorded, report);
+    let endings = judge(&setup, &mut document, endings)?;
     results::write(&mut setup, &document, events)?;
     node_ended?;
     match endings.first().map(|ending| ending.exit) {
-        Some(exit @ (Exit::RunFailed | Exit::Untrusted)) => {
+        Some(exit @ (Exit::RunFailed | Exit::Missed | Exit::Untrusted)) => {
             Err(Failure { exit, message: format!("bench {}: {}", setup.target_text(), document.exit.reason) })
         }
         Some(
@@ -90,6 +99,26 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
         ) => Ok(exit),
         None => Ok(Exit::Success),
     }
+}
+
+/// Refuses thresholds on metrics, views or stages that the run will not have.
+fn check_thresholds(setup: &Setup) -> Result<(), Failure> {
+    if setup.thresholds.is_empty() {
+        return Ok(());
+    }
+    let blank = build::blank(setup);
+    let refused = |condition| thresholds::subject(condition, &blank).err().map(Failure::usage);
+    setup.thresholds.iter().find_map(refused).map_or(Ok(()), Err)
+}
+
+/// Judges the thresholds, adds those that are not met to the endings, and writes all of them into the document.
+fn judge(setup: &Setup, document: &mut Document, mut endings: Vec<Ending>) -> Result<Vec<Ending>, Failure> {
+    let judged = setup.thresholds.iter().map(|condition| thresholds::judge(condition, document));
+    document.thresholds = judged.collect::<Result<_, _>>().map_err(Failure::run)?;
+    endings.extend(document.thresholds.iter().filter_map(ending::of_threshold));
+    endings.sort_by_key(|ending| ending.exit.precedence());
+    document.exit = build::ended(&endings);
+    Ok(endings)
 }
 
 /// A load that has ended.
@@ -107,7 +136,12 @@ fn generate(setup: &mut Setup, notices: &Notices) -> Result<Ended, Failure> {
     let start_at = setup.shape.start_at;
     let metrics = setup.outputs.metrics.take();
     let totals = metrics.is_some().then(Totals::default);
-    let wants = Wanted { intervals: setup.outputs.have_intervals(), begin: start_at.is_some(), totals: totals.clone() };
+    let wants = Wanted {
+        intervals: setup.have_intervals(),
+        begin: start_at.is_some(),
+        totals: totals.clone(),
+        alarm: Alarm::new(setup, &build::blank(setup), notices.bell()),
+    };
     let (recording, recorder) = Recording::start(wants, events, &setup.targets)?;
     let thread = {
         let plan = plan.clone();

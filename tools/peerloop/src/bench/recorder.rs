@@ -6,6 +6,7 @@
 //! sets are in use: one is being recorded in, one encoded, and one is ready. Only if the thread is late, further sets
 //! are allocated, and freed after their encoding. An encoded interval uses about 2 KB for each 10,000 latencies.
 
+use super::alarm::{Alarm, Span};
 use super::events::{EventsOutcome, EventsWriter, Offer};
 use super::live::Totals;
 use crate::exit::Failure;
@@ -41,6 +42,8 @@ pub(super) struct Recorded {
     pub(super) joined: Vec<u64>,
     /// The events file, if one was requested.
     pub(super) events: Option<EventsOutcome>,
+    /// Why a threshold ended the run, if one did.
+    pub(super) aborted: Option<String>,
 }
 
 /// A recording while the run is in progress, as the main thread sees it.
@@ -52,7 +55,7 @@ pub(super) struct Recording {
 }
 
 /// The values that a run needs of its recording.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Wanted {
     /// The intervals' histograms.
     pub(super) intervals: bool,
@@ -60,6 +63,8 @@ pub(super) struct Wanted {
     pub(super) begin: bool,
     /// Where to add up the histograms of all whole intervals so far.
     pub(super) totals: Option<Totals>,
+    /// The watch over the intervals. It needs them.
+    pub(super) alarm: Option<Alarm>,
 }
 
 /// The observer of the load, on the loop's thread.
@@ -91,12 +96,17 @@ struct Queue {
 struct Waiting {
     histograms: IntervalHistograms,
     intervals: usize,
+    /// The end of the last interval.
+    end: Duration,
+    /// Operations that were due in these intervals and could not be sent.
+    unsent: u64,
 }
 
 #[derive(Debug, Default)]
 struct Encoded {
     series: Vec<Series>,
     joined: Vec<u64>,
+    aborted: Option<String>,
 }
 
 impl Recording {
@@ -129,17 +139,19 @@ impl Recording {
             None => Encoded::default(),
         };
         let events = self.events.map(|events| events.finish(patience));
-        Ok(Recorded { begin, series: encoded.series, joined: encoded.joined, events })
+        let Encoded { series, joined, aborted } = encoded;
+        Ok(Recorded { begin, series, joined, events, aborted })
     }
 }
 
-fn spawn_encoder(shared: &Arc<Shared>, wanted: Wanted) -> Result<JoinHandle<Encoded>, Failure> {
+fn spawn_encoder(shared: &Arc<Shared>, mut wanted: Wanted) -> Result<JoinHandle<Encoded>, Failure> {
     let shared = Arc::clone(shared);
     let thread = Builder::new().name("recorder".to_owned()).spawn(move || {
         // On Linux, this changes only the calling thread. A failure has no effect but the loops' delay.
         #[cfg(target_os = "linux")]
         let _ = rustix::process::nice(NICENESS);
         let (mut encoded, mut packer) = (Encoded::default(), Packer::new());
+        let mut begin = Duration::ZERO;
         while let Some(waiting) = shared.next() {
             if let Some(totals) = &wanted.totals {
                 totals.add(&waiting.histograms);
@@ -147,8 +159,14 @@ fn spawn_encoder(shared: &Arc<Shared>, wanted: Wanted) -> Result<JoinHandle<Enco
             if wanted.intervals {
                 encoded.add(&waiting, &mut packer);
             }
-            shared.put_back(waiting.histograms);
+            let Waiting { histograms, end, unsent, .. } = waiting;
+            if let Some(alarm) = &mut wanted.alarm {
+                alarm.add(&histograms, Span { begin, end, unsent });
+            }
+            begin = end;
+            shared.put_back(histograms);
         }
+        encoded.aborted = wanted.alarm.and_then(Alarm::into_reason);
         encoded
     });
     thread.map_err(|error| Failure::machine(format!("starting the recorder thread: {error}")))
@@ -161,17 +179,20 @@ impl Shared {
     }
 
     /// Passes an interval's histograms on, and puts empty ones in their place.
-    fn pass(&self, histograms: &mut IntervalHistograms) {
+    fn pass(&self, interval: &Interval, histograms: &mut IntervalHistograms) {
+        let Interval { end, failed: unsent, .. } = *interval;
         let mut queue = self.lock();
         if queue.waiting.len() >= MAX_WAITING
             && let Some(last) = queue.waiting.back_mut()
         {
             last.histograms.merge(histograms);
             last.intervals += 1;
+            (last.end, last.unsent) = (end, last.unsent + unsent);
             return;
         }
         let spare = queue.spares.pop().unwrap_or_else(|| histograms.spare());
-        queue.waiting.push_back(Waiting { histograms: mem::replace(histograms, spare), intervals: 1 });
+        let histograms = mem::replace(histograms, spare);
+        queue.waiting.push_back(Waiting { histograms, intervals: 1, end, unsent });
         self.changed.notify_one();
     }
 
@@ -200,7 +221,7 @@ impl Shared {
 }
 
 impl Encoded {
-    fn add(&mut self, Waiting { histograms, intervals }: &Waiting, packer: &mut Packer) {
+    fn add(&mut self, Waiting { histograms, intervals, .. }: &Waiting, packer: &mut Packer) {
         if self.series.is_empty() {
             let series = |(metric, view, _): (&str, load::View, _)| Series {
                 metric: metric.to_owned(),
@@ -224,9 +245,9 @@ impl load::Recorder for Recorder {
         self.shared.lock().begin = Some(SystemTime::now());
     }
 
-    fn on_interval(&mut self, _: &Interval, histograms: &mut IntervalHistograms) {
+    fn on_interval(&mut self, interval: &Interval, histograms: &mut IntervalHistograms) {
         if self.has_intervals {
-            self.shared.pass(histograms);
+            self.shared.pass(interval, histograms);
         }
         if let Some(events) = &mut self.events {
             events.flush();
@@ -256,7 +277,7 @@ mod tests {
     use super::*;
     use crate::model::Latencies;
 
-    const INTERVALS: Wanted = Wanted { intervals: true, begin: false, totals: None };
+    const INTERVALS: Wanted = Wanted { intervals: true, begin: false, totals: None, alarm: None };
 
     /// Adds up a series, and lists the indices of its intervals that have a histogram.
     fn sum(series: &Series) -> (u64, Vec<usize>) {
@@ -279,7 +300,7 @@ mod tests {
         let intervals = MAX_WAITING + 7;
         for _ in 0..intervals {
             let mut histograms = captured.histograms.clone();
-            shared.pass(&mut histograms);
+            shared.pass(&captured.interval, &mut histograms);
         }
         assert_eq!(shared.lock().waiting.len(), MAX_WAITING);
         shared.end();

@@ -14,6 +14,7 @@ use crate::output::{self, Sink};
 use crate::run::metrics::Metrics;
 use crate::settings;
 use crate::targets::{self, Family, Target};
+use crate::thresholds::Condition;
 use crate::units::Percentiles;
 use peerloop::config::Multistreams;
 use peerloop::histogram::LATENCY_MAX_NANOS;
@@ -21,7 +22,6 @@ use peerloop::load::{Plan, Rate, Segment};
 use peerloop::{Config, Network};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// Number of rows in the loop's table besides those of the planned connections. They let a new link start while old
@@ -61,6 +61,10 @@ pub(crate) struct Setup {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) labels: Vec<(String, String)>,
+    /// The conditions on the results.
+    pub(crate) thresholds: Vec<Condition>,
+    /// The time from the begin of the run after which a failing threshold ends it; `None` if none does.
+    pub(crate) abort_after: Option<Duration>,
     /// Whether to show the plan and connect to nothing.
     pub(crate) dry_run: bool,
     pub(crate) outputs: Outputs,
@@ -83,8 +87,8 @@ pub(crate) struct Outputs {
 }
 
 impl Setup {
-    /// Fills in the defaults, resolves the targets, checks everything and opens the files.
-    pub(crate) fn new(args: BenchArgs) -> Result<Self, Failure> {
+    /// Fills in the defaults, resolves the targets and checks everything. The result has no files yet.
+    pub(crate) fn new(args: &BenchArgs) -> Result<Self, Failure> {
         let is_built_in = args.targets.is_empty();
         let asked = settings::network(args.network, std::env::vars_os())?;
         let names = targets::expand(&args.targets)?;
@@ -114,7 +118,7 @@ impl Setup {
         }
         let resolve = |name: &String| targets::resolve(name, network, family);
         let nodes: Vec<Target> = names.iter().map(resolve).collect::<Result<_, _>>()?;
-        let mut setup = Self {
+        let setup = Self {
             targets: nodes.iter().map(|node| node.addresses[0]).collect(),
             nodes,
             failed_ahead: None,
@@ -126,7 +130,7 @@ impl Setup {
             warmup: args.warmup,
             drain: args.drain,
             timeout: args.timeout,
-            percentiles: args.percentiles,
+            percentiles: args.percentiles.clone(),
             seed: args.seed.unwrap_or_else(random_seed),
             spin: !args.no_spin,
             multistreams: args.multistreams,
@@ -135,8 +139,10 @@ impl Setup {
             machine: Machine::survey(),
             host: Host::read(),
             id: format!("{:016x}{:016x}", random_seed(), random_seed()),
-            name: args.name,
-            labels: args.labels,
+            name: args.name.clone(),
+            labels: args.labels.clone(),
+            thresholds: args.thresholds.clone(),
+            abort_after: args.abort_on_threshold,
             dry_run: args.dry_run,
             outputs: Outputs::default(),
         };
@@ -145,17 +151,18 @@ impl Setup {
         setup.check_length()?;
         setup.shape.check_start(connections, setup.warmup)?;
         setup.check_machine()?;
-        if !setup.dry_run {
-            let files = [&args.json, &args.hlog, &args.hgrm, &args.csv, &args.events].map(|path| path.as_deref());
-            setup.outputs = Outputs::open(files, args.out.as_deref())?;
-            setup.outputs.metrics = args.metrics_addr.map(Metrics::bind).transpose()?;
-        }
         Ok(setup)
     }
 
     /// Returns whether the peers connect to the built-in node.
     pub(crate) fn is_built_in(&self) -> bool {
         self.nodes.is_empty()
+    }
+
+    /// Returns whether the intervals' histograms are needed, by a result or by a threshold.
+    pub(crate) fn have_intervals(&self) -> bool {
+        let has_windows = self.thresholds.iter().any(|condition| condition.threshold.over.is_some());
+        self.outputs.have_intervals() || has_windows || self.abort_after.is_some()
     }
 
     /// Returns the number of peers of this process.
@@ -241,8 +248,9 @@ impl Setup {
 
 impl Outputs {
     /// Opens the files of `--json`, `--hlog`, `--hgrm`, `--csv` and `--events`, and the folder of `-o`.
-    fn open(files: [Option<&Path>; 5], folder: Option<&Path>) -> Result<Self, Failure> {
-        let mut folder = folder.map(Folder::open).transpose()?;
+    pub(crate) fn open(args: &BenchArgs) -> Result<Self, Failure> {
+        let files = [&args.json, &args.hlog, &args.hgrm, &args.csv, &args.events].map(|path| path.as_deref());
+        let mut folder = args.out.as_deref().map(Folder::open).transpose()?;
         let flags = ["--json", "--hlog", "--hgrm", "--csv", "--events"];
         for (flag, path) in flags.into_iter().zip(files) {
             if let (Some(folder), Some(path)) = (&mut folder, path)
@@ -259,11 +267,12 @@ impl Outputs {
         let outputs = [(flags[0], one), (flags[1], two), (flags[2], three), (flags[3], four), (flags[4], five)];
         let [json, hlog, hgrm, csv, events] = output::open_all(outputs, &[])?;
         let is_stdout_taken = [&json, &hlog, &hgrm, &csv, &events].into_iter().flatten().any(Sink::is_stdout);
-        Ok(Self { json, hlog, hgrm, csv, events, folder, metrics: None, is_stdout_taken })
+        let metrics = args.metrics_addr.map(Metrics::bind).transpose()?;
+        Ok(Self { json, hlog, hgrm, csv, events, folder, metrics, is_stdout_taken })
     }
 
     /// Returns whether a result contains the intervals' histograms.
-    pub(crate) fn have_intervals(&self) -> bool {
+    fn have_intervals(&self) -> bool {
         self.json.is_some() || self.hlog.is_some() || self.csv.is_some() || self.folder.is_some()
     }
 }

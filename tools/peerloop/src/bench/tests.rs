@@ -75,6 +75,8 @@ fn setup(targets: &[&str]) -> Setup {
         id: "00c0ffee".to_owned(),
         name: "nightly".to_owned(),
         labels: vec![("version".to_owned(), "1.2".to_owned()), ("branch".to_owned(), "main".to_owned())],
+        thresholds: Vec::new(),
+        abort_after: None,
         dry_run: false,
         outputs: Outputs::default(),
     }
@@ -122,13 +124,14 @@ fn recorded(ranges: &[Range<u64>]) -> Recorded {
     let intervals = ranges.iter().map(|range| (!range.is_empty()).then(|| packed(range))).collect();
     let series = Series { metric: "ping_rtt".to_owned(), view: "planned".to_owned(), intervals };
     let begin = SystemTime::UNIX_EPOCH + Duration::from_millis(3_500);
-    Recorded { begin: Some(begin), series: vec![series], joined: Vec::new(), events: None }
+    Recorded { begin: Some(begin), series: vec![series], ..Recorded::default() }
 }
 
 /// Builds the document, without the values that differ between machines or between versions of the program.
 fn document(setup: &Setup, stops: Stops, recorded: Recorded, report: Report) -> Document {
-    let endings = ending::all(setup, stops, &report, recorded.events.as_ref());
-    let mut document = build::document(setup, SystemTime::UNIX_EPOCH, stops, &endings, recorded, report);
+    let endings = ending::all(setup, stops, &report, &recorded);
+    let mut document = build::document(setup, SystemTime::UNIX_EPOCH, stops, recorded, report);
+    super::judge(setup, &mut document, endings).expect("the thresholds can be judged");
     document.tool.version = "VERSION".to_owned();
     document.tool.git = Some("COMMIT".to_owned());
     document.host.os = "OS".to_owned();

@@ -55,6 +55,10 @@ pub(crate) fn watch(
                 let report = report_at_once(handle, stop)?;
                 return Ok((watch.stops, Some(report)));
             }
+            Some(Notice::Bell) => {
+                progress.show("stopping: a threshold fails; waiting for the last pongs");
+                let _ = handle.request(GeneratorRequest::Finish);
+            }
             Some(Notice::Rate(step)) => {
                 if let Some(line) = watch.change_rate(handle, step) {
                     progress.show(line);

@@ -5,6 +5,7 @@ use super::network_parser;
 use crate::bench::{MinPeers, parse_label, parse_min_peers, parse_name};
 use crate::sources::Source;
 use crate::targets::FamilyFlags;
+use crate::thresholds::{Condition, parse_condition};
 use crate::units::{Percentiles, parse_address, parse_count, parse_percentiles, parse_time, parse_time_above_zero};
 use clap::Args;
 use peerloop::Network;
@@ -92,6 +93,14 @@ pub(crate) struct BenchArgs {
     /// Sleep until pings are due instead of polling through the last millisecond: less CPU, up to 1 ms late
     #[arg(long)]
     pub(crate) no_spin: bool,
+    /// Condition on the results, such as ping_rtt:p99<20ms or ping_rtt{stage=2,view=sent}:p99.9<80ms over 10s; exit
+    /// with 99 if it is not met; repeatable
+    #[arg(long = "threshold", value_name = "EXPR", value_parser = parse_condition)]
+    pub(crate) thresholds: Vec<Condition>,
+    /// End the run if two windows or intervals in a row fail a threshold, after this time
+    #[arg(long, value_name = "GRACE", num_args = 0..=1, require_equals = true, default_missing_value = "0s",
+        requires = "thresholds", value_parser = parse_time)]
+    pub(crate) abort_on_threshold: Option<Duration>,
     /// Exit with 4 if the results are not trusted
     #[arg(long)]
     pub(crate) strict: bool,

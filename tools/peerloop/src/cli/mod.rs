@@ -42,7 +42,7 @@ Examples:
   peerloop doctor --peers 10k                  check this machine for 10,000 peers
 
 Exit codes: 0 finished, 1 run failed, ended early or had too few peers, 2 wrong usage,
-  3 machine limit exceeded, 4 bench --strict: results not trusted,
+  3 machine limit exceeded, 4 bench --strict: results not trusted, 99 threshold not met,
   129/130/143 stopped by a signal, 131 stopped at once by a second signal;
   serve, run and relay: 0 stopped by a signal, 129/130/143 stopped by a second signal";
 

@@ -373,6 +373,18 @@ pub(crate) struct Threshold {
     pub(crate) reason: String,
 }
 
+impl Threshold {
+    /// Describes the threshold if it is not met.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let Self { expr, result, reason, .. } = self;
+        match result {
+            Outcome::Pass => None,
+            Outcome::Fail => Some(format!("the threshold {expr} fails: {reason}")),
+            Outcome::NoData => Some(format!("the threshold {expr} has no data: {reason}")),
+        }
+    }
+}
+
 /// Whether a threshold was met. Without data, it was not met.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

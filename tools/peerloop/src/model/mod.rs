@@ -12,8 +12,8 @@ mod timeline;
 mod view;
 
 pub(crate) use document::{
-    Agent, Counts, Document, Ended, Events, Failed, Generator, Host, Limit, Metric, Pace, Peers, Phase, PlannedStage,
-    RateChange, Reason, Run, Settings, Side, Stage, Target, Tool, Trust, Work,
+    Agent, Counts, Document, Ended, Events, Failed, Generator, Host, Limit, Metric, Outcome, Pace, Peers, Phase,
+    PlannedStage, RateChange, Reason, Run, Settings, Side, Stage, Target, Threshold, Tool, Trust, Work,
 };
 pub(crate) use latencies::{Latencies, Packed, Packer};
 #[cfg(test)]

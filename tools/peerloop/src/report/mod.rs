@@ -5,8 +5,9 @@
 
 use crate::exit::{Exit, Failure};
 use crate::forms::{Form, csv, hgrm, hlog, json, text};
-use crate::model::{self, Document};
+use crate::model::{self, Document, Threshold};
 use crate::output::{self, Sink};
+use crate::thresholds::{self, Condition, parse_condition};
 use crate::units::{Percentiles, parse_percentiles};
 use clap::{Args, ValueEnum};
 use std::io::{self, Write};
@@ -23,6 +24,10 @@ pub(crate) struct ReportArgs {
     /// Percentiles to report [default: those of the run]
     #[arg(long, value_name = "LIST", value_parser = parse_percentiles)]
     percentiles: Option<Percentiles>,
+    /// Condition on the results, in place of those of the run, such as ping_rtt:p99<20ms; exit with 99 if it is not
+    /// met; repeatable
+    #[arg(long = "threshold", value_name = "EXPR", value_parser = parse_condition)]
+    thresholds: Vec<Condition>,
 }
 
 /// The form of a report.
@@ -61,8 +66,19 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     if let Some(percentiles) = &args.percentiles {
         document.set_percentiles(percentiles);
     }
+    if !args.thresholds.is_empty() {
+        let judged = args.thresholds.iter().map(|condition| thresholds::judge(condition, &document));
+        document.thresholds = judged.collect::<Result<_, _>>().map_err(Failure::usage)?;
+    }
     let form = args.format.form();
-    Sink::Stdout.write_with(|out| form(&document, out)).map(|()| Exit::Success)
+    Sink::Stdout.write_with(|out| form(&document, out))?;
+    match document.thresholds.iter().filter(|_| !args.thresholds.is_empty()).find_map(Threshold::complaint) {
+        Some(reason) => {
+            let message = format!("report {}: {reason}", args.run.display());
+            Err(Failure { exit: Exit::Missed, message })
+        }
+        None => Ok(Exit::Success),
+    }
 }
 
 fn text(document: &Document, out: &mut dyn Write) -> io::Result<()> {

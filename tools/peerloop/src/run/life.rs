@@ -196,7 +196,7 @@ fn watch<T: Task>(
             Some(Notice::Stop(Stop::HungUp)) => reading = Some(read_again(start)),
             Some(Notice::Stop(stop @ (Stop::Interrupted | Stop::Terminated))) => return Some(stop),
             Some(Notice::Ended) => return None,
-            Some(Notice::Rate(_)) => {}
+            Some(Notice::Rate(_) | Notice::Bell) => {}
             None if reading.is_some() => {}
             None => {
                 task.tick(&mut node, handle, console);
@@ -238,7 +238,7 @@ fn drain<R, C>(
                 let lost = if has_book { "; the book may lack the latest changes" } else { "" };
                 return Err(Failure { exit: Exit::Stopped(stop), message: format!("stopped at once{lost}") });
             }
-            Some(Notice::Stop(_) | Notice::Rate(_)) | None => {}
+            Some(Notice::Stop(_) | Notice::Rate(_) | Notice::Bell) | None => {}
         }
     }
     Err(Failure::run(overdue(has_book)))

@@ -134,7 +134,7 @@ fn wait(notices: &Notices, handle: &Handle<ResponderRequest>, quiet: bool) -> Op
                 progress.clear();
                 return None;
             }
-            Some(Notice::Rate(_)) | None => {}
+            Some(Notice::Rate(_) | Notice::Bell) | None => {}
         }
         // The counts are those of the previous second.
         counts = arrived(pending.take()).unwrap_or(counts);

@@ -121,7 +121,7 @@ pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> R
                     return Ok(shared.tally().clone());
                 }
             }
-            Some(Notice::Rate(_)) | None => {
+            Some(Notice::Rate(_) | Notice::Bell) | None => {
                 let tally = shared.tally().clone();
                 progress.show(&format!("seeds {}/{}  {}", tally.worlds, plan.seeds, tally.done()));
             }

@@ -196,7 +196,7 @@ fn make_smaller(
                     return Ok(None);
                 }
             }
-            Some(Notice::Rate(_)) | None => {
+            Some(Notice::Rate(_) | Notice::Bell) | None => {
                 if began.elapsed() >= plan.minimise {
                     effort.patience.end();
                 }

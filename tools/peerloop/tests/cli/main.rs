@@ -21,6 +21,7 @@ mod shape;
 mod sim;
 mod starved;
 mod streams;
+mod thresholds;
 mod usage;
 
 use peerloop_testkit::Folder;

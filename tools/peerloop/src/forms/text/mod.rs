@@ -4,7 +4,8 @@ mod bars;
 pub(crate) mod plan;
 
 use crate::model::{
-    Document, Generator, Host, Limit, Metric, Pace, Peers, Phase, RateChange, Run, Side, Table, Trust, View, Work,
+    Document, Generator, Host, Limit, Metric, Outcome, Pace, Peers, Phase, RateChange, Run, Side, Table, Threshold,
+    Trust, View, Work,
 };
 use crate::output::json::Nanos;
 use crate::output::page::Page;
@@ -80,6 +81,7 @@ pub(crate) fn summary(document: &Document, files: Option<&[String]>) -> String {
             bars::write(&mut page, &metric.name, noun(&document.config.workload), view);
         }
     }
+    thresholds(&mut page, document);
     failures(&mut page, document);
     if ready > 0 {
         generator(&mut page, document);
@@ -112,7 +114,7 @@ pub(crate) fn verdict(document: &Document) -> String {
     format!("verdict: {}{reasons}; limit: {}", verdict.words(), limit.words())
 }
 
-/// Shows the verdict in a formatted report in green or red, for a terminal.
+/// Shows the verdict and the thresholds' results in a formatted report in green or red, for a terminal.
 pub(crate) fn coloured(report: &str) -> String {
     const GREEN: &str = "\x1b[32m";
     const RED: &str = "\x1b[31m";
@@ -121,7 +123,22 @@ pub(crate) fn coloured(report: &str) -> String {
         let words = trust.words();
         text.replace(&format!("verdict: {words}"), &format!("verdict: {colour}{words}{PLAIN}"))
     };
-    paint(&paint(report, Trust::Trusted, GREEN), Trust::NotTrusted, RED)
+    let judged = paint(&paint(report, Trust::Trusted, GREEN), Trust::NotTrusted, RED);
+    let results = [(Outcome::Pass, GREEN), (Outcome::Fail, RED), (Outcome::NoData, RED)];
+    results.into_iter().fold(judged, |text, (result, colour)| {
+        let words = result.words();
+        text.replace(&format!("{THRESHOLD}{words}"), &format!("{THRESHOLD}{colour}{words}{PLAIN}"))
+    })
+}
+
+impl Outcome {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "FAIL",
+            Self::NoData => "NO DATA",
+        }
+    }
 }
 
 impl Trust {
@@ -351,6 +368,19 @@ fn unanswered(work: Work) -> Option<String> {
     })
 }
 
+/// The label of a threshold's row.
+const THRESHOLD: &str = "Threshold  ";
+
+/// Writes a row for each threshold: its result, its text and the reason.
+fn thresholds(page: &mut Page, document: &Document) {
+    for Threshold { expr, result, reason, .. } in &document.thresholds {
+        page.parts(THRESHOLD, "   ", [result.words(), expr, reason]);
+    }
+    if !document.thresholds.is_empty() {
+        page.line(format_args!(""));
+    }
+}
+
 fn failures(page: &mut Page, Document { counts, .. }: &Document) {
     if counts.errors.is_empty() {
         return;
@@ -417,6 +447,30 @@ mod tests {
         for (words, colour) in [("TRUSTED", "\x1b[32m"), ("NOT TRUSTED", "\x1b[31m")] {
             let text = coloured(&format!("Generator  verdict: {words}   limit: none\nverdict TRUSTED\n"));
             assert_eq!(text, format!("Generator  verdict: {colour}{words}\x1b[0m   limit: none\nverdict TRUSTED\n"));
+        }
+    }
+
+    #[test]
+    fn each_threshold_has_a_row_with_a_coloured_result() {
+        let mut document = model::parse(UNANSWERED).unwrap();
+        let threshold = |expr: &str, result| Threshold {
+            expr: expr.to_owned(),
+            result,
+            value: None,
+            reason: "p99 is that of operations that never completed".to_owned(),
+        };
+        document.thresholds = vec![
+            threshold("a:p99<1s", Outcome::Pass),
+            threshold("b:p99<1s", Outcome::Fail),
+            threshold("c:p99<1s", Outcome::NoData),
+        ];
+        let text = coloured(&summary(&document, None));
+        for part in [
+            "Threshold  \x1b[32mpass\x1b[0m   a:p99<1s   p99 is",
+            "  \x1b[31mFAIL\x1b[0m   b:",
+            "\x1b[31mNO DATA\x1b[0m   c:",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
         }
     }
 

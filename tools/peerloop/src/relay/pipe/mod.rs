@@ -156,7 +156,7 @@ fn wait(notices: &Notices, handle: &Handle<PipeRequest>, had_terminal: bool, qui
                 progress.clear();
                 return None;
             }
-            Some(Notice::Rate(_)) | None => {}
+            Some(Notice::Rate(_) | Notice::Bell) | None => {}
         }
         let Some(report) = report(handle) else { continue };
         for line in changes(before.as_deref(), &report) {
