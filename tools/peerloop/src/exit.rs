@@ -68,15 +68,21 @@ impl Exit {
 
     /// Returns the place of the exit among others for the same run, of which the first determines the code.
     pub(crate) const fn precedence(self) -> u8 {
-        match self {
-            Self::Usage => 0,
-            Self::MachineCannot => 1,
-            Self::Stopped(_) | Self::StoppedAtOnce(_) => 2,
-            Self::RunFailed => 3,
-            Self::Missed => 4,
-            Self::Untrusted => 5,
-            Self::Success => 6,
-        }
+        precedence(self.code())
+    }
+}
+
+/// Returns the place of an exit code in the order in which codes apply: of several reasons, the one with the lowest
+/// place determines the program's exit.
+pub(crate) const fn precedence(code: u8) -> u8 {
+    match code {
+        2 => 0,
+        3 => 1,
+        129..=131 | 143 => 2,
+        1 => 3,
+        99 => 4,
+        4 => 5,
+        _ => 6,
     }
 }
 

@@ -22,6 +22,7 @@ mod progress;
 mod relay;
 mod report;
 mod run;
+mod runs;
 mod serve;
 mod settings;
 #[cfg(feature = "sim")]

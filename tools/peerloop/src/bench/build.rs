@@ -64,6 +64,9 @@ pub(super) fn document(setup: &Setup, start: SystemTime, stops: Stops, recorded:
         generator: generator(&report),
         metrics: metrics(&setup.percentiles, report),
         exit: ended(&[]),
+        merged: None,
+        cut: None,
+        groups: Vec::new(),
     }
 }
 

@@ -50,7 +50,8 @@ fn counts(begin: Duration, row: &Row) -> Vec<String> {
     vec![begin, end, planned, sent, answered, failed, peers, lost]
 }
 
-/// Writes the summary: the whole run, then each stage if there are several, then each target if there are several.
+/// Writes the summary: the whole run, then each stage if there are several, each group, and each target if there are
+/// several.
 pub(crate) fn summary(document: &Document, out: &mut dyn Write) -> io::Result<()> {
     let percentiles = percentiles(document);
     let mut header: Vec<String> =
@@ -73,6 +74,13 @@ pub(crate) fn summary(document: &Document, out: &mut dyn Write) -> io::Result<()
         for (index, stage) in document.stages.iter().enumerate() {
             metrics(&format!("stage {}", index + 1), &stage.metrics)?;
         }
+    }
+    for group in &document.groups {
+        metrics(&format!("{} {}", group.by.word(), group.name), &group.metrics)?;
+    }
+    if document.cut.is_some() {
+        // The targets' results are not known by interval.
+        return Ok(());
     }
     let main = document.main_metric().map_or("", |metric| &metric.name);
     for target in document.targets.iter().filter(|_| document.targets.len() > 1) {

@@ -3,6 +3,7 @@
 //! Durations are in nanoseconds. A field that older documents lack has a default here; `read` then fills in the value
 //! that follows from the other fields.
 
+use super::merged::{Cut, Group, Merged};
 use super::timeline::Timeline;
 use super::view::View;
 use crate::causes;
@@ -30,6 +31,14 @@ pub(crate) struct Document {
     pub(crate) thresholds: Vec<Threshold>,
     pub(crate) generator: Generator,
     pub(crate) exit: Ended,
+    /// The runs that were merged into this document; `None` for a single run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) merged: Option<Merged>,
+    /// The part of the run that this document covers; `None` for a whole run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cut: Option<Cut>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) groups: Vec<Group>,
 }
 
 impl Document {
@@ -46,7 +55,8 @@ impl Document {
     /// Computes other percentiles in all views.
     pub(crate) fn set_percentiles(&mut self, percentiles: &Percentiles) {
         let stages = self.stages.iter_mut().flat_map(|stage| &mut stage.metrics);
-        let metrics = self.metrics.iter_mut().chain(stages);
+        let groups = self.groups.iter_mut().flat_map(|group| &mut group.metrics);
+        let metrics = self.metrics.iter_mut().chain(stages).chain(groups);
         let views = metrics.flat_map(|metric| [&mut metric.planned, &mut metric.sent, &mut metric.measured]);
         let views = views.chain(self.targets.iter_mut().map(|target| &mut target.view));
         views.flatten().for_each(|view| view.set_percentiles(percentiles));
@@ -334,7 +344,7 @@ pub(crate) struct Stage {
 
 /// Latencies of one kind of operation: `planned` counts from its planned time and `sent` from its actual start; a
 /// quantity without a schedule has the single view `measured`.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Metric {
     pub(crate) name: String,
     pub(crate) unit: String,

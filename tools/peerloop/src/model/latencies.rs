@@ -77,6 +77,12 @@ impl Latencies {
         self.0.add(&other.0).map_err(|error| format!("its histogram has other bounds ({error})"))
     }
 
+    /// Describes the bounds of the histogram; two histograms with equal bounds add up exactly.
+    pub(crate) fn bounds(&self) -> String {
+        let Self(histogram) = self;
+        format!("{} to {} ns with {} digits", histogram.low(), histogram.high(), histogram.sigfig())
+    }
+
     /// Returns the underlying histogram.
     pub(crate) fn as_hdr(&self) -> &Histogram<u64> {
         &self.0

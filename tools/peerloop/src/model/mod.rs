@@ -7,6 +7,7 @@
 
 mod document;
 mod latencies;
+mod merged;
 mod read;
 mod timeline;
 mod view;
@@ -16,6 +17,7 @@ pub(crate) use document::{
     PlannedStage, RateChange, Reason, Run, Settings, Side, Stage, Target, Threshold, Tool, Trust, Work,
 };
 pub(crate) use latencies::{Latencies, Packed, Packer};
+pub(crate) use merged::{By, Cut, Group, Merged, Part};
 #[cfg(test)]
 pub(crate) use read::parse;
 pub(crate) use read::{RESULT_FILE, read};

@@ -71,6 +71,17 @@ impl View {
         self.percentiles = Table::new(percentiles, &self.latencies, self.failed, self.shortest_wait);
     }
 
+    /// Adds all operations of `other`, and computes the percentiles again. Fails if one of its latencies is beyond the
+    /// bounds of this view's histogram.
+    pub(crate) fn add(&mut self, other: &Self) -> Result<(), String> {
+        self.latencies.add(&other.latencies)?;
+        self.failed = self.failed.saturating_add(other.failed);
+        self.shortest_wait = [self.shortest_wait, other.shortest_wait].into_iter().flatten().min();
+        let percentiles = self.percentiles.labels();
+        self.set_percentiles(&percentiles);
+        Ok(())
+    }
+
     /// Sets the number of operations that never completed, and computes the percentiles again.
     pub(crate) fn set_failed(&mut self, failed: u64) {
         self.failed = failed;
@@ -153,6 +164,11 @@ impl Table {
     fn new(percentiles: &Percentiles, latencies: &Latencies, failed: u64, shortest_wait: Option<Duration>) -> Self {
         let value = |percent| Percentile::of(percent, latencies, failed, shortest_wait);
         Self(percentiles.0.iter().map(|one| (one.clone(), value(one.percent))).collect())
+    }
+
+    /// Returns the percentiles without their values.
+    pub(crate) fn labels(&self) -> Percentiles {
+        Percentiles(self.0.iter().map(|(one, _)| one.clone()).collect())
     }
 }
 

@@ -1,23 +1,26 @@
-//! `report`: shows the results of a finished run again, in any form.
+//! `report`: shows the results of finished runs again, in any form.
 //!
-//! The run is read from the file of `bench --json` or from the folder of `bench -o`; runs of older versions are read
-//! too. Values that follow from the histograms are computed again, so other percentiles can be requested.
+//! A run is read from the file of `bench --json` or from the folder of `bench -o`; runs of older versions are read too.
+//! Several runs are added up to one. Values that follow from the histograms are computed again, so other percentiles
+//! can be requested, and parts of the runs.
 
 use crate::exit::{Exit, Failure};
 use crate::forms::{Form, csv, hgrm, hlog, json, text};
-use crate::model::{self, Document, Threshold};
+use crate::model::{Document, Threshold};
 use crate::output::{self, Sink};
+use crate::runs::{self, Named};
 use crate::thresholds::{self, Condition, parse_condition};
-use crate::units::{Percentiles, parse_percentiles};
+use crate::units::{Percentiles, parse_percentiles, parse_time};
 use clap::{Args, ValueEnum};
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Args, Debug)]
 pub(crate) struct ReportArgs {
-    /// File of `bench --json`, or folder of `bench -o`
-    #[arg(value_name = "RUN")]
-    run: PathBuf,
+    /// File of `bench --json`, or folder of `bench -o`; several runs, or a folder of runs, are added up to one
+    #[arg(value_name = "RUN", required = true)]
+    runs: Vec<PathBuf>,
     /// Form of the report
     #[arg(long, value_name = "FORM", default_value = "text")]
     format: Format,
@@ -28,10 +31,19 @@ pub(crate) struct ReportArgs {
     /// met; repeatable
     #[arg(long = "threshold", value_name = "EXPR", value_parser = parse_condition)]
     thresholds: Vec<Condition>,
+    /// Also report the results of each host or of each stage
+    #[arg(long, value_name = "WHAT")]
+    by: Option<By>,
+    /// Report only the intervals that begin at or after this time of the counted part [default: 0s]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    from: Option<Duration>,
+    /// Report only the intervals that end at or before this time of the counted part [default: its end]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    to: Option<Duration>,
 }
 
 /// The form of a report.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people
     Text,
@@ -47,6 +59,15 @@ enum Format {
     SummaryCsv,
 }
 
+/// The property whose values have results of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// The machine that ran the generator
+    Host,
+    /// The stage of the load
+    Stage,
+}
+
 impl Format {
     fn form(self) -> Form {
         match self {
@@ -58,11 +79,30 @@ impl Format {
             Self::SummaryCsv => csv::summary,
         }
     }
+
+    /// Returns whether the form contains the groups of `--by`.
+    fn has_groups(self) -> bool {
+        match self {
+            Self::Text | Self::Json | Self::SummaryCsv => true,
+            Self::Hlog | Self::Hgrm | Self::Csv => false,
+        }
+    }
+
+    /// Returns whether the form contains the warnings about a merge.
+    fn has_warnings(self) -> bool {
+        match self {
+            Self::Text | Self::Json => true,
+            Self::Hlog | Self::Hgrm | Self::Csv | Self::SummaryCsv => false,
+        }
+    }
 }
 
-/// Shows the run on stdout.
+/// Shows the runs on stdout.
 pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
-    let mut document = model::read(&args.run)?;
+    if args.by.is_some() && !args.format.has_groups() {
+        return Err(Failure::usage("--by is only for the forms text, json and summary-csv; choose one of them"));
+    }
+    let mut document = merged(args)?;
     if let Some(percentiles) = &args.percentiles {
         document.set_percentiles(percentiles);
     }
@@ -71,14 +111,40 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
         document.thresholds = judged.collect::<Result<_, _>>().map_err(Failure::usage)?;
     }
     let form = args.format.form();
+    if let Some(merged) = document.merged.as_ref().filter(|_| !args.format.has_warnings()) {
+        merged.warnings.iter().for_each(|warning| output::remark(&format!("warning: {warning}")));
+    }
     Sink::Stdout.write_with(|out| form(&document, out))?;
     match document.thresholds.iter().filter(|_| !args.thresholds.is_empty()).find_map(Threshold::complaint) {
         Some(reason) => {
-            let message = format!("report {}: {reason}", args.run.display());
+            let runs: Vec<String> = args.runs.iter().map(|run| run.display().to_string()).collect();
+            let message = format!("report {}: {reason}", runs.join(", "));
             Err(Failure { exit: Exit::Missed, message })
         }
         None => Ok(Exit::Success),
     }
+}
+
+/// Reads the runs, cuts them and adds them up.
+fn merged(args: &ReportArgs) -> Result<Document, Failure> {
+    let mut named = runs::read(&args.runs)?;
+    if args.from.is_some() || args.to.is_some() {
+        let (from, to) = (args.from.unwrap_or_default(), args.to.unwrap_or(Duration::MAX));
+        if from >= to {
+            return Err(Failure::usage("--from must be before --to"));
+        }
+        for Named { name, document } in &mut named {
+            runs::cut(document, from, to).map_err(|error| Failure::run(format!("cutting {name}: {error}")))?;
+        }
+    }
+    let by_host = if args.by == Some(By::Host) { runs::hosts(&named)? } else { Vec::new() };
+    let mut document = runs::merge(named)?;
+    document.groups = match args.by {
+        None => return Ok(document),
+        Some(By::Host) => by_host,
+        Some(By::Stage) => runs::stages(&document)?,
+    };
+    Ok(document)
 }
 
 fn text(document: &Document, out: &mut dyn Write) -> io::Result<()> {

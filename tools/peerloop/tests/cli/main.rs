@@ -5,6 +5,7 @@
 mod bench;
 mod doctor;
 mod live;
+mod merging;
 mod peers;
 mod probe;
 mod process;

@@ -79,7 +79,7 @@ fn compile(is_strict: bool) -> (Schemas, SchemaIndex) {
 }
 
 #[track_caller]
-fn assert_valid(document: &Value) {
+pub(crate) fn assert_valid(document: &Value) {
     let (schemas, index) = compile(true);
     if let Err(error) = schemas.validate(document, index) {
         panic!("{error:#}");

@@ -1,11 +1,12 @@
 //! The report for people: the results, and whether they can be trusted.
 
 mod bars;
+mod latencies;
+mod origin;
 pub(crate) mod plan;
 
 use crate::model::{
-    Document, Generator, Host, Limit, Metric, Outcome, Pace, Peers, Phase, RateChange, Run, Side, Table, Threshold,
-    Trust, View, Work,
+    Document, Generator, Host, Limit, Outcome, Pace, Peers, Phase, RateChange, Run, Side, Threshold, Trust, Work,
 };
 use crate::output::json::Nanos;
 use crate::output::page::Page;
@@ -45,6 +46,7 @@ pub(crate) fn heading(document: &Document) -> String {
     let more = (more > 0).then(|| format!("and {}", counted(more as u64, "more target")));
     page.parts("target  ", "  ", shown.chain(more).chain([format!("network {}", config.network)]));
     page.parts("plan    ", "  ", plan::parts(config, run.segment));
+    origin::write(&mut page, document);
     page.0
 }
 
@@ -76,12 +78,15 @@ pub(crate) fn summary(document: &Document, files: Option<&[String]>) -> String {
         stages(&mut page, document);
         targets(&mut page, document);
         page.line(format_args!(""));
-        latencies(&mut page, document);
+        latencies::write(&mut page, document, percentile(document, "send_lag", 99.0));
         if let Some((metric, view)) = document.main_metric().and_then(|metric| Some((metric, metric.first_view()?))) {
             bars::write(&mut page, &metric.name, noun(&document.config.workload), view);
         }
     }
     thresholds(&mut page, document);
+    for group in &document.groups {
+        latencies::of_group(&mut page, group);
+    }
     failures(&mut page, document);
     if ready > 0 {
         generator(&mut page, document);
@@ -223,9 +228,11 @@ fn work(page: &mut Page, document: &Document) {
 
 /// Computes the rate that was requested of this process. If it was not one constant rate, it is the mean of the planned
 /// operations.
-fn requested_rate(Document { run, config, counts, .. }: &Document) -> Option<f64> {
+fn requested_rate(document: &Document) -> Option<f64> {
+    let Document { run, config, counts, .. } = document;
     let is_constant = matches!(&config.stages[..], [stage] if stage.from_per_s == stage.to_per_s);
-    let is_whole = run.segment == [1, 1] && config.max_operations.is_none() && run.rate_changes.is_empty();
+    let is_part = document.merged.is_some() || document.cut.is_some() || run.segment != [1, 1];
+    let is_whole = !is_part && config.max_operations.is_none() && run.rate_changes.is_empty();
     let seconds = run.scheduled_ns.0.as_secs_f64();
     match config.pace {
         Pace::Max => None,
@@ -283,8 +290,9 @@ fn stages(page: &mut Page, document: &Document) {
 }
 
 /// Writes a row for each target, up to [`MAX_TARGET_ROWS`]; a single target is covered by the lines above.
-fn targets(page: &mut Page, Document { targets, .. }: &Document) {
-    if targets.len() < 2 {
+fn targets(page: &mut Page, Document { targets, cut, .. }: &Document) {
+    // The targets' results are not known by interval.
+    if targets.len() < 2 || cut.is_some() {
         return;
     }
     for target in targets.iter().take(MAX_TARGET_ROWS) {
@@ -309,63 +317,9 @@ fn targets(page: &mut Page, Document { targets, .. }: &Document) {
     }
 }
 
-fn latencies(page: &mut Page, document: &Document) {
-    let shown: Vec<&Metric> = document.metrics.iter().filter(|metric| !metric.name.ends_with(LAG)).collect();
-    let columns = shown.first().and_then(|metric| metric.first_view()).map_or(&[][..], |view| &view.percentiles.0);
-    let headings: String = columns.iter().map(|(one, _)| format!("{:>10}", one.heading())).collect();
-    page.line(format_args!("{:<12}{:>9}{headings}", "Latency", "count"));
-    let mut row = |name: &str, view: &View| {
-        let Table(values) = &view.percentiles;
-        let values: String = values.iter().map(|(_, value)| format!(" {:>9}", value.shown())).collect();
-        page.line(format_args!("{name:<12}{:>9}{values}", view.latencies.count()));
-    };
-    for metric in &shown {
-        for (view_name, view) in metric.views() {
-            match (view_name, metric.name.as_str()) {
-                ("sent", "connect") => row("  from dial", view),
-                ("sent", _) => row("  from send", view),
-                (_, name) => row(name, view),
-            }
-        }
-    }
-    let scheduled: Vec<&str> =
-        shown.iter().filter(|metric| metric.planned.is_some()).map(|metric| metric.name.as_str()).collect();
-    let remark = match percentile(document, "send_lag", 99.0) {
-        None => "",
-        Some(p99) if p99 < GAP_TO_MENTION => ": the schedule was kept",
-        Some(_) => &format!(": {} were sent late", noun(&document.config.workload)),
-    };
-    page.wrapped("", &format!("{} count from the planned time{remark}", listed(&scheduled)));
-    if let Some(unanswered) = unanswered(document.counts.work) {
-        page.wrapped("", &unanswered);
-    }
-    page.line(format_args!(""));
-}
-
-/// Joins names into a list: `a`, `a and b`, `a, b and c`.
-fn listed(names: &[&str]) -> String {
-    match names {
-        [] => String::new(),
-        [name] => (*name).to_owned(),
-        [before @ .., last] => format!("{} and {last}", before.join(", ")),
-    }
-}
-
 /// Returns a percentile of a metric that has only measured values.
 fn percentile(document: &Document, metric: &str, percent: f64) -> Option<Duration> {
     document.view(metric, "measured").and_then(|view| view.percentile(percent).measured())
-}
-
-/// Describes the unanswered share of the planned operations, if any.
-fn unanswered(work: Work) -> Option<String> {
-    let Work { planned, timed_out, unsent, .. } = work;
-    let shares = show_share(work.failed(), planned);
-    (work.failed() > 0).then(|| {
-        format!(
-            "{shares} unanswered: {timed_out} timed out and {unsent} unsent of {planned} planned; a percentile among \
-             them is shown as > T, T being the shortest wait for one of them"
-        )
-    })
 }
 
 /// The label of a threshold's row.
@@ -482,10 +436,5 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-    }
-
-    #[test]
-    fn names_are_listed_in_words() {
-        assert_eq!([listed(&["a"]), listed(&["a", "b"]), listed(&["a", "b", "c"])], ["a", "a and b", "a, b and c"]);
     }
 }
