@@ -6,3 +6,7 @@ pub const MAX_LOAD_STAGES: usize = 64;
 /// Maximum number of changes of the rate that a load's report lists, in 64 bytes each. Later changes have their effect,
 /// but are not listed.
 pub(crate) const MAX_LOAD_RATE_CHANGES: usize = 1_000;
+/// Maximum number of operations in flight per peer that the generator keeps itself, in about 80 bytes each. Pings of
+/// the workload [`Ping`](crate::load::workloads::Ping) are kept by the engine, which has its own maximum,
+/// [`MAX_PINGS_OUTSTANDING`](crate::limits::MAX_PINGS_OUTSTANDING). A further operation counts as not sent.
+pub const MAX_OPERATIONS_PER_PEER: usize = 1_024;

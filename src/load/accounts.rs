@@ -6,13 +6,15 @@ use super::judgement::{limit, verdict};
 use super::ledger::Ledger;
 use super::phase::EarlyEnd;
 use super::plan::Plan;
-use super::report::{Agent, Failure, Ramp, Report};
+use super::record::OperationResult;
+use super::report::{Agent, Failure, OperationFailure, Ramp, Report};
 use super::schedule::Schedule;
 use super::stage::{Pace, RateChange};
 use super::traffic::Traffic;
 use super::verdict::{Limit, Verdict};
 use crate::error::{CloseReason, RequestError, Side};
 use crate::handler::Ctx;
+use crate::id::PeerId;
 use crate::limits::MAX_LOAD_RATE_CHANGES;
 use crate::peer::ConnectionState;
 use crate::stats::histogram::LatencyHistogram;
@@ -20,7 +22,7 @@ use crate::time::Instant;
 use crate::wire::Version;
 use std::time::Duration;
 
-/// Maximum length of the report's list of user agents, and of its list of failures. Later entries are omitted.
+/// Maximum length of the report's list of user agents, and of each of its lists of failures. Later entries are omitted.
 const MAX_KINDS: usize = 64;
 
 /// The results while the load runs.
@@ -34,6 +36,7 @@ pub(super) struct Accounts {
     dial_lag: LatencyHistogram,
     handshake: LatencyHistogram,
     failures: Vec<Failure>,
+    operation_failures: Vec<OperationFailure>,
     agents: Vec<Agent>,
     pace: Pace,
     rate_changes: Vec<RateChange>,
@@ -65,16 +68,20 @@ impl Run {
 }
 
 impl Accounts {
-    pub(super) fn new(plan: &Plan, metrics: &[&'static str]) -> Self {
+    /// Returns the accounts of a load with these metrics. Without `has_peers`, no connection is planned.
+    pub(super) fn new(plan: &Plan, metrics: &[&'static str], has_peers: bool) -> Self {
+        let share = plan.share();
+        let asked = if has_peers { share.slots() } else { 0 };
         Self {
-            ledger: Ledger::new(plan, metrics),
-            peers: PeerCounts { asked: plan.share().slots(), ..PeerCounts::default() },
+            ledger: Ledger::new(plan, metrics, (0..asked).map(|slot| share.connection(slot))),
+            peers: PeerCounts { asked, ..PeerCounts::default() },
             ramp: Ramp::default(),
             connect_planned: LatencyHistogram::new(),
             connect_dialled: LatencyHistogram::new(),
             dial_lag: LatencyHistogram::new(),
             handshake: LatencyHistogram::new(),
             failures: Vec::new(),
+            operation_failures: Vec::new(),
             agents: Vec::new(),
             pace: plan.pace,
             rate_changes: Vec::new(),
@@ -120,6 +127,11 @@ impl Accounts {
     /// Records the latest dial. Its planned and its actual time are measured from the start of the ramp.
     pub(super) fn note_dial(&mut self, planned_time: Duration, dial_time: Duration) {
         self.ramp = Ramp { dialled: self.ramp.dialled + 1, planned_time, dial_time, ..self.ramp };
+    }
+
+    /// Counts a connection that an operation opens.
+    pub(super) fn note_asked(&mut self, connection: usize) {
+        self.count_peer(connection, |peers| peers.asked += 1);
     }
 
     /// Records the duration of the ramp, if every connection has become ready or has failed.
@@ -208,6 +220,30 @@ impl Accounts {
         self.note_failure(error.label(), Side::Local, ConnectionState::Disconnected, None);
     }
 
+    /// Records the end of each unanswered ping of a peer.
+    pub(super) fn note_unanswered_pings(
+        &mut self,
+        ctx: &Ctx<'_>,
+        peer: PeerId,
+        connection: usize,
+        result: OperationResult,
+    ) {
+        for ping in ctx.peer(peer).into_iter().flat_map(|view| view.pings_in_flight()) {
+            self.ledger.note_unanswered_ping(ctx.now(), connection, ping, result);
+        }
+    }
+
+    /// Counts an operation that failed or could not be sent.
+    pub(super) fn note_operation_failure(&mut self, cause: &'static str) {
+        match self.operation_failures.iter().position(|failure| failure.cause == cause) {
+            Some(index) => self.operation_failures[index].count += 1,
+            None if self.operation_failures.len() < MAX_KINDS => {
+                self.operation_failures.push(OperationFailure { cause, count: 1 });
+            }
+            None => {}
+        }
+    }
+
     fn note_failure(&mut self, label: &'static str, side: Side, state: ConnectionState, example: Option<CloseReason>) {
         let same = |failure: &Failure| failure.label == label && failure.state == state;
         match self.failures.iter().position(same) {
@@ -248,6 +284,7 @@ impl Accounts {
             interval: results.interval,
             timeline: results.timeline,
             failures: self.failures.clone(),
+            operation_failures: self.operation_failures.clone(),
             agents: self.agents.clone(),
             ramp: self.ramp,
             scheduled_time: self.scheduled_time,
@@ -259,6 +296,7 @@ impl Accounts {
             verdict: Verdict::Trusted,
         };
         report.failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
+        report.operation_failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
         report.agents.sort_by_key(|agent| std::cmp::Reverse(agent.count));
         report.verdict = verdict(&report, self.has_operations);
         report.limit = limit(&report, results.backlog);

@@ -1,4 +1,4 @@
-//! Counts of connections and of pings, for one target or for all.
+//! Counts of connections and of operations, for one target or for all.
 //!
 //! These types only count; shares and rates are computed where they are shown.
 
@@ -6,7 +6,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCounts {
-    /// Planned connections.
+    /// Planned connections; the dials so far, if each operation opens a connection of its own.
     pub asked: usize,
     /// TCP connections established.
     pub opened: usize,
@@ -32,11 +32,11 @@ impl PeerCounts {
     }
 }
 
-/// The outcomes of the pings in the counted part of the run.
+/// The outcomes of the operations in the counted part of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkCounts {
-    /// Pings due by the schedule: `sent + unsent`.
+    /// Operations due by the schedule: `sent + unsent`.
     ///
     /// At the pace [`Pace::Scheduled`](super::Pace::Scheduled), the schedule covers all planned connections until the
     /// planned end: peers that were never ready or were lost keep their share. Only the plan's maximum number of
@@ -44,21 +44,25 @@ pub struct WorkCounts {
     /// [`GeneratorRequest::Report`](super::GeneratorRequest::Report) end the schedule sooner. At the other paces, only
     /// operations of ready peers are planned.
     pub planned: u64,
-    /// Pings sent: `answered + timed_out` in every report.
+    /// Operations sent: `answered + timed_out` in every report.
     pub sent: u64,
-    /// Planned pings that were not sent.
+    /// Planned operations that were not sent.
     pub unsent: u64,
-    /// The unsent pings whose peer could not be pinged, for example because the peer was never ready, was lost, or had
-    /// too many unanswered pings.
+    /// The unsent operations that could not be sent, for example because their peer was never ready, was lost, or had
+    /// too many unanswered operations.
     pub absent: u64,
-    /// Pings answered before the drain ended.
+    /// Operations answered before the drain ended.
     pub answered: u64,
-    /// Pings sent but not answered before the drain ended or the report was requested, including those of lost peers.
+    /// Operations sent but not answered before the drain ended or the report was requested, including those of lost
+    /// peers and the refused ones.
     pub timed_out: u64,
+    /// Operations that were sent and failed before the end, for example because the peer refused them. They also count
+    /// as timed out.
+    pub refused: u64,
 }
 
 impl WorkCounts {
-    /// Counts `count` planned pings that have the same outcome.
+    /// Counts `count` planned operations that have the same outcome.
     pub(super) fn note_planned(&mut self, count: u64, fate: Fate) {
         self.planned += count;
         match fate {
@@ -76,29 +80,30 @@ impl WorkCounts {
         self.absent += other.absent;
         self.answered += other.answered;
         self.timed_out += other.timed_out;
+        self.refused += other.refused;
     }
 
-    /// Counts the unanswered pings as timed out.
+    /// Counts the unanswered operations as timed out.
     pub(super) fn end(&mut self) {
         self.timed_out = self.sent.saturating_sub(self.answered);
     }
 
-    /// Returns the number of pings that were sent and are not answered yet.
+    /// Returns the number of operations that were sent, and neither answered nor refused yet.
     pub(super) fn outstanding(&self) -> u64 {
-        self.sent.saturating_sub(self.answered)
+        self.sent.saturating_sub(self.answered + self.refused)
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        self.answered >= self.sent
+        self.answered + self.refused >= self.sent
     }
 }
 
-/// The outcome of a planned ping.
+/// The outcome of a planned operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Sent,
-    /// The peer could not be pinged.
+    /// It could not be sent.
     Absent,
-    /// The peer was ready, but the run ended before the ping was sent.
+    /// The peer was ready, but the run ended before the operation was sent.
     Unsent,
 }

@@ -44,7 +44,8 @@ pub(super) struct Entry {
 }
 
 impl Ledger {
-    pub(super) fn new(plan: &Plan, metrics: &[&'static str]) -> Self {
+    /// Returns the ledger of a load with these metrics, whose targets have `connections`.
+    pub(super) fn new(plan: &Plan, metrics: &[&'static str], connections: impl Iterator<Item = usize>) -> Self {
         let mut begin = Duration::ZERO;
         let stages = plan.stages.iter().map(|stage| {
             let operations = metrics.iter().map(|metric| OperationReport::new(metric)).collect();
@@ -52,11 +53,10 @@ impl Ledger {
             begin = begin.saturating_add(stage.time);
             StageReport { from: stage.from, to: stage.to, begin: from_begin, end: begin, operations }
         });
-        let share = plan.share();
         Self {
             work: WorkCounts::default(),
             stages: stages.collect(),
-            targets: Targets::new(&plan.targets, (0..share.slots()).map(|slot| share.connection(slot))),
+            targets: Targets::new(&plan.targets, connections),
             send_lag: LatencyHistogram::new(),
             loop_lag: LatencyHistogram::new(),
             timeline: Timeline::new(begin),
@@ -69,6 +69,11 @@ impl Ledger {
     pub(super) fn set_recorder(&mut self, recorder: Box<dyn Recorder>) {
         let metrics = self.stages[0].operations.iter().map(|operation| operation.metric).collect();
         self.recording = Some(Recording::new(recorder, metrics));
+    }
+
+    /// Removes and returns the recorder.
+    pub(super) fn take_recorder(&mut self) -> Option<Box<dyn Recorder>> {
+        self.recording.take().map(Recording::into_recorder)
     }
 
     pub(super) fn work(&self) -> WorkCounts {
@@ -148,18 +153,22 @@ impl Ledger {
         if self.recording.is_some() { self.timeline.next_end() } else { Instant::MAX }
     }
 
-    /// Counts an operation that is due now. `nonce` is that of its ping; `None` if the peer could not be pinged.
-    pub(super) fn note_due(&mut self, now: Instant, entry: Entry, nonce: Option<u64>) {
+    /// Counts an operation that is due now and was sent or, with `is_sent` false, could not be sent.
+    pub(super) fn note_due(&mut self, now: Instant, entry: Entry, is_sent: bool) {
         let stage = self.stage_of(entry.planned);
-        self.note_planned(stage, entry.connection, 1, if nonce.is_some() { Fate::Sent } else { Fate::Absent });
+        self.note_planned(stage, entry.connection, 1, if is_sent { Fate::Sent } else { Fate::Absent });
         self.timeline.note_planned(entry.planned);
-        if nonce.is_some() {
+        if is_sent {
             self.timeline.note_sent(entry.planned);
+        } else {
+            self.record(entry, None, now, OperationResult::Absent);
         }
-        match (nonce, self.operations_recording()) {
-            (Some(nonce), Some(recording)) => recording.note_sent(nonce, entry.index),
-            (None, Some(_)) => self.record(entry, None, now, OperationResult::Absent),
-            (Some(_) | None, None) => {}
+    }
+
+    /// Keeps the index of an operation that was sent as the ping `nonce`, if a recorder wants the operations.
+    pub(super) fn note_pinged(&mut self, nonce: u64, index: u64) {
+        if let Some(recording) = &mut self.recording {
+            recording.note_sent(nonce, index);
         }
     }
 
@@ -177,7 +186,9 @@ impl Ledger {
 
     fn note_planned(&mut self, stage: usize, connection: usize, count: u64, fate: Fate) {
         self.work.note_planned(count, fate);
-        self.stages[stage].operations[0].work.note_planned(count, fate);
+        for operation in &mut self.stages[stage].operations {
+            operation.work.note_planned(count, fate);
+        }
         self.targets.of(connection).work.note_planned(count, fate);
     }
 
@@ -198,7 +209,7 @@ impl Ledger {
     }
 
     /// Records the end of an unanswered ping, if it belongs to the counted part of the run.
-    pub(super) fn note_unanswered(
+    pub(super) fn note_unanswered_ping(
         &mut self,
         now: Instant,
         connection: usize,
@@ -206,19 +217,91 @@ impl Ledger {
         result: OperationResult,
     ) {
         if self.is_counted(ping.planned) {
-            let stage = self.stage_of(ping.planned);
-            self.stages[stage].operations[0].unanswered_waits.note(ping, now);
-            self.targets.of(connection).unanswered_waits.note(ping, now);
+            self.note_wait(now, connection, ping.planned, ping.sent, 0);
             self.record_ping(ping, connection, now, result);
         }
     }
 
+    /// Records the end of an unanswered operation, if it belongs to the counted part of the run. `measured` has a bit
+    /// for each metric that was measured before.
+    pub(super) fn note_unanswered(
+        &mut self,
+        now: Instant,
+        entry: Entry,
+        sent: Instant,
+        measured: u32,
+        result: OperationResult,
+    ) {
+        if self.is_counted(entry.planned) {
+            self.note_wait(now, entry.connection, entry.planned, Some(sent), measured);
+            self.record(entry, Some(sent), now, result);
+        }
+    }
+
+    /// Records the failure of an operation, if it belongs to the counted part of the run. Returns whether it does.
+    pub(super) fn note_refused(&mut self, now: Instant, entry: Entry, sent: Instant, measured: u32) -> bool {
+        if !self.is_counted(entry.planned) {
+            return false;
+        }
+        self.note_unanswered(now, entry, sent, measured, OperationResult::Refused);
+        let stage = self.stage_of(entry.planned);
+        self.work.refused += 1;
+        self.targets.of(entry.connection).work.refused += 1;
+        for operation in unmeasured(&mut self.stages[stage].operations, measured) {
+            operation.work.refused += 1;
+        }
+        true
+    }
+
+    /// Records the wait of an operation that will not be answered.
+    fn note_wait(&mut self, now: Instant, connection: usize, planned: Instant, sent: Option<Instant>, measured: u32) {
+        let stage = self.stage_of(planned);
+        for operation in unmeasured(&mut self.stages[stage].operations, measured) {
+            operation.unanswered_waits.note(planned, sent, now);
+        }
+        self.targets.of(connection).unanswered_waits.note(planned, sent, now);
+    }
+
     /// Records a pong received at `received`, if its ping belongs to the counted part of the run.
     pub(super) fn note_pong(&mut self, connection: usize, ping: PingInFlight, received: Instant) {
-        let (planned, sent) = (ping.planned, ping.sent.unwrap_or(received));
-        if !self.is_counted(planned) {
+        if !self.is_counted(ping.planned) {
             return;
         }
+        self.count_reply(connection, ping.planned, ping.sent.unwrap_or(received), received);
+        if self.recording.is_some() {
+            self.record_ping(ping, connection, received, OperationResult::Answered);
+        }
+    }
+
+    /// Records the reply to an operation, if it belongs to the counted part of the run.
+    pub(super) fn note_answered(&mut self, entry: Entry, sent: Instant, received: Instant) {
+        if self.is_counted(entry.planned) {
+            self.count_reply(entry.connection, entry.planned, sent, received);
+            self.record(entry, Some(sent), received, OperationResult::Answered);
+        }
+    }
+
+    /// Records an operation's step at `moment`, measured by a metric after the first one, if the operation belongs to
+    /// the counted part of the run.
+    pub(super) fn note_step(&mut self, metric: usize, entry: Entry, sent: Instant, moment: Instant) {
+        if !self.is_counted(entry.planned) {
+            return;
+        }
+        self.timeline.advance_to_event(moment, &mut self.recording);
+        self.timeline.keep_current(moment);
+        let (since_planned, since_sent) = (moment.since(entry.planned), moment.since(sent));
+        let stage = self.stage_of(entry.planned);
+        let operation = &mut self.stages[stage].operations[metric];
+        operation.work.answered += 1;
+        operation.planned.record(since_planned);
+        operation.sent.record(since_sent);
+        if let Some(recording) = &mut self.recording {
+            recording.note_answered(metric, since_planned, since_sent);
+        }
+    }
+
+    #[inline]
+    fn count_reply(&mut self, connection: usize, planned: Instant, sent: Instant, received: Instant) {
         self.timeline.advance_to_event(received, &mut self.recording);
         self.timeline.note_answered(planned, received);
         self.work.answered += 1;
@@ -232,8 +315,8 @@ impl Ledger {
         self.targets.note_answered(connection, since_planned);
         self.send_lag.record(send_lag);
         if let Some(recording) = &mut self.recording {
-            recording.note_answered(0, since_planned, since_sent, send_lag);
-            self.record_ping(ping, connection, received, OperationResult::Answered);
+            recording.note_answered(0, since_planned, since_sent);
+            recording.note_send_lag(send_lag);
         }
     }
 
@@ -318,6 +401,11 @@ impl Ledger {
             backlog: self.backlog,
         }
     }
+}
+
+/// Lists the metrics' results without those of the `measured` metrics, of which each has a bit.
+fn unmeasured(operations: &mut [OperationReport], measured: u32) -> impl Iterator<Item = &mut OperationReport> {
+    operations.iter_mut().enumerate().filter(move |(metric, _)| measured >> metric & 1 == 0).map(|(_, report)| report)
 }
 
 /// The results of a load's operations.

@@ -1,14 +1,15 @@
-//! Load: a [`Generator`] that connects to peers and pings them on a schedule, and a [`Responder`] for it to connect
-//! to.
+//! Load: a [`Generator`] that connects to peers and carries out a [`Workload`] on a schedule, and a [`Responder`] for
+//! it to connect to.
 //!
 //! Both are plain [`Handler`](crate::Handler)s that use the same [`Ctx`](crate::Ctx) as every embedder. The generator
-//! never waits for a reply before it sends a due ping. A ping's latency is recorded twice: from its planned moment, so
-//! that a stalling target is charged for the pings that it delayed, and from the moment at which it was sent. The
-//! generator measures its own lag and reports whether its numbers can be trusted.
+//! never waits for a reply before it starts a due operation. An operation's latency is recorded twice: from its planned
+//! moment, so that a stalling target is charged for the operations that it delayed, and from the moment at which it was
+//! sent. The generator measures its own lag and reports whether its numbers can be trusted.
 
 mod accounts;
 mod counts;
 mod generator;
+mod in_flight;
 mod interval;
 mod judgement;
 mod ledger;
@@ -29,6 +30,8 @@ mod timeline;
 mod traffic;
 mod unanswered;
 mod verdict;
+mod workload;
+pub mod workloads;
 
 pub use counts::{PeerCounts, WorkCounts};
 pub use generator::Generator;
@@ -38,7 +41,7 @@ pub use phase::{EarlyEnd, EndCause, Phase};
 pub use plan::Plan;
 pub use rate::Rate;
 pub use record::{IntervalHistograms, OperationRecord, OperationResult, Recorder, View};
-pub use report::{Agent, Failure, Ramp, Report};
+pub use report::{Agent, Failure, OperationFailure, Ramp, Report};
 pub use request::{GeneratorRequest, Progress};
 pub use responder::{Responder, ResponderConfig, ResponderCounts, ResponderRequest, Snapshot, Stall};
 pub use schedule::{Arrival, Segment};
@@ -47,3 +50,4 @@ pub use targets::TargetReport;
 pub use traffic::Traffic;
 pub use unanswered::UnansweredWaits;
 pub use verdict::{Doubt, Limit, Verdict};
+pub use workload::{MAX_METRICS, Operation, Operations, Started, Workload};

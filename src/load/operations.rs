@@ -6,10 +6,10 @@ use super::unanswered::UnansweredWaits;
 use crate::stats::histogram::LatencyHistogram;
 use std::time::Duration;
 
-/// The metric of a ping: the time until its pong.
-pub(super) const PING_RTT: &str = "ping_rtt";
-
 /// The results of one metric.
+///
+/// A metric after the first one measures an earlier step of the same operations: its `work` counts the same operations,
+/// and those are answered that reached the step.
 ///
 /// ```
 /// use peerloop::load::{EndCause, Generator, Plan, Rate};

@@ -2,9 +2,12 @@
 //!
 //! It follows a schedule, or starts each peer's next operation when the previous one has ended. It sends nothing.
 
+use super::phase::Phase;
+use super::plan::Plan;
 use super::rate::Rate;
 use super::roster::Roster;
 use super::schedule::{Due, Schedule, Segment};
+use super::stage::Pace;
 use crate::time::Instant;
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -16,7 +19,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// An operation that is due.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Operation {
+pub(super) struct DueOperation {
     pub(super) index: u64,
     pub(super) slot: usize,
     pub(super) planned: Instant,
@@ -33,8 +36,23 @@ pub(super) enum Pacer {
 }
 
 impl Pacer {
+    /// Returns the pace of the warm-up or of the run, beginning at `now`. If each operation opens a connection of its
+    /// own, all slots have operations.
+    pub(super) fn new(plan: &Plan, roster: &Roster, opens_connections: bool, phase: Phase, now: Instant) -> Self {
+        let schedule = if phase == Phase::Warmup { plan.warmup_schedule() } else { plan.run_schedule() };
+        match plan.pace {
+            Pace::PerLivingPeer if !opens_connections => Self::PerLivingPeer(schedule, now),
+            Pace::Scheduled | Pace::PerLivingPeer => Self::Scheduled(schedule, now),
+            Pace::Max => {
+                let is_free = |slot| opens_connections || roster.peer_at(slot).is_some();
+                let slots = (0..roster.len()).filter(|&slot| is_free(slot));
+                Self::Max(ClosedLoop::new(plan.segment, slots, now, u64::MAX))
+            }
+        }
+    }
+
     /// Returns the next operation if it is due at `now` and before `end`, and proceeds.
-    pub(super) fn next(&mut self, now: Instant, end: Instant, roster: &Roster) -> Option<Operation> {
+    pub(super) fn next(&mut self, now: Instant, end: Instant, roster: &Roster) -> Option<DueOperation> {
         match self {
             Self::Scheduled(schedule, began) => {
                 let operation = due(schedule, *began, roster).filter(|due| due.planned <= now && due.planned < end)?;
@@ -195,7 +213,7 @@ impl ClosedLoop {
         self.max_operations = max_operations / of + u64::from(index < max_operations % of);
     }
 
-    fn next(&mut self, now: Instant) -> Option<Operation> {
+    fn next(&mut self, now: Instant) -> Option<DueOperation> {
         if self.started >= self.max_operations {
             return None;
         }
@@ -207,7 +225,7 @@ impl ClosedLoop {
         let index = self.segment.index() + self.segment.of() * self.started;
         self.started += 1;
         self.outstanding += 1;
-        Some(Operation { index, slot: slot as usize, planned })
+        Some(DueOperation { index, slot: slot as usize, planned })
     }
 
     fn next_moment(&self) -> Instant {
@@ -225,9 +243,9 @@ impl ClosedLoop {
 }
 
 /// Returns the next operation of a schedule that began at `began`.
-fn due(schedule: &Schedule, began: Instant, roster: &Roster) -> Option<Operation> {
+fn due(schedule: &Schedule, began: Instant, roster: &Roster) -> Option<DueOperation> {
     let Due { index, planned_ns } = schedule.due()?;
-    Some(Operation { index, slot: roster.slot_of(index), planned: after(began, planned_ns) })
+    Some(DueOperation { index, slot: roster.slot_of(index), planned: after(began, planned_ns) })
 }
 
 fn after(began: Instant, nanos: u64) -> Instant {

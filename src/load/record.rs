@@ -248,12 +248,11 @@ pub enum OperationResult {
     TimedOut,
     /// It was sent, and its peer was lost before the reply.
     Lost,
-    /// It was sent, and the peer refused it.
+    /// It was sent, and failed: for example, the peer refused it.
     Refused,
     /// It was not sent, because the run ended first.
     Unsent,
-    /// It was not sent, because its peer could not receive it: for example, the peer was never ready, was lost, or had
-    /// too many unanswered operations.
+    /// It could not be sent: for example, its peer was never ready, was lost, or had too many unanswered operations.
     Absent,
 }
 
@@ -292,6 +291,10 @@ impl Recording {
         }
     }
 
+    pub(super) fn into_recorder(self) -> Box<dyn Recorder> {
+        self.recorder
+    }
+
     pub(super) fn wants_operations(&self) -> bool {
         self.wants_operations
     }
@@ -302,11 +305,14 @@ impl Recording {
     }
 
     /// Records a reply in the current interval.
-    pub(super) fn note_answered(&mut self, metric: usize, planned: Duration, sent: Duration, send_lag: Duration) {
+    pub(super) fn note_answered(&mut self, metric: usize, planned: Duration, sent: Duration) {
         let histograms = &mut self.histograms.metrics[metric];
         histograms.planned.record(planned);
         histograms.sent.record(sent);
-        self.histograms.send_lag.record(send_lag);
+    }
+
+    pub(super) fn note_send_lag(&mut self, lag: Duration) {
+        self.histograms.send_lag.record(lag);
     }
 
     pub(super) fn note_loop_lag(&mut self, lag: Duration) {
@@ -407,7 +413,8 @@ mod tests {
         for careless in [full, IntervalHistograms::new(["b", "c"]), IntervalHistograms::new([])] {
             let mut recording = Recording::new(Box::new(Careless(careless)), vec!["a"]);
             recording.end_interval(&Interval::default());
-            recording.note_answered(0, MICRO, MICRO, MICRO);
+            recording.note_answered(0, MICRO, MICRO);
+            recording.note_send_lag(MICRO);
             assert_eq!(recording.histograms.get("a", View::Planned).unwrap().count(), 1);
         }
     }

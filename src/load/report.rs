@@ -60,6 +60,16 @@ impl Failure {
     }
 }
 
+/// Operations that failed, or could not be sent, for one cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OperationFailure {
+    /// The cause, from a closed list of the workload.
+    pub cause: &'static str,
+    /// The number of operations.
+    pub count: u64,
+}
+
 /// Peers with the same user agent and version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -97,7 +107,7 @@ pub struct Report {
     pub pace: Pace,
     /// The changes of the rate that were requested, in order; only the first 1,000.
     pub rate_changes: Vec<RateChange>,
-    /// The connections and the pings of each target, in the order of the plan.
+    /// The connections and the operations of each target, in the order of the plan.
     pub targets: Vec<TargetReport>,
     /// Further streams of peers that were opened since the loop began.
     pub streams_opened: u64,
@@ -113,7 +123,7 @@ pub struct Report {
     pub dial_lag: LatencyHistogram,
     /// Time from the established connection to the complete handshake.
     pub handshake: LatencyHistogram,
-    /// Time from the planned moment of a ping to its write.
+    /// Time from the planned moment of an operation to its write.
     pub send_lag: LatencyHistogram,
     /// The delay of the loop's wake-ups.
     pub loop_lag: LatencyHistogram,
@@ -124,6 +134,10 @@ pub struct Report {
     /// Connections that were closed too soon or never opened, by cause and state; most frequent first. Only the first
     /// 64 kinds to occur are listed.
     pub failures: Vec<Failure>,
+    /// Operations of the counted run that failed before the end, or that the workload could not send, by cause; most
+    /// frequent first. Only the first 64 causes to occur are listed. Operations that were due while no peer was ready,
+    /// that timed out, or whose peer was lost, have no cause here.
+    pub operation_failures: Vec<OperationFailure>,
     /// The user agents and versions of the peers; most frequent first. Only the first 64 to occur are listed.
     pub agents: Vec<Agent>,
     /// The opening of the connections.

@@ -52,6 +52,11 @@ impl Roster {
         self.dialled.insert(peer, slot as u32);
     }
 
+    /// Returns the number of dialled peers that are not closed.
+    pub(super) fn dialled_count(&self) -> usize {
+        self.dialled.len()
+    }
+
     /// Returns a peer's slot; `None` if the peer was removed or belongs to another handler.
     pub(super) fn slot_of_peer(&self, peer: PeerId) -> Option<usize> {
         self.dialled.get(peer).map(|&slot| slot as usize)

@@ -17,12 +17,12 @@ pub struct TargetReport {
     pub address: SocketAddr,
     /// The target's connections.
     pub peers: PeerCounts,
-    /// The target's pings.
+    /// The target's operations.
     pub work: WorkCounts,
     /// The latencies of the main metric, the first of [`Report::operations`](super::Report::operations), from the
     /// planned moments; `None` for a target after the first 64.
     pub planned: Option<LatencyHistogram>,
-    /// The shortest waits of unanswered pings: one counted from the planned moment, one from the write.
+    /// The shortest waits of unanswered operations: one counted from the planned moment, one from the write.
     pub unanswered_waits: UnansweredWaits,
 }
 

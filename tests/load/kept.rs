@@ -56,15 +56,16 @@ fn check_intervals(report: &Report, received: &Received) {
     for histograms in &received.histograms {
         total.as_mut().unwrap().merge(histograms);
     }
-    let expected = [
-        ("ping_rtt", View::Planned, &report.operations[0].planned),
-        ("ping_rtt", View::Sent, &report.operations[0].sent),
-        ("send_lag", View::Measured, &report.send_lag),
-        ("loop_lag", View::Measured, &report.loop_lag),
-    ];
+    let of_operations = report
+        .operations
+        .iter()
+        .flat_map(|each| [(each.metric, View::Planned, &each.planned), (each.metric, View::Sent, &each.sent)]);
+    let lags = [("send_lag", View::Measured, &report.send_lag), ("loop_lag", View::Measured, &report.loop_lag)];
+    let expected: Vec<_> = of_operations.chain(lags).collect();
+    let main = report.operations[0].metric;
     if let Some(total) = total {
         let listed: Vec<_> = total.iter().map(|(metric, view, _)| (metric, view)).collect();
-        assert_eq!(listed, expected.map(|(metric, view, _)| (metric, view)));
+        assert_eq!(listed, expected.iter().map(|&(metric, view, _)| (metric, view)).collect::<Vec<_>>());
         for ((metric, view, sum), (_, _, expected)) in total.iter().zip(expected) {
             assert_eq!(sum.as_hdr(), expected.as_hdr(), "{metric} {view:?}");
         }
@@ -76,7 +77,7 @@ fn check_intervals(report: &Report, received: &Received) {
         let planned = |row: &Interval| (report.pace == Pace::Scheduled).then_some(row.planned);
         let counts = |row: &Interval| (planned(row), row.answered, row.p50, row.p99, row.max, row.peers, row.lost);
         assert_eq!(counts(live), counts(last), "interval {index}");
-        let planned = received.histograms[index].get("ping_rtt", View::Planned).map(LatencyHistogram::count);
+        let planned = received.histograms[index].get(main, View::Planned).map(LatencyHistogram::count);
         assert_eq!(planned, Some(last.answered), "interval {index}");
     }
 }
@@ -94,7 +95,8 @@ fn check_operations(report: &Report, operations: &[OperationRecord]) {
         if let Some(sent) = operation.sent {
             assert!(operation.planned <= sent && sent <= operation.ended, "{operation:?}");
         }
-        assert_eq!((operation.metric, operation.target), ("ping_rtt", operation.connection % report.targets.len()));
+        let of = (report.operations[0].metric, operation.connection % report.targets.len());
+        assert_eq!((operation.metric, operation.target), of);
         assert!(position == 0 || operations[position - 1].ended <= operation.ended, "{operation:?}");
     }
     let mut indices: Vec<u64> = operations.iter().map(|operation| operation.index).collect();
@@ -104,14 +106,16 @@ fn check_operations(report: &Report, operations: &[OperationRecord]) {
     if report.pace != Pace::PerLivingPeer {
         assert_eq!(indices, (0..report.work.planned).collect::<Vec<_>>(), "{counts:?}");
     }
-    if report.pace != Pace::Max {
+    // Operations that open their own connections need no ramp.
+    if report.pace != Pace::Max && report.ramp.dialled > 0 {
         let is_owner = |of: &OperationRecord| of.connection as u64 == of.index % report.peers.asked as u64;
         assert!(operations.iter().all(is_owner));
     }
     let count = |result: OperationResult| counts.get(result.name()).copied().unwrap_or(0);
     let work = report.work;
     assert_eq!(count(OperationResult::Answered), work.answered);
-    assert_eq!(count(OperationResult::TimedOut) + count(OperationResult::Lost), work.timed_out);
+    assert_eq!(count(OperationResult::Refused), work.refused);
+    assert_eq!(count(OperationResult::TimedOut) + count(OperationResult::Lost) + work.refused, work.timed_out);
     assert_eq!(
         (count(OperationResult::Unsent), count(OperationResult::Absent)),
         (work.unsent - work.absent, work.absent)

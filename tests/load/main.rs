@@ -12,3 +12,5 @@ mod schedule;
 mod stage;
 mod stages;
 mod timeline;
+mod workload;
+mod workloads;

@@ -1,7 +1,9 @@
 //! A generator and the node that it tests under load, in one virtual world.
 
 use peerloop::api::Pending;
-use peerloop::load::{self, Generator, GeneratorRequest, Plan, Progress, Rate, Report, Responder};
+use peerloop::load::{
+    self, Generator, GeneratorRequest, Plan, Progress, Rate, Report, Responder, ResponderConfig, Workload,
+};
 use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
 use peerloop::time::Instant;
 use peerloop::{Config, Network, Reactor};
@@ -56,8 +58,30 @@ impl Stage {
         change: impl FnOnce(&mut Plan),
         equip: impl FnOnce(Generator) -> Generator,
     ) -> Self {
+        Self::against(Responder::default(), node_config, own_config, change, equip)
+    }
+
+    /// Returns a stage whose generator has this workload, against a responder with these settings.
+    pub(crate) fn of(
+        workload: Box<dyn Workload>,
+        node: ResponderConfig,
+        change: impl FnOnce(&mut Plan),
+        equip: impl FnOnce(Generator) -> Generator,
+    ) -> Self {
+        let node_config = node.loop_config(config());
+        let equip = |generator| equip(generator).with_workload(workload);
+        Self::against(Responder::new(node), node_config, config(), change, equip)
+    }
+
+    fn against(
+        responder: Responder,
+        node_config: Config,
+        own_config: Config,
+        change: impl FnOnce(&mut Plan),
+        equip: impl FnOnce(Generator) -> Generator,
+    ) -> Self {
         let world = World::new(7, Instant::from_nanos(123_456_789));
-        let mut node = Reactor::with_net(node_config, world.host(), Responder::default()).unwrap();
+        let mut node = Reactor::with_net(node_config, world.host(), responder).unwrap();
         let address = SocketAddr::new(node.net().ip(), 18_444);
         node.listen(address).unwrap();
         let mut plan = plan(address);

@@ -1,0 +1,109 @@
+//! The operations in flight that the generator keeps itself: all but the pings that the engine keeps.
+//!
+//! Each peer has a queue, the oldest operation first. Most replies arrive in the order of the requests, so a search
+//! usually ends at once; the queue's bound is also the bound of a search.
+
+use super::ledger::Entry;
+use crate::handler::PeerMap;
+use crate::id::PeerId;
+use crate::limits::MAX_OPERATIONS_PER_PEER;
+use crate::time::Instant;
+use std::collections::VecDeque;
+
+/// An operation in flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    pub(super) entry: Entry,
+    /// The key by which the workload finds the operation.
+    pub(super) key: u64,
+    pub(super) mark: u64,
+    /// The moment of the operation's write; that of its start until the write is known.
+    pub(super) sent: Instant,
+    pub(super) slot: u32,
+    /// A bit for each metric that is already measured.
+    pub(super) measured: u32,
+}
+
+const _: () = assert!(size_of::<Flight>() <= 80, "an operation in flight is larger than its documented size");
+
+/// The operations in flight of all peers.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    peers: PeerMap<VecDeque<Flight>>,
+    /// The number of operations that were started.
+    started: u64,
+    /// Whether an operation has ended since the last question.
+    has_ended: bool,
+}
+
+impl InFlight {
+    /// Returns the mark of the next operation.
+    pub(super) fn next_mark(&mut self) -> u64 {
+        self.started += 1;
+        self.started - 1
+    }
+
+    /// Returns whether a peer may have a further operation in flight.
+    pub(super) fn has_room(&self, peer: PeerId) -> bool {
+        self.peers.get(peer).is_none_or(|flights| flights.len() < MAX_OPERATIONS_PER_PEER)
+    }
+
+    pub(super) fn add(&mut self, peer: PeerId, flight: Flight) {
+        match self.peers.get_mut(peer) {
+            Some(flights) => flights.push_back(flight),
+            None => drop(self.peers.insert(peer, VecDeque::from([flight]))),
+        }
+    }
+
+    /// Records the write of the message with this mark. A later message with the same mark changes nothing.
+    pub(super) fn note_written(&mut self, peer: PeerId, mark: u64, at: Instant) {
+        let flights = self.peers.get_mut(peer).into_iter().flatten();
+        if let Some(flight) = flights.rev().find(|flight| flight.mark == mark) {
+            flight.sent = flight.sent.max(at);
+            // No operation has this mark, so no second write is found.
+            flight.mark = u64::MAX;
+        }
+    }
+
+    /// Sets the moment at which the connection of a peer's only operation was dialled.
+    pub(super) fn note_dialled(&mut self, peer: PeerId, at: Instant) -> Option<Flight> {
+        let flight = self.peers.get_mut(peer)?.front_mut()?;
+        flight.sent = at;
+        Some(*flight)
+    }
+
+    /// Returns a peer's oldest operation with this key.
+    pub(super) fn find(&mut self, peer: PeerId, key: u64) -> Option<&mut Flight> {
+        self.peers.get_mut(peer)?.iter_mut().find(|flight| flight.key == key)
+    }
+
+    /// Removes a peer's oldest operation with this key, because it has ended.
+    pub(super) fn end(&mut self, peer: PeerId, key: u64) -> Option<Flight> {
+        let flights = self.peers.get_mut(peer)?;
+        let position = flights.iter().position(|flight| flight.key == key)?;
+        self.has_ended = true;
+        flights.remove(position)
+    }
+
+    /// Removes all operations of a peer.
+    pub(super) fn remove(&mut self, peer: PeerId) -> VecDeque<Flight> {
+        self.peers.remove(peer).unwrap_or_default()
+    }
+
+    /// Removes all operations.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Flight> + use<> {
+        let peers: Vec<PeerId> = self.peers.iter().map(|(peer, _)| peer).collect();
+        let all: Vec<Flight> = peers.into_iter().flat_map(|peer| self.remove(peer)).collect();
+        all.into_iter()
+    }
+
+    /// Returns the number of a peer's operations in flight.
+    pub(super) fn count(&self, peer: PeerId) -> usize {
+        self.peers.get(peer).map_or(0, VecDeque::len)
+    }
+
+    /// Returns whether an operation has ended since the last call.
+    pub(super) fn take_ended(&mut self) -> bool {
+        std::mem::take(&mut self.has_ended)
+    }
+}

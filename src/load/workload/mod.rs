@@ -1,0 +1,176 @@
+//! The workload: the operations that a generator carries out with its peers, as a trait.
+//!
+//! The generator decides when an operation is due and for which peer, keeps the operations in flight, and counts and
+//! times them. A workload starts an operation, and recognises its reply among the peer's messages. It keeps no moments
+//! and no counts.
+
+mod operations;
+
+pub use operations::Operations;
+
+use crate::api::{Chunk, Delivery, Event, Frame};
+use crate::handler::Ctx;
+use crate::id::PeerId;
+use crate::time::Instant;
+use crate::wire::Header;
+use std::fmt;
+
+/// The operations that a [`Generator`](super::Generator) carries out with its peers.
+///
+/// The generator calls [`start`](Self::start) when an operation is due. The workload sends the operation's message and
+/// returns the operation's *key*, a number of its choice. When it recognises the reply, it reports the key with
+/// [`Operations::answered`]. The key need not be unique: it finds the peer's oldest operation in flight with this key.
+/// [`workloads`](super::workloads) has the workloads of this crate.
+///
+/// This workload measures how fast a node reports that it lacks a transaction:
+///
+/// ```
+/// use peerloop::load::{Generator, Operation, Operations, Plan, Rate, Responder, Started, Workload};
+/// use peerloop::protocol::CommandName;
+/// use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, MessageRef};
+/// use peerloop::{Config, Ctx, Delivery, Frame, Network, PeerId, Reactor};
+/// use std::time::Duration;
+///
+/// #[derive(Debug)]
+/// struct Lacking;
+///
+/// impl Workload for Lacking {
+///     fn name(&self) -> &str {
+///         "lacking"
+///     }
+///
+///     fn metrics(&self) -> &[&'static str] {
+///         &["notfound"]
+///     }
+///
+///     fn start(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, operation: Operation) -> Started {
+///         let nothing = Inventory::from_items([InventoryItem::tx(Hash256::of(&operation.mark.to_le_bytes()))]);
+///         let request = ctx.encode(&MessageRef::GetData(nothing.as_ref()));
+///         // With its mark, the request is timed from its write instead of from this call.
+///         match ctx.send_marked(peer, &request, operation.mark) {
+///             Ok(()) => Started::Sent { key: 0 },
+///             Err(error) => Started::NotSent { cause: error.label() },
+///         }
+///     }
+///
+///     fn on_header(&mut self, _: &mut Ctx<'_>, _: PeerId, header: &Header) -> Delivery {
+///         if header.command == CommandName::NOTFOUND { Delivery::Buffer } else { Delivery::Discard }
+///     }
+///
+///     fn on_message(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, _: Frame<'_>) {
+///         operations.answered(peer, 0, ctx.now());
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut node = Reactor::new(Config::new(Network::Regtest), Responder::default())?;
+/// let target = node.listen("127.0.0.1:0".parse()?)?;
+/// let stop = node.handle();
+/// let node = std::thread::spawn(move || node.run());
+///
+/// let plan = Plan::new(vec![target], 2, Rate::per_second(1_000))
+///     .with_rate(Rate::per_second(100), Duration::from_millis(50))
+///     .with_drain(Duration::from_secs(10));
+/// let generator = Generator::new(plan).with_workload(Box::new(Lacking));
+/// let config = Config::new(Network::Regtest).with_ping_interval(Duration::ZERO);
+/// let mut reactor = Reactor::new(config, generator)?;
+/// reactor.run()?;
+/// let report = reactor.into_handler().into_report();
+/// assert_eq!((report.operations[0].metric, report.work.answered), ("notfound", 5));
+/// # stop.stop()?;
+/// # node.join().map_err(|_| "the node's thread panicked")??;
+/// # Ok(())
+/// # }
+/// ```
+pub trait Workload: fmt::Debug + Send {
+    /// Returns the name, for example `ping`.
+    fn name(&self) -> &str;
+
+    /// Returns the names of the latencies that are measured for each operation, at least one and at most
+    /// [`MAX_METRICS`]. The first one is the main metric, the time until the operation is answered. Further ones are
+    /// the times until earlier steps. The generator asks once, before the load.
+    fn metrics(&self) -> &[&'static str];
+
+    /// Returns whether each operation opens a connection of its own. The generator then holds no other peers: when an
+    /// operation is due, it dials, and the plan's number of connections is the maximum number that is open at the same
+    /// time. The generator asks once, before the load. By default returns false.
+    fn opens_connections(&self) -> bool {
+        false
+    }
+
+    /// Returns whether each operation is one ping, whose pong answers it. The engine then keeps the operations in
+    /// flight, so that they need no memory of the generator, and [`start`](Self::start) must not return
+    /// [`Started::Sent`]. The generator asks once, before the load. By default returns false.
+    fn pings(&self) -> bool {
+        false
+    }
+
+    /// Starts an operation with a ready peer. If each operation opens a connection of its own, `peer` is the one that
+    /// has just been dialled, and its events follow.
+    fn start(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, operation: Operation) -> Started;
+
+    /// Handles an event of a peer. Operations that are in flight when a peer closes end without a further call. By
+    /// default does nothing.
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, event: &Event<'_>) {
+        let _ = (ctx, operations, peer, event);
+    }
+
+    /// Chooses a message's delivery, as [`Handler::on_header`](crate::Handler::on_header) does. By default the message
+    /// is discarded.
+    fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
+        let _ = (ctx, peer, header);
+        Delivery::Discard
+    }
+
+    /// Handles a whole message. By default does nothing.
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, frame: Frame<'_>) {
+        let _ = (ctx, operations, peer, frame);
+    }
+
+    /// Handles the next chunk of a message that is delivered in chunks. By default does nothing.
+    fn on_chunk(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, chunk: Chunk<'_>) {
+        let _ = (ctx, operations, peer, chunk);
+    }
+
+    /// Handles a timer that the workload set with [`Ctx::set_timer`]. By default does nothing.
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, key: u64) {
+        let _ = (ctx, operations, key);
+    }
+}
+
+/// Maximum number of metrics of a workload.
+pub const MAX_METRICS: usize = 32;
+
+/// An operation that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Operation {
+    /// The index in the schedule. The warm-up and the run each begin with 0.
+    pub index: u64,
+    /// The planned moment.
+    pub planned: Instant,
+    /// A number that no other operation of this generator has. A message that is sent with
+    /// [`Ctx::send_marked`](crate::Ctx::send_marked) and this mark is timed from its write.
+    pub mark: u64,
+}
+
+/// The result of starting an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// The operation's message was sent or queued. It is answered by [`Operations::answered`].
+    Sent {
+        /// The key, for finding the operation when its reply arrives.
+        key: u64,
+    },
+    /// The operation was sent as a ping with [`Ctx::ping`](crate::Ctx::ping), and is answered by the pong. Only for a
+    /// workload that [pings](Workload::pings).
+    Pinged {
+        /// The nonce that [`Ctx::ping`](crate::Ctx::ping) returned.
+        nonce: u64,
+    },
+    /// The operation could not be sent, and counts as such.
+    NotSent {
+        /// The cause, from a closed list; for example [`RequestError::label`](crate::error::RequestError::label).
+        cause: &'static str,
+    },
+}

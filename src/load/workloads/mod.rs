@@ -1,0 +1,25 @@
+//! The workloads of this crate. Each is a small type that implements [`Workload`](super::Workload).
+
+mod connections;
+mod headers;
+mod inv;
+mod ping;
+
+pub use connections::{Churn, Connect, Handshake};
+pub use headers::Headers;
+pub use inv::Inv;
+pub use ping::Ping;
+
+use super::workload::Started;
+use crate::handler::Ctx;
+use crate::id::PeerId;
+use crate::wire::MessageRef;
+
+/// Sends an operation's message with the operation's mark.
+fn send(ctx: &mut Ctx<'_>, peer: PeerId, message: &MessageRef<'_>, mark: u64, key: u64) -> Started {
+    let frame = ctx.encode(message);
+    match ctx.send_marked(peer, &frame, mark) {
+        Ok(()) => Started::Sent { key },
+        Err(error) => Started::NotSent { cause: error.label() },
+    }
+}
