@@ -7,7 +7,7 @@
 //! - [`results`]: the result files of `peerloop bench`, and the fields of its JSON document
 //! - [`thresholds`]: conditions on the results of a load, and the exit codes
 //! - [`test_node`]: a node for tests: its answers, its data, and its misbehaviour on purpose
-//! - [`monitoring`]: metrics for Prometheus, a dashboard and alert rules
+//! - [`monitoring`]: the live view of a load, metrics for Prometheus, a dashboard and alert rules
 //! - [`testing`]: how the project is tested, and how to run the tests
 //! - `simulator`: the loop in a hostile virtual world, and how to extend that world (feature `sim`)
 //! - [`requirements`]: the requirements on the engine, row by row, with the tests of each

@@ -1,91 +1,110 @@
-//! `bench --metrics-addr`: the state of a running load over HTTP, for collectors.
+//! The latencies of a running load, as the recorder's thread adds them up for collectors and for the live view.
 //!
-//! The loop's own metrics have the names and buckets of `run`, so one dashboard shows both. The load's metrics follow
-//! them. Their latencies are those of all whole intervals of the counted part so far. The process serves the metrics
-//! until it ends, so a collector misses the last seconds of a run; the results have them all.
+//! Memory: two histograms per metric and two for the lags, of up to 352 KiB each, and 100 bytes for each of the last
+//! [`MAX_ROWS`] intervals. The loop's thread never waits for a reader.
 
-use crate::run::exposition::{Metrics, section};
-use crate::status::wait_for;
-use peerloop::api::Pending;
-use peerloop::histogram::LatencyHistogram;
-use peerloop::load::{GeneratorRequest, IntervalHistograms, Phase, Progress};
-use peerloop::{Handle, Network};
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use peerloop::load::{IntervalHistograms, View};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// The phases and their labels.
-const PHASES: [(Phase, &str); 5] = [
-    (Phase::Ramp, "ramp"),
-    (Phase::Warmup, "warmup"),
-    (Phase::Run, "run"),
-    (Phase::Drain, "drain"),
-    (Phase::Done, "done"),
-];
+/// Maximum number of intervals in the live view: more than the columns of any terminal.
+pub(super) const MAX_ROWS: usize = 600;
 
-/// The histograms of all whole intervals so far. Clones share them.
+/// The latencies of all whole intervals so far. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Totals(Arc<Mutex<Option<IntervalHistograms>>>);
+pub(super) struct Live(Arc<Mutex<State>>);
 
-impl Totals {
-    /// Adds the histograms of one or more intervals.
-    pub(super) fn add(&self, histograms: &IntervalHistograms) {
-        // The totals are consistent after a panic of another thread, because no code that changes them can panic.
-        let mut totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        totals.get_or_insert_with(|| histograms.spare()).merge(histograms);
-    }
-
-    /// Returns the totals; `None` before the end of the first interval.
-    fn get(&self) -> Option<IntervalHistograms> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Returns a function that returns the load's metrics as text; `None` if the loop does not reply.
-pub(super) fn more(
-    handle: Handle<GeneratorRequest>,
-    totals: Totals,
-    network: Network,
-) -> impl FnMut() -> Option<String> + Send + 'static {
-    move || {
-        let (reply, pending) = Pending::new();
-        handle.request(GeneratorRequest::Progress(reply)).ok()?;
-        section(Snapshot { progress: wait_for(pending)?, totals: totals.get() }, network)
-    }
-}
-
-/// A load's state at one moment.
-#[derive(Debug)]
-struct Snapshot {
-    progress: Progress,
+#[derive(Debug, Default)]
+struct State {
     totals: Option<IntervalHistograms>,
+    rows: VecDeque<Row>,
 }
 
-impl Collector for Snapshot {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let (mut metrics, progress) = (Metrics(encoder), &self.progress);
-        let phases = PHASES.map(|(phase, label)| ([("phase", label)], u64::from(phase == progress.phase)));
-        metrics.gauges("bench_phase", "Whether the load is in this phase", phases)?;
-        let peers = &progress.peers;
-        let peers = [
-            ("asked", peers.asked),
-            ("opened", peers.opened),
-            ("ready", peers.ready),
-            ("lost", peers.lost),
-            ("failed", peers.failed),
-        ];
-        let peers = peers.map(|(outcome, count)| ([("outcome", outcome)], count as u64));
-        metrics.gauges("bench_peers", "Planned peers by outcome; a lost peer was ready before", peers)?;
-        let operations = [("planned", progress.planned), ("sent", progress.sent), ("answered", progress.answered)];
-        let operations = operations.map(|(state, count)| ([("state", state)], count));
-        let help = "Operations of the counted part that reached this state; an answered one was also sent and planned";
-        metrics.counts("bench_operations", help, None, operations)?;
-        let rate = progress.rate.map_or(0.0, |rate| rate.as_per_second());
-        metrics.fraction("bench_planned_rate", "Planned operations per second at this moment", rate)?;
-        let totals = self.totals.iter().flat_map(IntervalHistograms::iter);
-        let rows: Vec<([(&str, &str); 2], &LatencyHistogram)> =
-            totals.map(|(metric, view, histogram)| ([("metric", metric), ("view", view.name())], histogram)).collect();
-        metrics.fine_histograms("bench_latency", "Latencies and lags of the counted part", &rows)
+/// The latencies of one interval, or of several if the recorder could not keep up. A latency without a sample is
+/// `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Row {
+    /// The end, from the start of the counted part.
+    pub(super) end: Duration,
+    /// Replies that arrived in the interval.
+    pub(super) answered: u64,
+    /// The main metric's latencies from the planned moments.
+    pub(super) p50: Option<Duration>,
+    pub(super) p99: Option<Duration>,
+    pub(super) max: Option<Duration>,
+    /// The 99th percentiles of the generator's lags.
+    pub(super) send_lag: Option<Duration>,
+    pub(super) loop_lag: Option<Duration>,
+}
+
+impl Row {
+    fn new(end: Duration, histograms: &IntervalHistograms) -> Self {
+        let lag = |metric| histograms.get(metric, View::Measured).and_then(|lag| lag.percentile(99.0));
+        // The main metric is the first one.
+        let Some((_, _, latencies)) = histograms.iter().next() else { return Self { end, ..Self::default() } };
+        Self {
+            end,
+            answered: latencies.count(),
+            p50: latencies.percentile(50.0),
+            p99: latencies.percentile(99.0),
+            max: latencies.max(),
+            send_lag: lag("send_lag"),
+            loop_lag: lag("loop_lag"),
+        }
+    }
+}
+
+impl Live {
+    /// Adds the histograms of one or more intervals, the last of which ended at `end`.
+    pub(super) fn add(&self, end: Duration, histograms: &IntervalHistograms) {
+        let row = Row::new(end, histograms);
+        let mut state = self.lock();
+        state.totals.get_or_insert_with(|| histograms.spare()).merge(histograms);
+        if state.rows.len() == MAX_ROWS {
+            state.rows.pop_front();
+        }
+        state.rows.push_back(row);
+    }
+
+    /// Returns the histograms of all intervals; `None` before the end of the first interval.
+    pub(super) fn totals(&self) -> Option<IntervalHistograms> {
+        self.lock().totals.clone()
+    }
+
+    /// Returns the last [`MAX_ROWS`] intervals in order.
+    #[cfg(feature = "tui")]
+    pub(super) fn rows(&self) -> Vec<Row> {
+        self.lock().rows.iter().copied().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is consistent after a panic of another thread, because no code that changes it can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::capture::capture;
+    use super::*;
+
+    #[test]
+    fn the_totals_have_all_intervals_and_the_rows_the_last_ones() {
+        let captured = capture();
+        let live = Live::default();
+        assert!(live.totals().is_none());
+        let count = MAX_ROWS + 7;
+        for index in 1..=count {
+            live.add(Duration::from_secs(index as u64), &captured.histograms);
+        }
+        let one = captured.histograms.get("ping_rtt", View::Planned).unwrap();
+        let totals = live.totals().unwrap();
+        assert_eq!(totals.get("ping_rtt", View::Planned).unwrap().count(), one.count() * count as u64);
+        let state = live.lock();
+        assert_eq!((state.rows.len(), state.rows[0].end), (MAX_ROWS, Duration::from_secs(8)));
+        let row = state.rows[MAX_ROWS - 1];
+        assert_eq!((row.answered, row.p50, row.max), (one.count(), one.percentile(50.0), one.max()));
+        assert_eq!(row.end, Duration::from_secs(count as u64));
     }
 }

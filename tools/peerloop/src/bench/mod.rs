@@ -8,11 +8,13 @@ mod alarm;
 mod build;
 #[cfg(test)]
 mod capture;
+mod display;
 mod ending;
 mod events;
 mod folder;
 mod labels;
 mod live;
+mod metrics;
 mod min_peers;
 mod node;
 mod preamble;
@@ -23,6 +25,8 @@ mod shape;
 mod terms;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tui")]
+mod tui;
 mod watch;
 
 use crate::cli::BenchArgs;
@@ -34,9 +38,10 @@ use crate::output;
 use crate::process;
 use crate::thresholds;
 use alarm::Alarm;
+use display::Display;
 use ending::Ending;
 pub(crate) use labels::{parse_label, parse_name};
-use live::Totals;
+use live::Live;
 pub(crate) use min_peers::{MinPeers, parse_min_peers};
 use node::BuiltInNode;
 use peerloop::MioNet;
@@ -121,6 +126,18 @@ fn judge(setup: &Setup, document: &mut Document, mut endings: Vec<Ending>) -> Re
     Ok(endings)
 }
 
+/// Returns the display of the running load.
+#[cfg_attr(not(feature = "tui"), expect(clippy::unnecessary_wraps, reason = "only the live view can fail to open"))]
+fn display(setup: &Setup, live: Live) -> Result<Display, Failure> {
+    #[cfg(feature = "tui")]
+    if setup.tui && tui::Screen::is_possible() {
+        let title = format!("peerloop bench  {}  network {}", setup.target_text(), setup.network);
+        return Display::screen(title, live);
+    }
+    drop(live);
+    Ok(Display::line(setup.quiet))
+}
+
 /// A load that has ended.
 struct Ended {
     stops: Stops,
@@ -135,11 +152,11 @@ fn generate(setup: &mut Setup, notices: &Notices) -> Result<Ended, Failure> {
     let events = setup.outputs.events.take();
     let start_at = setup.shape.start_at;
     let metrics = setup.outputs.metrics.take();
-    let totals = metrics.is_some().then(Totals::default);
+    let live = Live::default();
     let wants = Wanted {
         intervals: setup.have_intervals(),
         begin: start_at.is_some(),
-        totals: totals.clone(),
+        live: (metrics.is_some() || setup.tui).then(|| live.clone()),
         alarm: Alarm::new(setup, &build::blank(setup), notices.bell()),
     };
     let (recording, recorder) = Recording::start(wants, events, &setup.targets)?;
@@ -159,10 +176,11 @@ fn generate(setup: &mut Setup, notices: &Notices) -> Result<Ended, Failure> {
     };
     let (stops, report) = match receiver.recv() {
         Ok(handle) => {
-            if let (Some(metrics), Some(totals)) = (metrics, totals) {
-                metrics.serve(handle.clone(), setup.network, live::more(handle.clone(), totals, setup.network))?;
+            if let Some(metrics) = metrics {
+                let more = metrics::more(handle.clone(), live.clone(), setup.network);
+                metrics.serve(handle.clone(), setup.network, more)?;
             }
-            watch::watch(notices, &handle, &plan, start_at, setup.quiet)?
+            watch::watch(notices, &handle, &plan, start_at, display(setup, live)?)?
         }
         // The generator's thread has ended early; joining it returns the reason.
         Err(_) => (Stops::default(), None),

@@ -8,7 +8,7 @@
 
 use super::alarm::{Alarm, Span};
 use super::events::{EventsOutcome, EventsWriter, Offer};
-use super::live::Totals;
+use super::live::Live;
 use crate::exit::Failure;
 use crate::model::{Packer, Series};
 use crate::output::Sink;
@@ -61,8 +61,8 @@ pub(super) struct Wanted {
     pub(super) intervals: bool,
     /// The wall time at which the counted part begins.
     pub(super) begin: bool,
-    /// Where to add up the histograms of all whole intervals so far.
-    pub(super) totals: Option<Totals>,
+    /// Where to add up the latencies while the load runs.
+    pub(super) live: Option<Live>,
     /// The watch over the intervals. It needs them.
     pub(super) alarm: Option<Alarm>,
 }
@@ -118,7 +118,7 @@ impl Recording {
         targets: &[SocketAddr],
     ) -> Result<(Self, Option<Recorder>), Failure> {
         let shared = Arc::new(Shared::default());
-        let (has_begin, has_intervals) = (wanted.begin, wanted.intervals || wanted.totals.is_some());
+        let (has_begin, has_intervals) = (wanted.begin, wanted.intervals || wanted.live.is_some());
         let encoder = match has_intervals {
             true => Some(spawn_encoder(&shared, wanted)?),
             false => None,
@@ -153,8 +153,8 @@ fn spawn_encoder(shared: &Arc<Shared>, mut wanted: Wanted) -> Result<JoinHandle<
         let (mut encoded, mut packer) = (Encoded::default(), Packer::new());
         let mut begin = Duration::ZERO;
         while let Some(waiting) = shared.next() {
-            if let Some(totals) = &wanted.totals {
-                totals.add(&waiting.histograms);
+            if let Some(live) = &wanted.live {
+                live.add(waiting.end, &waiting.histograms);
             }
             if wanted.intervals {
                 encoded.add(&waiting, &mut packer);
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
     use crate::model::Latencies;
 
-    const INTERVALS: Wanted = Wanted { intervals: true, begin: false, totals: None, alarm: None };
+    const INTERVALS: Wanted = Wanted { intervals: true, begin: false, live: None, alarm: None };
 
     /// Adds up a series, and lists the indices of its intervals that have a histogram.
     fn sum(series: &Series) -> (u64, Vec<usize>) {

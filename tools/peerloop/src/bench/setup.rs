@@ -55,6 +55,8 @@ pub(crate) struct Setup {
     /// Whether the run fails if its results cannot be trusted.
     pub(crate) strict: bool,
     pub(crate) quiet: bool,
+    /// Whether to show the live view, if stderr is a terminal.
+    pub(crate) tui: bool,
     pub(crate) machine: Machine,
     pub(crate) host: Host,
     /// Different for every run.
@@ -89,6 +91,7 @@ pub(crate) struct Outputs {
 impl Setup {
     /// Fills in the defaults, resolves the targets and checks everything. The result has no files yet.
     pub(crate) fn new(args: &BenchArgs) -> Result<Self, Failure> {
+        check_build(args)?;
         let is_built_in = args.targets.is_empty();
         let asked = settings::network(args.network, std::env::vars_os())?;
         let names = targets::expand(&args.targets)?;
@@ -136,6 +139,7 @@ impl Setup {
             multistreams: args.multistreams,
             strict: args.strict,
             quiet: args.quiet,
+            tui: args.tui,
             machine: Machine::survey(),
             host: Host::read(),
             id: format!("{:016x}{:016x}", random_seed(), random_seed()),
@@ -274,6 +278,16 @@ impl Outputs {
     /// Returns whether a result contains the intervals' histograms.
     fn have_intervals(&self) -> bool {
         self.json.is_some() || self.hlog.is_some() || self.csv.is_some() || self.folder.is_some()
+    }
+}
+
+/// Refuses the live view in a program without it.
+fn check_build(args: &BenchArgs) -> Result<(), Failure> {
+    match args.tui && cfg!(not(feature = "tui")) {
+        true => Err(Failure::usage(
+            "--tui: this program was built without its live view; build it with `--features tui`, or omit --tui",
+        )),
+        false => Ok(()),
     }
 }
 

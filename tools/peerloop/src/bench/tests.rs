@@ -60,6 +60,7 @@ fn setup(targets: &[&str]) -> Setup {
         multistreams: false,
         strict: true,
         quiet: false,
+        tui: false,
         machine: Machine {
             descriptors: 1_048_576,
             ports: Some((32_768, 60_999)),

@@ -5,9 +5,9 @@
 //! signal the watch waits for the report for at most a second, so a loop that hangs never keeps the program from
 //! ending.
 
+use super::display::Display;
 use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::notices::{Notice, Notices, RateStep};
-use crate::progress::Progress;
 use crate::status::wait_for;
 use crate::units::{show_latency, show_rate, show_seconds};
 use peerloop::Handle;
@@ -33,41 +33,40 @@ pub(crate) fn watch(
     handle: &Handle<GeneratorRequest>,
     plan: &Plan,
     start_at: Option<SystemTime>,
-    quiet: bool,
+    mut display: Display,
 ) -> Result<(Stops, Option<Report>), Failure> {
-    let mut progress = Progress::new(quiet);
     let mut watch = Watch::new(plan, start_at);
     loop {
-        let pause = if watch.pending.is_some() { ANSWER_PAUSE } else { progress.interval() };
+        let pause = if watch.pending.is_some() { ANSWER_PAUSE } else { display.interval() };
         match notices.next(Some(pause)) {
             Some(Notice::Ended) => {
-                progress.clear();
+                display.clear();
                 return Ok((watch.stops, None));
             }
             Some(Notice::Stop(stop)) if !watch.stops.note(stop) => {
-                progress.show("stopping: waiting for the last pongs; send the signal again to stop at once");
+                display.note("stopping: waiting for the last pongs; send the signal again to stop at once");
                 // The watch sends too few requests to fill the queue, so this fails only if the loop has already
                 // ended.
                 let _ = handle.request(GeneratorRequest::Finish);
             }
             Some(Notice::Stop(stop)) => {
-                progress.clear();
+                display.clear();
                 let report = report_at_once(handle, stop)?;
                 return Ok((watch.stops, Some(report)));
             }
             Some(Notice::Bell) => {
-                progress.show("stopping: a threshold fails; waiting for the last pongs");
+                display.note("stopping: a threshold fails; waiting for the last pongs");
                 let _ = handle.request(GeneratorRequest::Finish);
             }
             Some(Notice::Rate(step)) => {
                 if let Some(line) = watch.change_rate(handle, step) {
-                    progress.show(line);
+                    display.note(line);
                 }
             }
             None if watch.pending.is_none() => watch.ask(handle),
             None => {
-                if let Some(line) = watch.take_progress() {
-                    progress.show(&line);
+                if let Some(progress) = watch.take_progress() {
+                    display.update(&progress, &watch.line(&progress));
                 }
             }
         }
@@ -127,15 +126,15 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Returns the progress line if the generator has replied.
-    fn take_progress(&mut self) -> Option<String> {
+    /// Returns the progress if the generator has replied.
+    fn take_progress(&mut self) -> Option<load::Progress> {
         let Ok(answer) = self.pending.as_ref()?.try_take() else {
             self.pending = None;
             return None;
         };
         let now = answer?;
         self.pending = None;
-        Some(self.line(&now))
+        Some(now)
     }
 
     fn line(&mut self, now: &load::Progress) -> String {

@@ -81,6 +81,9 @@ pub(crate) struct BenchArgs {
     /// Show no progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Show a live view on the terminal; needs a program that was built with the feature tui
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) tui: bool,
     /// Allow more than 8 peers to a public address
     #[arg(long)]
     pub(crate) yes: bool,

@@ -12,14 +12,14 @@ use std::time::Duration;
 fn load(arguments: &[&str]) -> (Running, String) {
     let fixed = ["bench", "-c", "3", "--rate-per-peer", "100", "-d", "1h", "--metrics-addr", "127.0.0.1:0"];
     let mut bench = Running::start(&[&fixed, arguments].concat());
-    let address = metrics_of(&mut bench);
+    let address = address_of_metrics(|| bench.greeting());
     (bench, address)
 }
 
-/// Reads the greeting up to the address of the metrics.
-fn metrics_of(process: &mut Running) -> String {
+/// Reads lines of a greeting up to the address of the metrics.
+pub(crate) fn address_of_metrics(mut next_line: impl FnMut() -> String) -> String {
     loop {
-        let line = process.greeting();
+        let line = next_line();
         assert!(!line.is_empty(), "the program ended without an address of its metrics");
         if let Some(rest) = line.strip_prefix("metrics at http://") {
             return rest.split_once('/').expect("the URL has a path").0.to_owned();
@@ -28,7 +28,7 @@ fn metrics_of(process: &mut Running) -> String {
 }
 
 /// Scrapes until `is_due`.
-fn scrape_until(address: &str, is_due: impl Fn(&BTreeMap<String, f64>) -> bool) -> BTreeMap<String, f64> {
+pub(crate) fn scrape_until(address: &str, is_due: impl Fn(&BTreeMap<String, f64>) -> bool) -> BTreeMap<String, f64> {
     loop {
         let samples = scrape(address);
         if is_due(&samples) {
@@ -149,7 +149,7 @@ fn exposed() -> Exposed {
     for (command, peers) in [("run", "--fixed-peers"), ("relay", "--upstream")] {
         let arguments = ["--network", "regtest", "--metrics-addr", "127.0.0.1:0", "--ping-interval", "10ms"];
         let mut node = Running::start(&[&[command, peers, &target], &arguments[..]].concat());
-        let address = metrics_of(&mut node);
+        let address = address_of_metrics(|| node.greeting());
         // The lag of keepalive pings has values only after the first ping.
         exposed.add(&scrape_until(&address, |samples| {
             samples.keys().any(|name| name.starts_with("peerloop_keepalive_lag_seconds"))

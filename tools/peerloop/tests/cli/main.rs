@@ -5,6 +5,8 @@
 mod bench;
 mod doctor;
 mod live;
+#[cfg(all(feature = "tui", target_os = "linux"))]
+mod live_view;
 mod merging;
 mod peers;
 mod probe;
