@@ -67,6 +67,7 @@ pub(super) fn document(setup: &Setup, start: SystemTime, stops: Stops, recorded:
         merged: None,
         cut: None,
         groups: Vec::new(),
+        omitted: Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@
 //! end of the run.
 
 use crate::exit::Failure;
-use crate::forms::{Form, csv, hgrm, hlog, json, text};
+use crate::forms::{Form, csv, hgrm, hlog, html, json, text};
 use crate::model::{Document, RESULT_FILE};
 use crate::output::Sink;
 use sha2::{Digest, Sha256};
@@ -18,16 +18,17 @@ use std::path::{Path, PathBuf};
 const CHECKSUMS: &str = "SHA256SUMS";
 
 /// The files of every run, and their forms.
-const FILES: [(&str, Form); 5] = [
+const FILES: [(&str, Form); 6] = [
     (RESULT_FILE, json::write),
     ("report.txt", report),
+    ("report.html", html::write),
     ("intervals.hlog", hlog::write),
     ("timeline.csv", csv::timeline),
     ("summary.csv", csv::summary),
 ];
 
 /// Files that the user may have placed beside the results with flags of the same run.
-const BESIDE: [&str; 2] = ["events.csv", "report.html"];
+const BESIDE: [&str; 1] = ["events.csv"];
 
 /// The end of the names of percentile spectra, of which each metric has its own.
 const SPECTRUM: &str = ".hgrm";
@@ -238,6 +239,7 @@ mod tests {
             "loop_lag.hgrm",
             "ping_rtt.hgrm",
             "ping_rtt.sent.hgrm",
+            "report.html",
             "report.txt",
             "result.json",
             "send_lag.hgrm",

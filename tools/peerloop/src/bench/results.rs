@@ -2,17 +2,18 @@
 
 use super::setup::{Outputs, Setup};
 use crate::exit::Failure;
-use crate::forms::{Form, csv, hgrm, hlog, json, text};
+use crate::forms::{Form, csv, hgrm, hlog, html, json, text};
 use crate::model::Document;
 use crate::output;
 
 /// Writes all forms of the results. Files are written first, so that a closed terminal cannot prevent that. A file
 /// that cannot be written does not prevent the other outputs.
 pub(super) fn write(setup: &mut Setup, document: &Document, events: Option<String>) -> Result<(), Failure> {
-    let Outputs { json, hlog, hgrm, csv, folder, is_stdout_taken, .. } = &mut setup.outputs;
+    let Outputs { json, hlog, hgrm, html, csv, folder, is_stdout_taken, .. } = &mut setup.outputs;
     let mut outcomes = Vec::new();
     let mut files = Vec::new();
-    let forms: [(_, Form); 4] = [(json, json::write), (hlog, hlog::write), (hgrm, hgrm::write), (csv, csv::timeline)];
+    let forms: [(_, Form); 5] =
+        [(json, json::write), (hlog, hlog::write), (hgrm, hgrm::write), (html, html::write), (csv, csv::timeline)];
     for (sink, form) in forms {
         if let Some(sink) = sink {
             files.extend(sink.name());

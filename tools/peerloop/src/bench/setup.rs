@@ -78,6 +78,7 @@ pub(crate) struct Outputs {
     pub(crate) json: Option<Sink>,
     pub(crate) hlog: Option<Sink>,
     pub(crate) hgrm: Option<Sink>,
+    pub(crate) html: Option<Sink>,
     pub(crate) csv: Option<Sink>,
     /// The file for the operations, until their writing begins.
     pub(crate) events: Option<Sink>,
@@ -251,11 +252,12 @@ impl Setup {
 }
 
 impl Outputs {
-    /// Opens the files of `--json`, `--hlog`, `--hgrm`, `--csv` and `--events`, and the folder of `-o`.
+    /// Opens the files of `--json`, `--hlog`, `--hgrm`, `--html`, `--csv` and `--events`, and the folder of `-o`.
     pub(crate) fn open(args: &BenchArgs) -> Result<Self, Failure> {
-        let files = [&args.json, &args.hlog, &args.hgrm, &args.csv, &args.events].map(|path| path.as_deref());
+        let files = [&args.json, &args.hlog, &args.hgrm, &args.html, &args.csv, &args.events];
+        let files = files.map(|path| path.as_deref());
         let mut folder = args.out.as_deref().map(Folder::open).transpose()?;
-        let flags = ["--json", "--hlog", "--hgrm", "--csv", "--events"];
+        let flags = ["--json", "--hlog", "--hgrm", "--html", "--csv", "--events"];
         for (flag, path) in flags.into_iter().zip(files) {
             if let (Some(folder), Some(path)) = (&mut folder, path)
                 && !folder.accept(path)
@@ -267,17 +269,17 @@ impl Outputs {
                 )));
             }
         }
-        let [one, two, three, four, five] = files;
-        let outputs = [(flags[0], one), (flags[1], two), (flags[2], three), (flags[3], four), (flags[4], five)];
-        let [json, hlog, hgrm, csv, events] = output::open_all(outputs, &[])?;
-        let is_stdout_taken = [&json, &hlog, &hgrm, &csv, &events].into_iter().flatten().any(Sink::is_stdout);
+        let outputs: [_; 6] = std::array::from_fn(|index| (flags[index], files[index]));
+        let [json, hlog, hgrm, html, csv, events] = output::open_all(outputs, &[])?;
+        let is_stdout_taken = [&json, &hlog, &hgrm, &html, &csv, &events].into_iter().flatten().any(Sink::is_stdout);
         let metrics = args.metrics_addr.map(Metrics::bind).transpose()?;
-        Ok(Self { json, hlog, hgrm, csv, events, folder, metrics, is_stdout_taken })
+        Ok(Self { json, hlog, hgrm, html, csv, events, folder, metrics, is_stdout_taken })
     }
 
     /// Returns whether a result contains the intervals' histograms.
     fn have_intervals(&self) -> bool {
-        self.json.is_some() || self.hlog.is_some() || self.csv.is_some() || self.folder.is_some()
+        let sinks = [&self.json, &self.hlog, &self.html, &self.csv];
+        sinks.into_iter().any(Option::is_some) || self.folder.is_some()
     }
 }
 

@@ -60,6 +60,9 @@ pub(crate) struct BenchArgs {
     /// Write the percentile spectrum of the operations, in milliseconds, for the HdrHistogram plotter
     #[arg(long, value_name = "FILE")]
     pub(crate) hgrm: Option<PathBuf>,
+    /// Write a page with the results and their plots, for a browser
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Write the timeline as a table, for spreadsheets
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,

@@ -54,7 +54,7 @@ pub(crate) fn spectrum(view: &View) -> String {
 /// Returns the percentages of the rows: [`TICKS_PER_HALF_DISTANCE`] rows each time the distance to 100 halves.
 ///
 /// The percentages are exact for up to 47 halvings, because a step is 10 divided by a power of two.
-fn levels() -> impl Iterator<Item = f64> {
+pub(super) fn levels() -> impl Iterator<Item = f64> {
     (0..f64::MANTISSA_DIGITS).flat_map(|halvings| {
         let left = 100.0 / 2.0_f64.powi(halvings as i32);
         let step = left / f64::from(2 * TICKS_PER_HALF_DISTANCE);

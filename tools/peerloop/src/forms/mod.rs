@@ -1,11 +1,12 @@
 //! The output forms of a run: each renders the run document, and nothing else.
 //!
-//! [`text`] is for people, [`json`] for programs, [`hlog`] and [`hgrm`] for the tools of HdrHistogram, and [`csv`] for
-//! spreadsheets.
+//! [`text`] and [`html`] are for people, [`json`] for programs, [`hlog`] and [`hgrm`] for the tools of HdrHistogram,
+//! and [`csv`] for spreadsheets.
 
 pub(crate) mod csv;
 pub(crate) mod hgrm;
 pub(crate) mod hlog;
+pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod text;
 

@@ -39,6 +39,9 @@ pub(crate) struct Document {
     pub(crate) cut: Option<Cut>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) groups: Vec<Group>,
+    /// The details that this copy of the document lacks, because it is part of a page; empty in a file of `--json`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) omitted: Vec<String>,
 }
 
 impl Document {
@@ -69,7 +72,7 @@ impl Document {
 }
 
 /// The program that wrote the document.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Tool {
     pub(crate) name: String,
     pub(crate) version: String,
@@ -79,7 +82,7 @@ pub(crate) struct Tool {
     pub(crate) git: Option<String>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Run {
     /// Different for every run, so that a run is never counted twice in a merge.
     #[serde(default)]
@@ -148,7 +151,7 @@ pub(crate) enum Phase {
     Run,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Host {
     #[serde(default)]
     pub(crate) name: Option<String>,
@@ -166,7 +169,7 @@ pub(crate) struct Host {
     pub(crate) load_average: Option<f64>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Settings {
     pub(crate) network: String,
     pub(crate) built_in_node: bool,
@@ -230,7 +233,7 @@ pub(crate) struct PlannedStage {
     pub(crate) duration_ns: Nanos,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Target {
     pub(crate) addr: String,
     /// The peers' user agent, if there is only one target and all peers have the same user agent and protocol
@@ -247,7 +250,7 @@ pub(crate) struct Target {
     pub(crate) view: Option<View>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Agent {
     pub(crate) agent: String,
     pub(crate) protocol: i32,
@@ -285,7 +288,7 @@ impl Work {
     }
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Counts {
     #[serde(flatten)]
     pub(crate) peers: Peers,
@@ -312,7 +315,7 @@ pub(crate) struct Events {
 }
 
 /// The connections that were closed too soon or never opened, for one cause at one stage.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Failed {
     pub(crate) cause: String,
     pub(crate) side: Side,
@@ -333,7 +336,7 @@ pub(crate) enum Side {
 }
 
 /// The results of one stage. An operation belongs to the stage of its planned moment.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Stage {
     pub(crate) from_per_s: Option<f64>,
     pub(crate) to_per_s: Option<f64>,
@@ -372,7 +375,7 @@ impl Metric {
 }
 
 /// A condition on the results, and whether they met it.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Threshold {
     /// The condition as typed.
     pub(crate) expr: String,
@@ -404,7 +407,7 @@ pub(crate) enum Outcome {
     NoData,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Generator {
     /// The share of `run.duration_ns` in which the loop's thread worked.
     #[serde(alias = "cpu")]
@@ -439,7 +442,7 @@ pub(crate) enum Limit {
 }
 
 /// The end of the program; `reason` is the first of `reasons`, or `finished`.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Ended {
     pub(crate) code: u8,
     pub(crate) reason: String,

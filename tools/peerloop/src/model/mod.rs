@@ -5,6 +5,7 @@
 //! output, and the manual's page `results` explains it field by field; a test keeps all three in step. The model knows
 //! neither the generator nor the command line.
 
+mod condense;
 mod document;
 mod latencies;
 mod merged;
@@ -20,7 +21,7 @@ pub(crate) use latencies::{Latencies, Packed, Packer};
 pub(crate) use merged::{By, Cut, Group, Merged, Part};
 #[cfg(test)]
 pub(crate) use read::parse;
-pub(crate) use read::{RESULT_FILE, read};
+pub(crate) use read::{DATA_BLOCK, RESULT_FILE, read};
 pub(crate) use timeline::{Row, Series, Timeline};
 pub(crate) use view::{Percentile, Table, View};
 

@@ -19,6 +19,12 @@ use std::time::Duration;
 /// The name of the document in a folder of results.
 pub(crate) const RESULT_FILE: &str = "result.json";
 
+/// The begin and the end of the document in a page of `bench --html`.
+pub(crate) const DATA_BLOCK: [&str; 2] = ["<script type=\"application/json\" id=\"run\">", "</script>"];
+
+/// The first characters of every page.
+const PAGE: &str = "<!DOCTYPE html>";
+
 /// The first version whose views contain the failed operations.
 const FIRST_WITH_FAILURES: u32 = 2;
 
@@ -38,8 +44,22 @@ struct Head {
     schema: u32,
 }
 
-/// Parses a run document. The error says why the text is not one, and how to get one.
+/// Returns the document in a page; any other text is returned unchanged.
+fn embedded(text: &str) -> Result<&str, String> {
+    let [begin, end] = DATA_BLOCK;
+    let block = text.split_once(begin).and_then(|(_, rest)| rest.split_once(end));
+    match block {
+        _ if !text.starts_with(PAGE) => Ok(text),
+        Some((document, _)) => Ok(document),
+        None => Err("the page has no run document: it is cut, or the run was too large for it; name the file that \
+                     `bench --json` wrote, or the folder of `bench -o`"
+            .to_owned()),
+    }
+}
+
+/// Parses a run document, or a page with one. The error says why the text is not one, and how to get one.
 pub(crate) fn parse(text: &str) -> Result<Document, String> {
+    let text = embedded(text)?;
     let Head { schema } = serde_json::from_str(text)
         .map_err(|error| format!("it is not a result of `peerloop bench --json` ({error}); name such a file"))?;
     if schema > SCHEMA {

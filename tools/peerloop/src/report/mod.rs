@@ -5,7 +5,7 @@
 //! can be requested, and parts of the runs.
 
 use crate::exit::{Exit, Failure};
-use crate::forms::{Form, csv, hgrm, hlog, json, text};
+use crate::forms::{Form, csv, hgrm, hlog, html, json, text};
 use crate::model::{Document, Threshold};
 use crate::output::{self, Sink};
 use crate::runs::{self, Named};
@@ -49,6 +49,8 @@ enum Format {
     Text,
     /// For programs
     Json,
+    /// For a browser, with plots
+    Html,
     /// The intervals' histograms, as an HdrHistogram log
     Hlog,
     /// The percentile spectrum of the operations, for the HdrHistogram plotter
@@ -73,6 +75,7 @@ impl Format {
         match self {
             Self::Text => text,
             Self::Json => json::write,
+            Self::Html => html::write,
             Self::Hlog => hlog::write,
             Self::Hgrm => hgrm::write,
             Self::Csv => csv::timeline,
@@ -83,7 +86,7 @@ impl Format {
     /// Returns whether the form contains the groups of `--by`.
     fn has_groups(self) -> bool {
         match self {
-            Self::Text | Self::Json | Self::SummaryCsv => true,
+            Self::Text | Self::Json | Self::Html | Self::SummaryCsv => true,
             Self::Hlog | Self::Hgrm | Self::Csv => false,
         }
     }
@@ -91,7 +94,7 @@ impl Format {
     /// Returns whether the form contains the warnings about a merge.
     fn has_warnings(self) -> bool {
         match self {
-            Self::Text | Self::Json => true,
+            Self::Text | Self::Json | Self::Html => true,
             Self::Hlog | Self::Hgrm | Self::Csv | Self::SummaryCsv => false,
         }
     }
@@ -100,7 +103,7 @@ impl Format {
 /// Shows the runs on stdout.
 pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     if args.by.is_some() && !args.format.has_groups() {
-        return Err(Failure::usage("--by is only for the forms text, json and summary-csv; choose one of them"));
+        return Err(Failure::usage("--by is only for the forms text, json, html and summary-csv; choose one of them"));
     }
     let mut document = merged(args)?;
     if let Some(percentiles) = &args.percentiles {

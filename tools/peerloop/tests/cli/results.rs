@@ -93,7 +93,9 @@ fn a_folder_holds_all_results_and_they_agree() {
     assert!(report.contains("Success    100 % of 300 pings answered"), "{report}");
     assert!(read("ping_rtt.hgrm").contains("Total count    =          300"));
     let sums = read("SHA256SUMS");
-    for name in ["result.json", "report.txt", "intervals.hlog", "timeline.csv", "summary.csv", "events.csv"] {
+    for name in
+        ["result.json", "report.txt", "report.html", "intervals.hlog", "timeline.csv", "summary.csv", "events.csv"]
+    {
         assert!(sums.contains(&format!("  {name}\n")), "{name}: {sums}");
     }
 }
@@ -186,6 +188,7 @@ fn a_report_of_a_run_equals_the_files_of_the_run() {
     for (format, name) in [
         ("json", "result.json"),
         ("text", "report.txt"),
+        ("html", "report.html"),
         ("hlog", "intervals.hlog"),
         ("hgrm", "ping_rtt.hgrm"),
         ("csv", "timeline.csv"),
@@ -197,6 +200,12 @@ fn a_report_of_a_run_equals_the_files_of_the_run() {
         let differing = report.stdout.lines().zip(file.lines()).find(|(one, two)| one != two);
         assert_eq!((differing, report.stdout.len()), (None, file.len()), "{format}");
     }
+    let page = format!("{dir}/report.html");
+    let report = peerloop(&["report", &page]);
+    assert_eq!((report.code, report.stdout), (Some(0), fs::read_to_string(format!("{dir}/report.txt")).unwrap()));
+    let report = peerloop(&["report", &page, "--format", "json"]);
+    let read: Value = serde_json::from_str(&report.stdout).unwrap();
+    assert!(assert_intervals_add_up(&read) <= 60);
     let report = peerloop(&["report", &format!("{dir}/result.json"), "--percentiles", "75"]);
     assert!(report.stdout.contains("      p75"), "{}", report.stdout);
 }

@@ -94,6 +94,9 @@ pub(crate) fn summary(document: &Document, files: Option<&[String]>) -> String {
     if let Some(events) = document.counts.events {
         page.line(format_args!("Events     {} written   {} lost", events.written, events.lost));
     }
+    if !document.omitted.is_empty() {
+        page.wrapped("Omitted    ", &format!("{}: see result.json of the run", document.omitted.join(", ")));
+    }
     if let Some(files) = files {
         afterwards(&mut page, document, files);
     }
@@ -147,7 +150,7 @@ impl Outcome {
 }
 
 impl Trust {
-    fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Trusted => "TRUSTED",
             Self::NotTrusted => "NOT TRUSTED",
@@ -156,7 +159,7 @@ impl Trust {
 }
 
 impl Limit {
-    fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Node => "node",
@@ -166,7 +169,7 @@ impl Limit {
 }
 
 /// Returns the name of the workload's operations, in the plural.
-fn noun(workload: &str) -> &'static str {
+pub(crate) fn noun(workload: &str) -> &'static str {
     match workload {
         "ping" => "pings",
         _ => "operations",
@@ -184,15 +187,20 @@ fn ramp(Document { run, config, counts, .. }: &Document) -> Vec<String> {
 
 /// Describes the answered share of the planned operations, and the share of the peers that were ready to the end.
 fn success(document: &Document) -> Vec<String> {
-    let (Peers { asked, ready, lost, .. }, work) = (document.counts.peers, document.counts.work);
+    let (peers, work) = (document.counts.peers, document.counts.work);
     let mut parts = Vec::new();
     if work.planned > 0 {
         let share = show_share(work.answered, work.planned);
         parts.push(format!("{share} of {} {} answered", work.planned, noun(&document.config.workload)));
     }
-    let stayed = show_share(ready.saturating_sub(lost), asked);
-    parts.push(format!("{stayed} of {} ready to the end", counted(asked, "peer")));
+    let stayed = show_share(stayed(peers), peers.asked);
+    parts.push(format!("{stayed} of {} ready to the end", counted(peers.asked, "peer")));
     parts
+}
+
+/// Returns the number of peers that were ready to the end.
+pub(crate) fn stayed(peers: Peers) -> u64 {
+    peers.ready.saturating_sub(peers.lost)
 }
 
 fn work(page: &mut Page, document: &Document) {
@@ -228,7 +236,7 @@ fn work(page: &mut Page, document: &Document) {
 
 /// Computes the rate that was requested of this process. If it was not one constant rate, it is the mean of the planned
 /// operations.
-fn requested_rate(document: &Document) -> Option<f64> {
+pub(crate) fn requested_rate(document: &Document) -> Option<f64> {
     let Document { run, config, counts, .. } = document;
     let is_constant = matches!(&config.stages[..], [stage] if stage.from_per_s == stage.to_per_s);
     let is_part = document.merged.is_some() || document.cut.is_some() || run.segment != [1, 1];

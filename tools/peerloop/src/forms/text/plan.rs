@@ -53,7 +53,7 @@ fn described(stage: PlannedStage) -> String {
 }
 
 /// Formats a rate, or two if the rate changes.
-pub(super) fn changing(from: Option<f64>, to: Option<f64>) -> String {
+pub(crate) fn changing(from: Option<f64>, to: Option<f64>) -> String {
     let [first, last] = [from, to].map(|rate| rate.map_or_else(|| "max".to_owned(), show_rate));
     if first == last { first } else { format!("{first} to {last}") }
 }

@@ -25,12 +25,13 @@ fn add(sum: &mut Metric, other: Metric) -> Result<(), String> {
     add_view(measured, other.measured).map_err(|error| format!("`{name}.measured`: {error}"))
 }
 
+/// Adds a view. The sum of a view and a missing one, as of a stage in a page, would be that of one run alone, so it is
+/// missing too.
 fn add_view(sum: &mut Option<View>, other: Option<View>) -> Result<(), String> {
-    let Some(other) = other else { return Ok(()) };
-    match sum {
-        Some(sum) => sum.add(&other),
-        None => {
-            *sum = Some(other);
+    match (&mut *sum, other) {
+        (Some(sum), Some(other)) => sum.add(&other),
+        (Some(_), None) | (None, _) => {
+            *sum = None;
             Ok(())
         }
     }

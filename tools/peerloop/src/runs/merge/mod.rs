@@ -97,6 +97,8 @@ fn add(sum: &mut Document, other: Document) -> Result<(), String> {
     }
     add_generator(&mut sum.generator, other.generator);
     sum.exit.reasons.extend(other.exit.reasons);
+    let more = other.omitted.into_iter().filter(|omitted| !sum.omitted.contains(omitted));
+    sum.omitted.extend(more.collect::<Vec<_>>());
     Ok(())
 }
 

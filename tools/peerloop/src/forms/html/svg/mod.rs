@@ -1,0 +1,278 @@
+//! Pictures as inline SVG: a frame with two axes, and lines, areas and cells in it.
+//!
+//! Colours and dashes are classes of the page's style sheet, so a picture follows the light, the dark and the printed
+//! form of the page. A picture has a title and a description for readers who do not see it. It needs no script and no
+//! other file. The crates for plots write fixed colours on a grid of whole pixels, and have no axis of 1/(1-p).
+
+mod scale;
+
+use super::escape;
+pub(super) use scale::{Scale, Tick, counts, latencies, percentiles, times};
+
+/// The width of every picture, in its own units. The page scales it to the width of the text.
+pub(super) const WIDTH: f64 = 760.0;
+/// The space before the frame, for the labels of the vertical axis; equal in all pictures, so that their time axes
+/// are in line.
+const LEFT: f64 = 66.0;
+const RIGHT: f64 = 18.0;
+/// The space above the frame, for the legend.
+const TOP: f64 = 30.0;
+/// The space below the frame, for the labels and the name of the horizontal axis.
+const BOTTOM: f64 = 42.0;
+/// The width that one character of a label needs at most.
+const CHAR_WIDTH: f64 = 7.4;
+/// The length of the sample of a line in the legend, with the space after it.
+const SAMPLE_WIDTH: f64 = 34.0;
+
+/// The height of the strip that a picture may have above its frame.
+pub(super) const STRIP: f64 = 20.0;
+
+/// The horizontal positions of the frame.
+pub(super) const ACROSS: (f64, f64) = (LEFT, WIDTH - RIGHT);
+
+/// Returns the vertical positions of a frame of this height, from its bottom to its top.
+pub(super) fn upwards(height: f64) -> (f64, f64) {
+    (TOP + height, TOP)
+}
+
+/// An axis of a picture.
+#[derive(Clone, Debug)]
+pub(super) struct Axis {
+    pub(super) scale: Scale,
+    pub(super) ticks: Vec<Tick>,
+    /// The quantity, with its unit unless the labels have it.
+    pub(super) name: &'static str,
+}
+
+impl Axis {
+    /// Returns the axis in a frame that is lower by `strip`, so that there is room above it.
+    pub(super) fn below(mut self, strip: f64) -> Self {
+        self.scale = self.scale.below(strip);
+        self
+    }
+}
+
+/// A point in values of the axes, or a gap in the line.
+pub(super) type Point = Option<(f64, f64)>;
+
+/// A picture that is being drawn.
+#[derive(Debug)]
+pub(super) struct Plot {
+    x: Axis,
+    y: Axis,
+    /// The parts behind the grid.
+    back: String,
+    front: String,
+    legend: String,
+    legend_end: f64,
+}
+
+impl Plot {
+    pub(super) fn new(x: Axis, y: Axis) -> Self {
+        let (back, front, legend) = (String::new(), String::new(), String::new());
+        Self { x, y, back, front, legend, legend_end: LEFT }
+    }
+
+    /// Draws a line through points, and names it in the legend. A gap interrupts the line.
+    pub(super) fn line(&mut self, class: &str, name: &str, points: impl IntoIterator<Item = Point>) {
+        let mut path = String::new();
+        let mut is_first = true;
+        for point in points {
+            let Some((x, y)) = point else {
+                is_first = true;
+                continue;
+            };
+            let [x, y] = [self.x.scale.at(x), self.y.scale.at(y)].map(number);
+            // The line of length zero makes a point between two gaps visible.
+            path += &if is_first { format!("M{x} {y}h0L{x} {y}") } else { format!(" {x} {y}") };
+            is_first = false;
+        }
+        self.front += &format!("<path class=\"line {class}\" d=\"{path}\"/>");
+        let (from, to) = (self.legend_end, self.legend_end + SAMPLE_WIDTH - 8.0);
+        let sample = format!("<path class=\"line {class}\" d=\"M{} 12H{}\"/>", number(from), number(to));
+        self.name(&sample, SAMPLE_WIDTH, name);
+    }
+
+    /// Draws marks at points, each with a text that is shown if the pointer is over it.
+    pub(super) fn marks(&mut self, class: &str, marks: impl IntoIterator<Item = ((f64, f64), String)>) {
+        for ((x, y), text) in marks {
+            let [x, y] = [self.x.scale.at(x), self.y.scale.at(y)].map(number);
+            let text = escape::text(&text);
+            self.front += &format!(
+                "<circle class=\"mark {class}\" cx=\"{x}\" cy=\"{y}\" r=\"3.5\"><title>{text}</title></circle>"
+            );
+        }
+    }
+
+    /// Names a colour of areas or cells in the legend.
+    pub(super) fn key(&mut self, class: &str, name: &str) {
+        let sample = format!("<path class=\"{class}\" d=\"M{} 6h14v12h-14z\"/>", number(self.legend_end));
+        self.name(&sample, 20.0, name);
+    }
+
+    fn name(&mut self, sample: &str, sample_width: f64, name: &str) {
+        let x = self.legend_end + sample_width;
+        self.legend += &format!("{sample}<text x=\"{}\" y=\"16\">{}</text>", number(x), escape::text(name));
+        self.legend_end = x + name.chars().count() as f64 * CHAR_WIDTH + 16.0;
+    }
+
+    /// Fills parts of the frame between two values of the horizontal axis, each with a label at its top if there is
+    /// room for it.
+    pub(super) fn bands(&mut self, class: &str, bands: &[((f64, f64), String)]) {
+        let (bottom, top) = self.y.scale.positions();
+        let mut path = String::new();
+        let mut labels = String::new();
+        for ((from, to), label) in bands {
+            let [from, to] = [*from, *to].map(|value| self.x.scale.at(value));
+            let [x, y, width, height, back] = [from, top, to - from, bottom - top, from - to].map(number);
+            path += &format!("M{x} {y}h{width}v{height}h{back}z");
+            if (to - from) > label.chars().count() as f64 * CHAR_WIDTH + 4.0 {
+                let (x, y) = (number(f64::midpoint(from, to)), number(top + 13.0));
+                labels += &format!("<text class=\"mid\" x=\"{x}\" y=\"{y}\">{}</text>", escape::text(label));
+            }
+        }
+        if !path.is_empty() {
+            self.back += &format!("<path class=\"{class}\" d=\"{path}\"/>{labels}");
+        }
+    }
+
+    /// Draws a vertical line with a label before it.
+    pub(super) fn vertical(&mut self, class: &str, value: f64, label: &str) {
+        let (bottom, top) = self.y.scale.positions();
+        let x = self.x.scale.at(value);
+        self.front +=
+            &format!("<path class=\"line {class}\" d=\"M{} {}V{}\"/>", number(x), number(top), number(bottom));
+        let (x, y) = (number(x - 5.0), number(bottom - 7.0));
+        self.front += &format!("<text class=\"end halo\" x=\"{x}\" y=\"{y}\">{}</text>", escape::text(label));
+    }
+
+    /// Fills cells with one colour: their horizontal and vertical ends, as values of the axes.
+    pub(super) fn cells(&mut self, class: &str, cells: impl IntoIterator<Item = [(f64, f64); 2]>) {
+        let mut path = String::new();
+        for [(from, to), (low, high)] in cells {
+            let [from, to] = [from, to].map(|value| self.x.scale.at(value));
+            let [low, high] = [low, high].map(|value| self.y.scale.at(value));
+            let (width, height) = (to - from, low - high);
+            let [x, y, width, height, back] = [from, high, width, height, -width].map(number);
+            path += &format!("M{x} {y}h{width}v{height}h{back}z");
+        }
+        if !path.is_empty() {
+            self.front += &format!("<path class=\"{class}\" d=\"{path}\"/>");
+        }
+    }
+
+    /// Fills parts of a strip above the frame, each with a colour and its horizontal ends; nothing without parts.
+    pub(super) fn strip(&mut self, name: &str, parts: &[(&str, (f64, f64))]) {
+        let (_, top) = self.y.scale.positions();
+        for (class, (from, to)) in parts {
+            let [from, to] = [*from, *to].map(|value| self.x.scale.at(value));
+            let [x, width, y] = [from, to - from, top - STRIP].map(number);
+            self.front += &format!("<path class=\"{class} lost\" d=\"M{x} {y}h{width}v{}h-{width}z\"/>", STRIP - 4.0);
+        }
+        if !parts.is_empty() {
+            let (x, y) = (number(LEFT - 7.0), number(top - 8.0));
+            self.front += &format!("<text class=\"end bad\" x=\"{x}\" y=\"{y}\">{}</text>", escape::text(name));
+        }
+    }
+
+    /// Returns the picture. `id` is unique in the page; the description stands for the picture where it is not seen.
+    pub(super) fn finish(self, id: &str, title: &str, description: &str) -> String {
+        let (bottom, _) = self.y.scale.positions();
+        let height = number(bottom + BOTTOM);
+        let (title, description) = (escape::text(title), escape::text(description));
+        format!(
+            "<svg role=\"img\" viewBox=\"0 0 {WIDTH} {height}\" aria-labelledby=\"{id}-title {id}-desc\">\
+             <title id=\"{id}-title\">{title}</title><desc id=\"{id}-desc\">{description}</desc>\
+             {back}{axes}{front}{legend}</svg>\n",
+            back = self.back,
+            axes = self.axes(),
+            front = self.front,
+            legend = self.legend,
+        )
+    }
+
+    fn axes(&self) -> String {
+        let (bottom, top) = self.y.scale.positions();
+        let (left, right) = ACROSS;
+        let mut grid = String::new();
+        let mut texts = String::new();
+        for (value, label) in self.x.ticks.iter().filter(|(value, _)| self.x.scale.holds(*value)) {
+            let x = self.x.scale.at(*value);
+            grid += &format!("M{} {}V{}", number(x), number(top), number(bottom));
+            // The labels at the ends of the axis stay within the picture.
+            let half = label.chars().count() as f64 * CHAR_WIDTH / 2.0;
+            let x = number(x.min(WIDTH - half));
+            texts += &format!("<text class=\"mid\" x=\"{x}\" y=\"{}\">{label}</text>", number(bottom + 17.0));
+        }
+        for (value, label) in self.y.ticks.iter().filter(|(value, _)| self.y.scale.holds(*value)) {
+            let y = self.y.scale.at(*value);
+            grid += &format!("M{left} {}H{right}", number(y));
+            let (x, y) = (number(left - 7.0), number(y + 4.0));
+            texts += &format!("<text class=\"end\" x=\"{x}\" y=\"{y}\">{label}</text>");
+        }
+        let (middle, below) = (number(f64::midpoint(left, right)), number(bottom + 36.0));
+        let (x_name, y_name, height) = (self.x.name, self.y.name, number(f64::midpoint(bottom, top)));
+        format!(
+            "<path class=\"grid\" d=\"{grid}\"/>{texts}<text class=\"mid name\" x=\"{middle}\" y=\"{below}\">{x_name}\
+             </text><text class=\"mid name\" transform=\"translate(13 {height}) rotate(-90)\">{y_name}</text>"
+        )
+    }
+}
+
+/// Formats a position with at most one decimal.
+fn number(position: f64) -> String {
+    let text = format!("{position:.1}");
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plot() -> Plot {
+        let x = Axis {
+            scale: Scale::linear((0.0, 10.0), ACROSS),
+            ticks: vec![(0.0, "0 s".to_owned()), (10.0, "10 s".to_owned())],
+            name: "time",
+        };
+        let y = Axis {
+            scale: Scale::log((1.0, 100.0), upwards(100.0)),
+            ticks: vec![(1.0, "1".to_owned()), (1_000.0, "beyond".to_owned())],
+            name: "values",
+        };
+        Plot::new(x, y)
+    }
+
+    #[test]
+    fn a_gap_interrupts_a_line_and_a_lone_point_stays_visible() {
+        let mut plot = plot();
+        plot.line("a", "one", [Some((0.0, 1.0)), Some((5.0, 10.0)), None, Some((10.0, 100.0))]);
+        let picture = plot.finish("id", "a title", "a description");
+        assert!(picture.contains("d=\"M66 130h0L66 130 404 80M742 30h0L742 30\""), "{picture}");
+        assert!(!picture.contains("beyond"), "a label outside the axis: {picture}");
+    }
+
+    #[test]
+    fn texts_are_escaped_and_the_picture_has_a_title_and_a_description() {
+        let mut plot = plot();
+        plot.line("a", "<name>", []);
+        plot.bands("b", &[((0.0, 10.0), "<band>".to_owned())]);
+        plot.vertical("c", 5.0, "<label>");
+        plot.marks("d", [((5.0, 10.0), "<mark>".to_owned())]);
+        let picture = plot.finish("id", "<title>", "<description>");
+        for part in ["name", "band", "label", "mark", "title", "description"] {
+            assert!(picture.contains(&format!("&lt;{part}&gt;")), "{part}: {picture}");
+        }
+        assert!(picture.contains("role=\"img\"") && picture.contains("aria-labelledby=\"id-title id-desc\""));
+    }
+
+    #[test]
+    fn cells_of_one_colour_share_a_path() {
+        let mut plot = plot();
+        plot.cells("h1", [[(0.0, 5.0), (1.0, 10.0)], [(5.0, 10.0), (10.0, 100.0)]]);
+        plot.cells("h2", []);
+        let picture = plot.finish("id", "", "");
+        assert!(!picture.contains("h2"), "{picture}");
+        assert!(picture.contains("<path class=\"h1\" d=\"M66 80h338v50h-338zM404 30h338v50h-338z\"/>"), "{picture}");
+    }
+}
