@@ -6,6 +6,7 @@
 //! - [`relay`]: the relay of transactions: trust, announcements, requests, memory and measurements
 //! - [`results`]: the result files of `peerloop bench`, and the fields of its JSON document
 //! - [`thresholds`]: conditions on the results of a load, and the exit codes
+//! - [`comparing`]: whether a new version is better or worse than the old one
 //! - [`test_node`]: a node for tests: its answers, its data, and its misbehaviour on purpose
 //! - [`monitoring`]: the live view of a load, metrics for Prometheus, a dashboard and alert rules
 //! - [`testing`]: how the project is tested, and how to run the tests
@@ -30,6 +31,9 @@ pub mod results {}
 
 #[doc = include_str!("thresholds.md")]
 pub mod thresholds {}
+
+#[doc = include_str!("comparing.md")]
+pub mod comparing {}
 
 #[doc = include_str!("test_node.md")]
 pub mod test_node {}

@@ -7,7 +7,9 @@ mod bench;
 mod book;
 mod causes;
 mod cli;
+mod compare;
 mod doctor;
+mod estimates;
 mod exit;
 mod forms;
 mod host;
@@ -58,6 +60,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Relay(args)) => relay::run(&args),
         Some(Command::Report(args)) => report::run(&args),
+        Some(Command::Compare(args)) => compare::run(&args),
         Some(Command::Peers(args)) => peers::run(&args),
         Some(Command::Probe(args)) => probe::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),

@@ -157,7 +157,8 @@ fn watch_intervals(
     Ok(first.unwrap_or(begin))
 }
 
-fn tally_of(packed: Option<&Packed>, failed: u64) -> Result<Tally, String> {
+/// Opens the histogram of an interval in which this many operations failed.
+pub(crate) fn tally_of(packed: Option<&Packed>, failed: u64) -> Result<Tally, String> {
     match packed {
         Some(packed) => Ok(Tally::of(packed.open()?.as_hdr(), failed)),
         None => Ok(Tally::from_counts([], failed)),
@@ -166,7 +167,7 @@ fn tally_of(packed: Option<&Packed>, failed: u64) -> Result<Tally, String> {
 
 /// Returns the number of the interval's operations that were never answered. From the moment of sending, only those
 /// count that were sent.
-fn failed_in(row: &Row, view: &str) -> u64 {
+pub(crate) fn failed_in(row: &Row, view: &str) -> u64 {
     let failed = row.failed.unwrap_or(0);
     if view == "sent" { failed.saturating_sub(row.planned.saturating_sub(row.sent)) } else { failed }
 }

@@ -64,6 +64,7 @@ pub(super) fn document(setup: &Setup, start: SystemTime, stops: Stops, recorded:
         generator: generator(&report),
         metrics: metrics(&setup.percentiles, report),
         exit: ended(&[]),
+        estimates: Vec::new(),
         merged: None,
         cut: None,
         groups: Vec::new(),

@@ -30,6 +30,7 @@ mod tui;
 mod watch;
 
 use crate::cli::BenchArgs;
+use crate::estimates;
 use crate::exit::{Exit, Failure, Stops};
 use crate::machine;
 use crate::model::Document;
@@ -92,6 +93,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     let endings = ending::all(&setup, stops, &report, &recorded);
     let events = events.filter(|_| recorded.events.is_some());
     let mut document = build::document(&setup, start, stops, recorded, report);
+    estimates::fill(&mut document);
     let endings = judge(&setup, &mut document, endings)?;
     results::write(&mut setup, &document, events)?;
     node_ended?;

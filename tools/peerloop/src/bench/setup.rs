@@ -28,6 +28,10 @@ use std::time::{Duration, SystemTime};
 /// links are still closing.
 const SPARE_LINKS: usize = 64;
 
+/// Maximum length of a run whose intervals' histograms are kept although no result contains them: at 3,600 intervals,
+/// four histograms of an interval and 2 KB for each, they use about 30 MB.
+const MAX_UNASKED: Duration = Duration::from_secs(3_600);
+
 /// A bench, ready to start.
 #[derive(Debug)]
 pub(crate) struct Setup {
@@ -167,7 +171,9 @@ impl Setup {
     /// Returns whether the intervals' histograms are needed, by a result or by a threshold.
     pub(crate) fn have_intervals(&self) -> bool {
         let has_windows = self.thresholds.iter().any(|condition| condition.threshold.over.is_some());
-        self.outputs.have_intervals() || has_windows || self.abort_after.is_some()
+        // The report needs them for the intervals of percentiles.
+        let is_short = self.shape.duration() <= MAX_UNASKED;
+        self.outputs.have_intervals() || is_short || has_windows || self.abort_after.is_some()
     }
 
     /// Returns the number of peers of this process.

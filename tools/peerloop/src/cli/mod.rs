@@ -3,6 +3,7 @@
 mod bench;
 mod load;
 
+use crate::compare::CompareArgs;
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::report::ReportArgs;
@@ -34,6 +35,7 @@ Examples:
   peerloop bench                               load a built-in node
   peerloop bench 127.0.0.1 --network regtest   load a node: 100 peers, 1 ping/s each
   peerloop report DIR                          show the results of `bench -o DIR` again
+  peerloop compare OLD.. -- NEW..              compare the runs of two versions
   peerloop serve --network regtest             run a node to load
   peerloop run --book peers.redb               run a long-lived node with an address book
   peerloop relay --upstream HOST --listen IP:PORT   relay transactions to many peers
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     Relay(Box<RelayArgs>),
     /// Show the results of a finished bench again
     Report(ReportArgs),
+    /// Compare the runs of two versions, and say whether the new one is better or worse
+    Compare(CompareArgs),
     /// Show and change the address book of a stopped node
     Peers(PeersArgs),
     /// Check one node, step by step
@@ -333,8 +337,8 @@ fn parse_host_or_peer(text: &str) -> Result<HostOrPeer, String> {
 }
 
 /// The names that the help shows for values that are numbers.
-const NUMBERS: [&str; 10] =
-    ["N", "N|P%", "TIME", "RATE", "LIST", "SIZE", "FACTOR", "TIME[..TIME]", "TIME/TIME", "SHARE"];
+const NUMBERS: [&str; 11] =
+    ["N", "N|P%", "P%", "TIME", "RATE", "LIST", "SIZE", "FACTOR", "TIME[..TIME]", "TIME/TIME", "SHARE"];
 
 /// Flags of other load generators, each with the advice for a user who types it here.
 const OTHERS_FLAGS: [(&str, &str); 3] = [

@@ -3,7 +3,7 @@
 //! Durations are in nanoseconds. A field that older documents lack has a default here; `read` then fills in the value
 //! that follows from the other fields.
 
-use super::merged::{Cut, Group, Merged};
+use super::merged::{Cut, Estimated, Group, Merged};
 use super::timeline::Timeline;
 use super::view::View;
 use crate::causes;
@@ -31,6 +31,9 @@ pub(crate) struct Document {
     pub(crate) thresholds: Vec<Threshold>,
     pub(crate) generator: Generator,
     pub(crate) exit: Ended,
+    /// The intervals of percentiles, if the document has the intervals' histograms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) estimates: Vec<Estimated>,
     /// The runs that were merged into this document; `None` for a single run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) merged: Option<Merged>,

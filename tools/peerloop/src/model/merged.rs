@@ -1,4 +1,5 @@
-//! The parts of a document that `report` adds: the runs that were merged, the time that was cut out, and the groups.
+//! The parts of a document that are computed from the others or by `report`: the percentiles' intervals, the runs that
+//! were merged, the time that was cut out, and the groups.
 
 use super::document::{Document, Metric, Trust};
 use crate::output::json::Nanos;
@@ -33,6 +34,20 @@ pub(crate) struct Cut {
     pub(crate) to_ns: Nanos,
     /// The end of the last interval of the whole run.
     pub(crate) of_ns: Nanos,
+}
+
+/// A percentile with the interval that contains it with 95 % confidence. A missing value or bound is infinite: it falls
+/// among the operations that never completed.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Estimated {
+    pub(crate) metric: String,
+    pub(crate) view: String,
+    pub(crate) percentile: String,
+    pub(crate) value_ns: Option<Nanos>,
+    /// `None` for the maximum, and if too little was measured.
+    pub(crate) bounds_ns: Option<[Option<Nanos>; 2]>,
+    /// If too little was measured: about how much longer the run has to be.
+    pub(crate) more_ns: Option<Nanos>,
 }
 
 /// The results of one host or of one stage.

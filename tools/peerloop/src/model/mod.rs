@@ -18,7 +18,7 @@ pub(crate) use document::{
     PlannedStage, RateChange, Reason, Run, Settings, Side, Stage, Target, Threshold, Tool, Trust, Work,
 };
 pub(crate) use latencies::{Latencies, Packed, Packer};
-pub(crate) use merged::{By, Cut, Group, Merged, Part};
+pub(crate) use merged::{By, Cut, Estimated, Group, Merged, Part};
 #[cfg(test)]
 pub(crate) use read::parse;
 pub(crate) use read::{DATA_BLOCK, RESULT_FILE, read};

@@ -25,7 +25,8 @@ pub(crate) struct View {
     /// The shortest wait for an operation that never completed; `None` if there was no such wait.
     pub(crate) shortest_wait: Option<Duration>,
     pub(crate) percentiles: Table,
-    of_answered: Table,
+    /// The percentiles of the completed operations only.
+    pub(crate) of_answered: Table,
 }
 
 /// The requested percentiles, in order.

@@ -4,6 +4,7 @@
 //! Several runs are added up to one. Values that follow from the histograms are computed again, so other percentiles
 //! can be requested, and parts of the runs.
 
+use crate::estimates;
 use crate::exit::{Exit, Failure};
 use crate::forms::{Form, csv, hgrm, hlog, html, json, text};
 use crate::model::{Document, Threshold};
@@ -109,6 +110,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     if let Some(percentiles) = &args.percentiles {
         document.set_percentiles(percentiles);
     }
+    estimates::fill(&mut document);
     if !args.thresholds.is_empty() {
         let judged = args.thresholds.iter().map(|condition| thresholds::judge(condition, &document));
         document.thresholds = judged.collect::<Result<_, _>>().map_err(Failure::usage)?;

@@ -15,6 +15,7 @@ pub(crate) use group::{hosts, stages};
 pub(crate) use merge::merge;
 use std::fs;
 use std::path::{Path, PathBuf};
+pub(crate) use unlike::of_settings;
 
 /// A run and the name that messages give it.
 #[derive(Debug)]

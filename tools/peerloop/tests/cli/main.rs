@@ -3,6 +3,7 @@
 //! All connections stay on loopback. Time limits are many times the expected durations.
 
 mod bench;
+mod comparing;
 mod doctor;
 mod live;
 #[cfg(all(feature = "tui", target_os = "linux"))]

@@ -91,6 +91,7 @@ fn copy(document: &Document, timeline: Timeline) -> Document {
         thresholds: document.thresholds.clone(),
         generator: document.generator.clone(),
         exit: document.exit.clone(),
+        estimates: document.estimates.clone(),
         merged: document.merged.clone(),
         cut: document.cut,
         groups: document.groups.clone(),

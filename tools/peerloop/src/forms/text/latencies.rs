@@ -1,15 +1,23 @@
 //! The table of latencies: a row for each view of each metric, with its percentiles.
 
 use super::{GAP_TO_MENTION, LAG, noun};
-use crate::model::{Document, Group, Metric, Table, View, Work};
+use crate::model::{Document, Estimated, Group, Metric, Table, Work};
+use crate::output::json::Nanos;
 use crate::output::page::Page;
-use crate::units::show_share;
+use crate::units::{show_latency, show_seconds, show_share};
 use std::time::Duration;
+
+/// The value of a percentile among the operations that never completed.
+const FAILED: &str = "failed";
+
+/// A run that has to be longer by more than this is not worth its time.
+const FAR: Duration = Duration::from_secs(86_400);
 
 /// Writes the latencies of the whole run. `send_lag` is how late the operations were started (p99).
 pub(super) fn write(page: &mut Page, document: &Document, send_lag: Option<Duration>) {
     let shown: Vec<&Metric> = document.metrics.iter().filter(|metric| !metric.name.ends_with(LAG)).collect();
     table(page, &shown);
+    estimates(page, document);
     let scheduled: Vec<&str> =
         shown.iter().filter(|metric| metric.planned.is_some()).map(|metric| metric.name.as_str()).collect();
     let remark = match send_lag {
@@ -42,19 +50,56 @@ fn table(page: &mut Page, metrics: &[&Metric]) {
     let columns = metrics.first().and_then(|metric| metric.first_view()).map_or(&[][..], |view| &view.percentiles.0);
     let headings: String = columns.iter().map(|(one, _)| format!("{:>10}", one.heading())).collect();
     page.line(format_args!("{:<12}{:>9}{headings}", "Latency", "count"));
-    let mut row = |name: &str, view: &View| {
-        let Table(values) = &view.percentiles;
+    let mut row = |name: &str, Table(values): &Table, count: u64| {
         let values: String = values.iter().map(|(_, value)| format!(" {:>9}", value.shown())).collect();
-        page.line(format_args!("{name:<12}{:>9}{values}", view.latencies.count()));
+        page.line(format_args!("{name:<12}{:>9}{values}", count));
     };
     for metric in metrics {
         for (view_name, view) in metric.views() {
             match (view_name, metric.name.as_str()) {
-                ("sent", "connect") => row("  from dial", view),
-                ("sent", _) => row("  from send", view),
-                (_, name) => row(name, view),
+                ("sent", "connect") => row("  from dial", &view.percentiles, view.latencies.count()),
+                ("sent", _) => row("  from send", &view.percentiles, view.latencies.count()),
+                (_, name) => row(name, &view.percentiles, view.latencies.count()),
+            }
+            if metric.work.is_some() && view.failed > 0 {
+                row("    answered", &view.of_answered, view.latencies.count());
             }
         }
+    }
+}
+
+/// Writes the intervals of the main metric's percentiles, from the planned time.
+fn estimates(page: &mut Page, document: &Document) {
+    let Some(main) = document.main_metric() else { return };
+    let Some((view, _)) = main.views().next() else { return };
+    let shown = document.estimates.iter().filter(|one| one.metric == main.name && one.view == view);
+    let parts: Vec<String> = shown.filter_map(estimate).collect();
+    if !parts.is_empty() {
+        page.parts("95 % sure   ", "   ", parts);
+    }
+}
+
+/// Formats a percentile with its interval: `p99 414 us [396, 437]`; `None` for the maximum, which has none.
+fn estimate(estimated: &Estimated) -> Option<String> {
+    let Estimated { percentile, value_ns, bounds_ns, more_ns, .. } = estimated;
+    let value = value_ns.map_or_else(|| FAILED.to_owned(), |value| show_latency(value.0));
+    let interval = match (bounds_ns, more_ns) {
+        (Some(bounds), _) => show_bounds(&value, *bounds),
+        (None, Some(Nanos(more))) if *more < FAR => format!(": needs about {} more", show_seconds(*more)),
+        (None, Some(_)) => ": needs a far longer run".to_owned(),
+        (None, None) => return None,
+    };
+    Some(format!("p{percentile} {value}{interval}"))
+}
+
+/// Formats bounds, without their unit if it is the value's.
+fn show_bounds(value: &str, bounds: [Option<Nanos>; 2]) -> String {
+    let texts = bounds.map(|bound| bound.map_or_else(|| FAILED.to_owned(), |bound| show_latency(bound.0)));
+    let unit = value.rsplit_once(' ').map_or("", |(_, unit)| unit);
+    let [low, high] = texts.each_ref().map(|text| text.strip_suffix(unit).map(str::trim_end));
+    match (low, high) {
+        (Some(low), Some(high)) if !unit.is_empty() => format!(" [{low}, {high}]"),
+        (_, _) => format!(" [{}, {}]", texts[0], texts[1]),
     }
 }
 
@@ -82,6 +127,29 @@ fn unanswered(work: Work) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_percentile_has_its_interval_in_its_own_unit_if_that_fits() {
+        let nanos = |nanos: u64| Some(Nanos(Duration::from_nanos(nanos)));
+        let shown = |value, bounds, more| {
+            estimate(&Estimated {
+                metric: "ping_rtt".to_owned(),
+                view: "planned".to_owned(),
+                percentile: "99".to_owned(),
+                value_ns: value,
+                bounds_ns: bounds,
+                more_ns: more,
+            })
+        };
+        let [value, low, high] = [414_000, 396_000, 437_000].map(nanos);
+        assert_eq!(shown(value, Some([low, high]), None).unwrap(), "p99 414 us [396, 437]");
+        assert_eq!(shown(value, Some([low, nanos(1_200_000)]), None).unwrap(), "p99 414 us [396 us, 1.20 ms]");
+        assert_eq!(shown(value, Some([low, None]), None).unwrap(), "p99 414 us [396 us, failed]");
+        assert_eq!(shown(None, Some([None, None]), None).unwrap(), "p99 failed [failed, failed]");
+        assert_eq!(shown(value, None, nanos(12_000_000_000)).unwrap(), "p99 414 us: needs about 12 s more");
+        assert_eq!(shown(value, None, nanos(u64::MAX)).unwrap(), "p99 414 us: needs a far longer run");
+        assert_eq!(shown(value, None, None), None);
+    }
 
     #[test]
     fn names_are_listed_in_words() {

@@ -1,0 +1,112 @@
+//! `compare`: whether a new version is better or worse than the base, by several runs of each.
+
+mod document;
+mod judge;
+#[cfg(test)]
+mod tests;
+mod text;
+mod values;
+
+use crate::estimates;
+use crate::exit::{Exit, Failure};
+use crate::output::{Sink, json};
+use crate::runs::{self, Named};
+use clap::{Args, ValueEnum};
+pub(crate) use document::Document;
+use judge::{Judgement, judge};
+use peerloop_measure::FailOn;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Compares the runs of a base version with those of a new version.
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct CompareArgs {
+    /// Runs of the base version: files of `bench --json`, folders of `bench -o`, or folders of runs
+    #[arg(value_name = "BASE", required = true)]
+    base: Vec<PathBuf>,
+    /// Runs of the new version
+    #[arg(value_name = "NEW", required = true, last = true)]
+    new: Vec<PathBuf>,
+    /// Part of the base's value below which a change does not matter
+    #[arg(long, value_name = "P%", default_value = "5%", value_parser = parse_margin)]
+    margin: f64,
+    /// Form of the comparison
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    format: Format,
+    /// Exit with 99 if the verdict is worse or, with `undecided`, if it is worse or undecided; needs 8 runs a side
+    #[arg(long, value_name = "VERDICT")]
+    fail_on: Option<Failing>,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 compared, 1 a run could not be read or the runs measure different things,
+2 wrong usage, 99 the verdict is that of --fail-on";
+
+/// The form of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For a review
+    Markdown,
+}
+
+/// The verdicts that fail a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Failing {
+    /// Only worse
+    Worse,
+    /// Worse and undecided
+    Undecided,
+}
+
+impl Format {
+    fn write(self, document: &Document, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Text => text::text(document, out),
+            Self::Json => json::write(document, out),
+            Self::Markdown => text::markdown(document, out),
+        }
+    }
+}
+
+/// Parses a margin above 0 and below 100 %.
+fn parse_margin(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').and_then(|digits| digits.trim_end().parse::<f64>().ok());
+    let margin = percent.map(|percent| percent / 100.0).filter(|margin| *margin > 0.0 && *margin < 1.0);
+    margin.ok_or_else(|| format!("`{text}` is not a margin: use a percentage above 0% and below 100%, for example 5%"))
+}
+
+pub(crate) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
+    let [base, new] = [&args.base, &args.new].map(|paths| read(paths));
+    conclude(args, base?, new?)
+}
+
+fn read(paths: &[PathBuf]) -> Result<Vec<Named>, Failure> {
+    let mut runs = runs::read(paths)?;
+    runs.iter_mut().for_each(|run| estimates::fill(&mut run.document));
+    Ok(runs)
+}
+
+/// Compares the runs, writes the comparison, and decides the exit.
+fn conclude(args: &CompareArgs, base: Vec<Named>, new: Vec<Named>) -> Result<Exit, Failure> {
+    let judgement = judge(base, new, args.margin)?;
+    let Judgement { document, .. } = &judgement;
+    Sink::Stdout.write_with(|out| args.format.write(document, out))?;
+    let on = match args.fail_on {
+        None => return Ok(Exit::Success),
+        Some(Failing::Worse) => FailOn::Worse,
+        Some(Failing::Undecided) => FailOn::Undecided,
+    };
+    match judgement.fails(on) {
+        Ok(false) => Ok(Exit::Success),
+        Ok(true) => Err(Failure {
+            exit: Exit::Missed,
+            message: format!("compare: the new version is {}: {}", document.verdict.word(), document.reason),
+        }),
+        Err(problem) => Err(Failure::usage(format!("compare --fail-on: {problem}"))),
+    }
+}

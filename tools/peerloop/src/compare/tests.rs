@@ -1,0 +1,185 @@
+//! Comparisons of runs whose difference is known.
+
+use super::document::{Pairing, Verdict};
+use super::judge::judge;
+use super::*;
+use crate::model::{self, Trust, View};
+use crate::units::parse_percentiles;
+use peerloop::histogram::LatencyHistogram;
+use std::time::Duration;
+
+/// Returns a run that started at this second, with 100 latencies of 1 to 100 times `nanos`.
+fn started(name: &str, second: u32, nanos: u64) -> Named {
+    let mut document = model::parse(include_str!("../bench/golden/measured.json")).unwrap();
+    document.run.id = name.to_owned();
+    document.run.start = format!("2026-01-01T00:00:{second:02}.000Z");
+    let mut histogram = LatencyHistogram::new();
+    (1..=100).for_each(|rank| histogram.record(Duration::from_nanos(rank * nanos)));
+    let percentiles = parse_percentiles("50,99").unwrap();
+    let main = document.metrics.iter_mut().find(|metric| metric.work.is_some()).unwrap();
+    main.planned = Some(View::new(&percentiles, histogram, 0, None));
+    Named { name: name.to_owned(), document }
+}
+
+/// Returns runs that were made in the order A B B A, with a spread of a few percent.
+fn interleaved(count: u32, base_nanos: u64, new_nanos: u64) -> [Vec<Named>; 2] {
+    let spread = |nanos: u64, index: u32| nanos + nanos * u64::from(index * 7 % 5) / 100;
+    let run = |side: &str, position: u32, index: u32, nanos| {
+        started(&format!("{side}{index}"), position, spread(nanos, index))
+    };
+    let positions =
+        |index: u32| if index.is_multiple_of(2) { [2 * index, 2 * index + 1] } else { [2 * index + 1, 2 * index] };
+    let base = (0..count).map(|index| run("base", positions(index)[0], index, base_nanos));
+    let new = (0..count).map(|index| run("new", positions(index)[1], index, new_nanos));
+    [base.collect(), new.collect()]
+}
+
+fn judged([base, new]: [Vec<Named>; 2]) -> Judgement {
+    judge(base, new, 0.05).unwrap()
+}
+
+fn verdicts(document: &Document) -> Vec<Verdict> {
+    document.metrics.iter().map(|metric| metric.verdict).collect()
+}
+
+#[test]
+fn a_slower_version_is_worse_and_a_faster_one_better() {
+    let judgement = judged(interleaved(8, 1_000, 1_300));
+    let Document { verdict, reason, pairing, metrics, .. } = &judgement.document;
+    assert_eq!((*verdict, *pairing), (Verdict::Worse, Pairing::Interleaved));
+    assert_eq!(verdicts(&judgement.document), [Verdict::Worse, Verdict::Worse, Verdict::Same, Verdict::Same]);
+    assert!((metrics[1].change.unwrap() - 0.3).abs() < 0.001, "{metrics:?}");
+    assert!(reason.contains("ping_rtt p99: +30.0 % [+30") && reason.contains("beyond the margin of 5 %"), "{reason}");
+    assert_eq!((judgement.fails(FailOn::Worse), judgement.fails(FailOn::Undecided)), (Ok(true), Ok(true)));
+    let judgement = judged(interleaved(8, 1_300, 1_000));
+    assert_eq!(judgement.document.verdict, Verdict::Better);
+    assert_eq!(judgement.fails(FailOn::Undecided), Ok(false));
+}
+
+#[test]
+fn equal_versions_are_the_same() {
+    let judgement = judged(interleaved(8, 1_000, 1_001));
+    assert_eq!(verdicts(&judgement.document), [Verdict::Same; 4]);
+    assert_eq!(judgement.document.reason, "every metric changed by less than its margin");
+    assert_eq!(judgement.fails(FailOn::Undecided), Ok(false));
+}
+
+#[test]
+fn one_run_a_side_is_never_a_verdict() {
+    let document = judged(interleaved(1, 1_000, 9_000)).document;
+    assert_eq!((document.verdict, verdicts(&document)), (Verdict::Undecided, vec![Verdict::Undecided; 4]));
+    let metric = &document.metrics[1];
+    assert!((metric.change.unwrap() - 8.0).abs() < 0.01 && metric.interval.is_none(), "{metric:?}");
+    assert!(metric.reason.contains("with 1 run a side: from 3 on, the spread between runs is known"), "{metric:?}");
+}
+
+#[test]
+fn fewer_than_8_pairs_fail_no_build() {
+    let judgement = judged(interleaved(7, 1_000, 2_000));
+    let refused = judgement.fails(FailOn::Worse).unwrap_err();
+    assert!(refused.contains("a build cannot depend on 7 runs a side: 8 are needed"), "{refused}");
+}
+
+#[test]
+fn a_partial_or_untrusted_run_is_named_and_nothing_is_decided() {
+    for change in [
+        (|run: &mut Named| run.document.run.partial = true) as fn(&mut Named),
+        |run| run.document.generator.verdict = Trust::NotTrusted,
+        |run| run.document.run.answered_per_s = None,
+    ] {
+        let mut sides = interleaved(8, 1_000, 1_300);
+        change(&mut sides[1][3]);
+        let document = judged(sides).document;
+        assert_eq!(verdicts(&document), [Verdict::Undecided; 4]);
+        assert!(document.warnings[0].starts_with("new3 "), "{:?}", document.warnings);
+        assert!(document.new.runs[3].doubt.is_some() && document.new.runs[2].doubt.is_none());
+    }
+}
+
+#[test]
+fn runs_of_different_loads_are_refused_with_the_field_and_other_targets_are_allowed() {
+    let refused = |change: fn(&mut model::Document)| {
+        let [base, mut new] = interleaved(3, 1_000, 1_000);
+        change(&mut new[2].document);
+        judge(base, new, 0.05).unwrap_err().message
+    };
+    for (text, part) in [
+        (refused(|document| document.config.connections = 7), "comparing base0 and new2: `config.connections` differs"),
+        (refused(|document| document.run.segment = [1, 2]), "`run.segment` differs: it is [1, 1] in base0 and [1, 2]"),
+        (refused(|document| document.run.id = "base1".to_owned()), "comparing base1 and new2: both have the `run.id`"),
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let [base, mut new] = interleaved(3, 1_000, 1_000);
+    for run in &mut new {
+        run.document.targets[0].addr = "192.0.2.7:8333".to_owned();
+        run.document.tool.git = Some("other".to_owned());
+        run.document.config.min_peers = 3;
+    }
+    assert_eq!(judge(base, new, 0.05).unwrap().document.new.targets, ["192.0.2.7:8333"]);
+}
+
+#[test]
+fn only_runs_in_turn_are_pairs() {
+    let apart = |count: u32| {
+        let base = (0..count).map(|index| started(&format!("a{index}"), index, 1_000 + u64::from(index)));
+        let new = (0..count).map(|index| started(&format!("b{index}"), count + index, 1_300 + u64::from(index)));
+        [base.collect(), new.collect()]
+    };
+    let document = judged(apart(4)).document;
+    assert_eq!((document.pairing, document.verdict), (Pairing::Apart, Verdict::Worse));
+    // The order of the arguments does not matter, only that of the starts.
+    let [mut base, new] = interleaved(4, 1_000, 1_300);
+    base.reverse();
+    assert_eq!(judged([base, new]).document.pairing, Pairing::Interleaved);
+    let [base, mut new] = interleaved(4, 1_000, 1_300);
+    new.pop();
+    assert_eq!(judged([base, new]).document.pairing, Pairing::Apart);
+}
+
+#[test]
+fn a_percentile_among_failed_operations_is_infinitely_worse() {
+    let mut sides = interleaved(8, 1_000, 1_000);
+    for run in &mut sides[1] {
+        let main = run.document.metrics.iter_mut().find(|metric| metric.work.is_some()).unwrap();
+        main.planned.as_mut().unwrap().set_failed(5);
+    }
+    let document = judged(sides).document;
+    let metric = &document.metrics[1];
+    assert_eq!((metric.verdict, metric.new, metric.change), (Verdict::Worse, None, None), "{metric:?}");
+    assert!(metric.reason.contains("the change has no size"), "{metric:?}");
+    let mut out = Vec::new();
+    Format::Text.write(&document, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("\nping_rtt p99        101 us      failed             -  worse\n"), "{text}");
+}
+
+#[test]
+fn every_form_shows_the_verdict_and_its_reason() {
+    let document = judged(interleaved(8, 1_000, 1_300)).document;
+    let written = |format: Format| {
+        let mut out = Vec::new();
+        format.write(&document, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let text = written(Format::Text);
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(text.contains("\nVerdict   worse: ping_rtt p50: +30") && text.contains("pair by pair"), "{text}");
+    let markdown = written(Format::Markdown);
+    assert!(
+        markdown.starts_with("**worse**: ping_rtt p50: ") && markdown.contains("| failed | 0.000 % |"),
+        "{markdown}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&written(Format::Json)).unwrap();
+    assert_eq!((&json["verdict"], &json["pairing"]), (&"worse".into(), &"interleaved".into()));
+    assert_eq!((&json["metrics"][2]["unit"], &json["metrics"][0]["unit"]), (&"share".into(), &"nanoseconds".into()));
+    assert_eq!(json["base"]["runs"].as_array().map(Vec::len), Some(8));
+}
+
+#[test]
+fn margins_are_percentages() {
+    assert_eq!((parse_margin("5%"), parse_margin("0.5 %")), (Ok(0.05), Ok(0.005)));
+    for wrong in ["5", "0%", "100%", "-5%", "five%", ""] {
+        assert!(parse_margin(wrong).unwrap_err().contains("is not a margin"), "{wrong}");
+    }
+}

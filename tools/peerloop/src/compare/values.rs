@@ -1,0 +1,101 @@
+//! The values of a run that are judged: two percentiles, the failed share and the achieved rate.
+
+use super::document::Unit;
+use crate::model::{Document, Percentile, Trust};
+use peerloop_measure::{Direction, Scale};
+
+/// The difference of failed shares below which a change does not matter: one operation in a thousand.
+const FAILED_MARGIN: f64 = 0.001;
+
+/// A metric that may fail a build.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Judged {
+    /// A percentile of the main metric, from the planned time, with failed operations as infinitely slow.
+    Percentile(&'static str, f64),
+    /// The share of the planned operations that were not answered.
+    Failed,
+    /// The answered operations per second.
+    Rate,
+}
+
+impl Judged {
+    pub(super) const ALL: [Self; 4] =
+        [Self::Percentile("50", 50.0), Self::Percentile("99", 99.0), Self::Failed, Self::Rate];
+
+    pub(super) fn name(self, main: &str) -> String {
+        match self {
+            Self::Percentile(label, _) => format!("{main} p{label}"),
+            Self::Failed => "failed".to_owned(),
+            Self::Rate => "rate".to_owned(),
+        }
+    }
+
+    pub(super) fn unit(self) -> Unit {
+        match self {
+            Self::Percentile(..) => Unit::Nanoseconds,
+            Self::Failed => Unit::Share,
+            Self::Rate => Unit::PerSecond,
+        }
+    }
+
+    pub(super) fn direction(self) -> Direction {
+        match self {
+            Self::Percentile(..) | Self::Failed => Direction::SmallerIsBetter,
+            Self::Rate => Direction::LargerIsBetter,
+        }
+    }
+
+    pub(super) fn scale(self) -> Scale {
+        match self {
+            Self::Percentile(..) | Self::Rate => Scale::Ratio,
+            Self::Failed => Scale::Difference,
+        }
+    }
+
+    /// Returns the size below which a change does not matter, if it is `margin` for ratios.
+    pub(super) fn margin(self, margin: f64) -> f64 {
+        match self {
+            Self::Percentile(..) | Self::Rate => margin,
+            Self::Failed => FAILED_MARGIN,
+        }
+    }
+
+    /// Returns the value of a run; `None` if nothing was measured.
+    pub(super) fn value(self, document: &Document) -> Option<f64> {
+        let work = document.counts.work;
+        match self {
+            Self::Percentile(_, percent) => match document.main_metric()?.first_view()?.percentile(percent) {
+                Percentile::Measured(latency) => Some(latency.as_nanos() as f64),
+                Percentile::Beyond(_) => Some(f64::INFINITY),
+                Percentile::NoData => None,
+            },
+            Self::Failed => (work.planned > 0).then(|| work.failed() as f64 / work.planned as f64),
+            Self::Rate => document.run.answered_per_s,
+        }
+    }
+
+    /// Returns the interval within the run; a missing bound is infinite.
+    pub(super) fn interval(self, document: &Document) -> Option<[Option<f64>; 2]> {
+        let Self::Percentile(label, percent) = self else { return None };
+        let main = document.main_metric()?;
+        let (view, _) = main.views().next()?;
+        let is_wanted = |label: &str| label.parse::<f64>().is_ok_and(|known| known == percent);
+        let found = document.estimates.iter().find(|one| {
+            one.metric == main.name && one.view == view && (one.percentile == label || is_wanted(&one.percentile))
+        })?;
+        Some(found.bounds_ns?.map(|bound| bound.map(|bound| bound.0.as_nanos() as f64)))
+    }
+}
+
+/// Returns why a run decides nothing, in one line.
+pub(super) fn doubt(document: &Document) -> Option<String> {
+    if document.run.partial {
+        return Some("is partial: its results cover less than was planned".to_owned());
+    }
+    if document.generator.verdict == Trust::NotTrusted {
+        let reasons = document.generator.reasons.join("; ");
+        return Some(format!("is not trusted: {reasons}"));
+    }
+    let lacks = Judged::ALL.into_iter().any(|judged| judged.value(document).is_none());
+    lacks.then(|| "has no operations".to_owned())
+}
