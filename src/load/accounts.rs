@@ -41,6 +41,8 @@ pub(super) struct Accounts {
     pace: Pace,
     rate_changes: Vec<RateChange>,
     has_operations: bool,
+    /// Whether connections are planned apart from the operations.
+    has_peers: bool,
     early_end: Option<EarlyEnd>,
     scheduled_time: Duration,
     run: Option<Run>,
@@ -62,8 +64,9 @@ struct Run {
 }
 
 impl Run {
-    fn here(ctx: &Ctx<'_>) -> Self {
-        Self { began: ctx.now(), busy: ctx.busy(), spinning: ctx.spinning(), traffic: Traffic::so_far(ctx) }
+    fn here(ctx: &Ctx<'_>, has_handshakes: bool) -> Self {
+        let traffic = Traffic::so_far(ctx, has_handshakes);
+        Self { began: ctx.now(), busy: ctx.busy(), spinning: ctx.spinning(), traffic }
     }
 }
 
@@ -86,6 +89,7 @@ impl Accounts {
             pace: plan.pace,
             rate_changes: Vec::new(),
             has_operations: plan.has_operations(),
+            has_peers,
             early_end: None,
             scheduled_time: Duration::ZERO,
             run: None,
@@ -143,7 +147,7 @@ impl Accounts {
 
     /// Starts the counted run. `schedule` is its schedule, if all operations of the schedule are planned.
     pub(super) fn begin_run(&mut self, ctx: &Ctx<'_>, schedule: Option<Schedule>) {
-        self.run = Some(Run::here(ctx));
+        self.run = Some(Run::here(ctx, !self.has_peers));
         self.ledger.begin(ctx.now(), self.peers.left(), schedule);
     }
 
@@ -152,7 +156,7 @@ impl Accounts {
         self.streams_opened = ctx.counters().streams_opened;
         self.stream_failures = ctx.counters().stream_failures;
         let Some(begin) = self.run else { return };
-        let end = Run::here(ctx);
+        let end = Run::here(ctx, !self.has_peers);
         self.run_time = end.began.since(begin.began);
         self.busy = end.busy.saturating_sub(begin.busy);
         self.spinning = end.spinning.saturating_sub(begin.spinning);

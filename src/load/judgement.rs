@@ -10,10 +10,10 @@ use std::time::Duration;
 const MAX_LAG: Duration = Duration::from_millis(1);
 /// Maximum share of the run in which the generator's thread may be busy.
 const MAX_BUSY: f64 = 0.90;
-/// Maximum share of planned pings that may stay unsent. The same maximum applies to pings that time out.
+/// Maximum share of planned operations that may stay unsent. The same maximum applies to those that time out.
 const MAX_UNSENT: f64 = 0.001;
-/// Maximum share of planned pings that may be outstanding at the end of the run. It applies only if more than twice
-/// as many pings are outstanding as at the middle of the run: a growing backlog means that a target falls behind.
+/// Maximum share of planned operations that may be outstanding at the end of the run. It applies only if more than
+/// twice as many are outstanding as at the middle of the run: a growing backlog means that a target falls behind.
 const MAX_BACKLOG: f64 = 0.02;
 /// Returns whether a report's numbers can be trusted. `has_operations` is true if
 /// operations were planned.

@@ -16,7 +16,8 @@ const INTRODUCTION: [CommandName; 7] = [
     CommandName::FEEFILTER,
 ];
 
-/// The bytes sent and received in the counted part of the run, including headers but without handshakes.
+/// The bytes sent and received in the counted part of the run, including headers. Handshakes are not included, unless
+/// the operations of the workload open the connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {
@@ -27,13 +28,14 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Counts the bytes so far. Handshakes may still be in progress during the run, so their messages are excluded by
-    /// command.
-    pub(super) fn so_far(ctx: &Ctx<'_>) -> Self {
+    /// Counts the bytes so far. Without `has_handshakes`, handshakes may still be in progress during the run, so their
+    /// messages are excluded by command.
+    pub(super) fn so_far(ctx: &Ctx<'_>, has_handshakes: bool) -> Self {
         let counters = ctx.counters();
+        let excluded = |counts| if has_handshakes { 0 } else { introduction_bytes(counts) };
         Self {
-            sent_bytes: counters.bytes_sent.saturating_sub(introduction_bytes(ctx.sent_messages())),
-            received_bytes: counters.bytes_received.saturating_sub(introduction_bytes(ctx.received_messages())),
+            sent_bytes: counters.bytes_sent.saturating_sub(excluded(ctx.sent_messages())),
+            received_bytes: counters.bytes_received.saturating_sub(excluded(ctx.received_messages())),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Doubt {
-    /// Pings were sent later than planned.
+    /// Operations were sent later than planned.
     SendLag {
         /// The lag at the 99th percentile.
         p99: Duration,
@@ -27,14 +27,14 @@ pub enum Doubt {
         /// The lag at the 99th percentile.
         p99: Duration,
     },
-    /// Pings were due but not sent.
+    /// Operations were due but not sent.
     Unsent {
-        /// The number of unsent pings.
+        /// The number of unsent operations.
         count: u64,
-        /// The number of unsent pings whose peer could not be pinged.
+        /// The number of unsent operations that could not be sent.
         absent: u64,
     },
-    /// Nothing was measured: no ping was answered or, if none was planned, no peer became ready.
+    /// Nothing was measured: no operation was answered or, if none was planned, no peer became ready.
     NothingMeasured,
 }
 
@@ -53,9 +53,9 @@ pub enum Verdict {
 pub enum Limit {
     /// Neither the target nor the generator limited the load.
     None,
-    /// The target: connections to it failed or were lost, it did not answer pings, or it fell behind.
+    /// The target: connections to it failed or were lost, it did not answer operations, or it fell behind.
     Node,
-    /// The generator: it was late, was at its limit, or did not send pings. Its numbers about the target are in
+    /// The generator: it was late, was at its limit, or did not send operations. Its numbers about the target are in
     /// doubt.
     Generator,
 }
@@ -76,7 +76,8 @@ impl fmt::Display for Doubt {
         match self {
             Self::SendLag { p99 } => write!(
                 f,
-                "pings were sent up to {} later than planned (p99); lower the rate or free a CPU for the generator",
+                "operations were sent up to {} later than planned (p99); lower the rate or free a CPU for the \
+                 generator",
                 shown(*p99)
             ),
             Self::LoopLag { p99 } => write!(
@@ -97,21 +98,21 @@ impl fmt::Display for Doubt {
             Self::Unsent { count, absent } if absent == count => {
                 write!(
                     f,
-                    "{count} pings were not sent, because their peers were lost or had too many unanswered pings; see \
-                     the failures"
+                    "{count} operations could not be sent, because their peers were lost or had too many unanswered \
+                     ones; see the failures"
                 )
             }
             Self::Unsent { count, absent: 0 } => {
-                write!(f, "{count} pings were due and not sent; lower the rate or free a CPU for the generator")
+                write!(f, "{count} operations were due and not sent; lower the rate or free a CPU for the generator")
             }
             Self::Unsent { count, absent } => write!(
                 f,
-                "{count} pings were due and not sent, {absent} of them because their peers were lost or had too \
-                 many unanswered pings; see the failures, and lower the rate"
+                "{count} operations were due and not sent, {absent} of them because their peers were lost or had too \
+                 many unanswered ones; see the failures, and lower the rate"
             ),
-            Self::NothingMeasured => {
-                f.write_str("nothing was measured: no ping was answered or, without pings, no peer became ready")
-            }
+            Self::NothingMeasured => f.write_str(
+                "nothing was measured: no operation was answered or, without operations, no peer became ready",
+            ),
         }
     }
 }

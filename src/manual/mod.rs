@@ -4,6 +4,7 @@
 //! - [`run_loop`]: the loop's turn, step by step, and how to embed the loop
 //! - [`peer_manager`]: how the loop dials, accepts, refuses and remembers peers by itself, and the cost of the manager
 //! - [`relay`]: the relay of transactions: trust, announcements, requests, memory and measurements
+//! - [`workloads`]: the kinds of operations of a load, their metrics, and their requirements
 //! - [`results`]: the result files of `peerloop bench`, and the fields of its JSON document
 //! - [`thresholds`]: conditions on the results of a load, and the exit codes
 //! - [`comparing`]: whether a new version is better or worse than the old one
@@ -25,6 +26,9 @@ pub mod peer_manager {}
 
 #[doc = include_str!("relay.md")]
 pub mod relay {}
+
+#[doc = include_str!("workloads.md")]
+pub mod workloads {}
 
 #[doc = include_str!("results.md")]
 pub mod results {}

@@ -307,7 +307,9 @@ impl Handler for Generator {
         // Another handler of the loop may have peers of its own.
         let Some(slot) = self.roster.slot_of_peer(peer) else { return };
         // Only pings need no call of the workload.
-        if let (true, Event::Pong { nonce, planned, sent, received }) = (self.pings, event) {
+        if self.pings
+            && let Event::Pong { nonce, planned, sent, received } = event
+        {
             if self.phase != Phase::Done {
                 let ping = PingInFlight { nonce, planned, sent: Some(sent) };
                 self.accounts.ledger.note_pong(self.roster.connection(slot), ping, received);

@@ -214,10 +214,15 @@ fn lacks_zone(address: &SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(address) if address.ip().is_unicast_link_local() && address.scope_id() == 0)
 }
 
-/// Refuses more than [`MAX_POLITE_PEERS`] peers if a target has a public address, unless --yes is given.
-pub(crate) fn guard(targets: &[Target], connections: usize, agreed: bool) -> Result<(), Failure> {
+/// Refuses more than [`MAX_POLITE_PEERS`] peers, and operations other than pings, if a target has a public address,
+/// unless --yes is given.
+pub(crate) fn guard(targets: &[Target], connections: usize, only_pings: bool, agreed: bool) -> Result<(), Failure> {
     let public = targets.iter().flat_map(|target| &target.addresses).find(|address| !is_own_ground(address.ip()));
     match public {
+        Some(target) if !only_pings && !agreed => Err(Failure::usage(format!(
+            "{target} is a public address: only --workload ping is allowed without its owner's consent; add --yes if \
+             the owner agrees"
+        ))),
         Some(target) if connections > MAX_POLITE_PEERS && !agreed => Err(Failure::usage(format!(
             "{target} is a public address: {connections} peers exceed the {MAX_POLITE_PEERS} allowed \
              without its owner's consent; add --yes if the owner agrees, or use -c {MAX_POLITE_PEERS}"
@@ -407,10 +412,13 @@ mod tests {
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
         };
         let public = [target(&["127.0.0.1:1"]), target(&["127.0.0.1:1", "203.0.113.1:8333"])];
-        assert_eq!(guard(&public, 9, false).unwrap_err().exit, Exit::Usage);
-        assert_eq!(guard(&public, 9, true), Ok(()));
-        assert_eq!(guard(&public, 8, false), Ok(()));
-        assert_eq!(guard(&public[..1], 1_000, false), Ok(()));
+        assert_eq!(guard(&public, 9, true, false).unwrap_err().exit, Exit::Usage);
+        assert_eq!(guard(&public, 9, true, true), Ok(()));
+        assert_eq!(guard(&public, 8, true, false), Ok(()));
+        assert_eq!(guard(&public[..1], 1_000, true, false), Ok(()));
+        let refused = guard(&public, 1, false, false).unwrap_err().message;
+        assert!(refused.contains("only --workload ping is allowed"), "{refused}");
+        assert_eq!((guard(&public, 1, false, true), guard(&public[..1], 9, false, false)), (Ok(()), Ok(())));
     }
 
     #[test]

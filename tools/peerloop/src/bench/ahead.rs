@@ -15,7 +15,7 @@ use peerloop::api::Event;
 use peerloop::config::Multistreams;
 use peerloop::error::{CloseReason, Disconnect, Side};
 use peerloop::handler::{Ctx, Handler};
-use peerloop::load::{self, EndCause, Generator, Limit, Report};
+use peerloop::load::{self, EndCause, Limit, Report};
 use peerloop::peer::ConnectionState;
 use peerloop::{Config, Handle, PeerId, Reactor};
 use std::net::{IpAddr, SocketAddr};
@@ -47,7 +47,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(St
         loop {
             match notices.next(None) {
                 Some(Notice::Stop(signal)) if stops.note(signal) => {
-                    let report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
+                    let report = setup.generator().into_report_of_no_run(EndCause::Asked);
                     return Ok(Some((stops, report)));
                 }
                 Some(Notice::Stop(_)) => {
@@ -66,7 +66,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(St
         setup.targets = ahead.ready;
         return Ok(None);
     }
-    let generator = Generator::new(setup.plan());
+    let generator = setup.generator();
     // A signal closes the current connection. This close proves nothing about the node.
     let Some(failure) = ahead.failed.filter(|_| !stops.is_any()) else {
         let report = generator.into_report_of_no_run(EndCause::Asked);

@@ -9,16 +9,14 @@ use super::setup::Setup;
 use crate::causes;
 use crate::exit::{Exit, Stops};
 use crate::model::{
-    self, Counts, Document, Ended, Failed, Host, Metric, Pace, PlannedStage, RateChange, Reason, Row, Run, SCHEMA,
-    Series, Settings, Stage, Target, Timeline, Tool, Trust, Work,
+    self, Counts, Document, Ended, Failed, FailedOperations, Host, Metric, Pace, PlannedStage, RateChange, Reason, Row,
+    Run, SCHEMA, Series, Settings, Stage, Target, Timeline, Tool, Trust, Work,
 };
 use crate::output::json::Nanos;
 use crate::units::{Percentiles, show_time};
 use peerloop::error::Side;
 use peerloop::histogram::LatencyHistogram;
-use peerloop::load::{
-    self, EndCause, Generator, OperationReport, Phase, Rate, Report, TargetReport, Verdict, WorkCounts,
-};
+use peerloop::load::{self, EndCause, OperationReport, Phase, Rate, Report, TargetReport, Verdict, WorkCounts};
 use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
@@ -31,7 +29,7 @@ pub(super) fn blank(setup: &Setup) -> Document {
     let mut plan = setup.plan();
     // The built-in node may have no address yet.
     plan.targets.push((Ipv4Addr::LOCALHOST, 1).into());
-    let report = Generator::new(plan).into_report_of_no_run(EndCause::Asked);
+    let report = setup.generator_of(plan).into_report_of_no_run(EndCause::Asked);
     let views = report.operations.iter().flat_map(|one| [(one.metric, "planned"), (one.metric, "sent")]);
     let series = views.chain([(SEND_LAG, "measured"), (LOOP_LAG, "measured")]).map(|(metric, view)| Series {
         metric: metric.to_owned(),
@@ -151,7 +149,7 @@ pub(super) fn settings(setup: &Setup) -> Settings {
     Settings {
         network: setup.network.name().to_owned(),
         built_in_node: setup.is_built_in(),
-        workload: "ping".to_owned(),
+        workload: setup.workload.to_string(),
         arrival: shape.arrival.to_string(),
         pace: match shape.pace {
             load::Pace::PerLivingPeer => Pace::PerLivingPeer,
@@ -160,7 +158,7 @@ pub(super) fn settings(setup: &Setup) -> Settings {
         },
         max_operations: shape.max_operations,
         connections: setup.connections as u64,
-        min_peers: setup.min_peers.of(setup.own_connections()) as u64,
+        min_peers: setup.needed_peers() as u64,
         rate_per_s,
         rate_per_peer_per_s: rate_per_s.map(|rate| rate / setup.connections as f64),
         stages: stages.collect(),
@@ -240,8 +238,13 @@ fn counts(recorded: &Recorded, report: &Report) -> Counts {
         sent_bytes: report.traffic.sent_bytes,
         received_bytes: report.traffic.received_bytes,
         events: recorded.events.as_ref().map(|events| events.counts),
+        failed_operations: report.operation_failures.iter().map(failed_operations).collect(),
         errors: failed.collect(),
     }
+}
+
+fn failed_operations(failure: &load::OperationFailure) -> FailedOperations {
+    FailedOperations { cause: failure.cause.to_owned(), count: failure.count }
 }
 
 fn stage(setup: &Setup, stage: &load::StageReport) -> Stage {
@@ -288,6 +291,8 @@ fn metrics(percentiles: &Percentiles, report: Report) -> Vec<Metric> {
         },
         measured("handshake", report.handshake, not_ready),
     ];
+    // Operations that open connections have these metrics themselves.
+    metrics.retain(|metric| report.operations.iter().all(|one| one.metric != metric.name));
     metrics.extend(report.operations.into_iter().map(|one| operation(percentiles, one)));
     metrics.push(measured(SEND_LAG, report.send_lag, 0));
     metrics.push(measured(LOOP_LAG, report.loop_lag, 0));

@@ -26,7 +26,7 @@ pub(super) fn all(setup: &Setup, stops: Stops, report: &Report, recorded: &Recor
     let unwritten = recorded.events.as_ref().and_then(|events| events.failure.clone());
     let unwritten = unwritten.map(|reason| Ending { exit: Exit::RunFailed, is_partial: false, reason });
     let aborted = recorded.aborted.clone().map(|reason| Ending { exit: Exit::Missed, is_partial: true, reason });
-    let failed = [early(setup, report), too_few_peers(setup, report), unwritten];
+    let failed = [early(setup, report), too_few_peers(setup, report), nothing_opened(setup, report), unwritten];
     [stopped].into_iter().chain(failed).chain([aborted, untrusted(setup, report)]).flatten().collect()
 }
 
@@ -70,7 +70,7 @@ fn lacks_peers(end: &EarlyEnd) -> bool {
 
 /// Describes the lack of peers if fewer than `--min-peers` became ready or remained at the end of the run.
 fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
-    let min_peers = setup.min_peers.of(setup.own_connections());
+    let min_peers = setup.needed_peers();
     let (peers, asked) = (report.peers, report.peers.asked);
     let is_cut_short = report.early_end.is_some_and(|end| !lacks_peers(&end));
     if is_cut_short && report.ramp.time.is_none() {
@@ -91,6 +91,13 @@ fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
     let cause = if is_said { String::new() } else { format!("; {}", first_cause(report)) };
     let reason = format!("{have}, fewer than --min-peers {demanded}{cause}");
     Some(Ending { exit: Exit::RunFailed, is_partial: false, reason })
+}
+
+/// Describes the failure of all connections, if each operation opens one.
+fn nothing_opened(setup: &Setup, report: &Report) -> Option<Ending> {
+    let is_failed = setup.workload.opens_connections() && report.work.sent > 0 && report.work.answered == 0;
+    let reason = || format!("none of {} connections succeeded; {}", report.work.sent, first_cause(report));
+    is_failed.then(|| Ending { exit: Exit::RunFailed, is_partial: false, reason: reason() })
 }
 
 /// Describes why the numbers cannot be trusted, if `--strict` is set.

@@ -1,4 +1,4 @@
-//! `bench`: connects to many peers, pings them on a schedule and reports latency histograms.
+//! `bench`: connects to many peers, carries out a workload on a schedule and reports latency histograms.
 //!
 //! The generator's loop and the built-in node's loop each have a thread of their own. The main thread handles
 //! signals, shows the progress and writes the results. If the run ends early, the results so far are written.
@@ -28,6 +28,7 @@ mod tests;
 #[cfg(feature = "tui")]
 mod tui;
 mod watch;
+mod workload;
 
 use crate::cli::BenchArgs;
 use crate::estimates;
@@ -58,6 +59,7 @@ use std::time::{Duration, SystemTime};
 pub(crate) use terms::{
     ArrivalKind, AskedRate, StartAt, parse_arrival, parse_asked_rate, parse_segment, parse_stage, parse_start_at,
 };
+pub(crate) use workload::{WorkloadKind, parse_workload};
 
 /// Maximum time to wait for the last lines of the events file, after the load and after a second signal.
 const EVENTS_PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(1)];
@@ -150,7 +152,7 @@ struct Ended {
 /// Runs the generator on a thread of its own, and records the run.
 fn generate(setup: &mut Setup, notices: &Notices) -> Result<Ended, Failure> {
     let (sender, receiver) = sync_channel(1);
-    let (config, plan) = (setup.config(), setup.plan());
+    let (config, plan, generator) = (setup.config(), setup.plan(), setup.generator());
     let events = setup.outputs.events.take();
     let start_at = setup.shape.start_at;
     let metrics = setup.outputs.metrics.take();
@@ -163,11 +165,10 @@ fn generate(setup: &mut Setup, notices: &Notices) -> Result<Ended, Failure> {
     };
     let (recording, recorder) = Recording::start(wants, events, &setup.targets)?;
     let thread = {
-        let plan = plan.clone();
         notices.spawn("generator", move || -> Result<Report, String> {
             let generator = match recorder {
-                Some(recorder) => Generator::new(plan).with_recorder(Box::new(recorder)),
-                None => Generator::new(plan),
+                Some(recorder) => generator.with_recorder(Box::new(recorder)),
+                None => generator,
             };
             let mut reactor = Reactor::new(config, generator).map_err(|error| error.to_string())?;
             // The wait is computed last, so that only the loop's start is not part of it.

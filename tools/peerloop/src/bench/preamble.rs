@@ -4,29 +4,30 @@
 
 use super::build;
 use super::setup::Setup;
-use crate::forms::text::plan;
+use crate::forms::text::{noun, plan};
 use crate::machine::Machine;
 use crate::output::page::Page;
 use peerloop::limits::EXACT_WAKE_SPIN;
-use peerloop::load::{EndCause, Generator, Pace, Rate};
+use peerloop::load::{EndCause, Pace, Rate};
 use std::net::Ipv4Addr;
 
 /// Formats the description of a bench that is not carried out.
 pub(super) fn dry_run(setup: &Setup) -> String {
     let mut plan = setup.plan();
-    // The built-in node has no address yet. The number of pings does not depend on it.
+    let noun = noun(&setup.workload.to_string());
+    // The built-in node has no address yet. The number of operations does not depend on it.
     plan.targets.push((Ipv4Addr::LOCALHOST, 1).into());
-    let pings = match plan.pace {
-        Pace::Max => "pings would be sent and counted as fast as the peers reply".to_owned(),
+    let operations = match plan.pace {
+        Pace::Max => format!("{noun} would be sent and counted as fast as the peers reply"),
         pace => {
             // At a rate per living peer, the plan holds as long as all peers live.
             plan.pace = Pace::Scheduled;
-            let planned = Generator::new(plan).into_report_of_no_run(EndCause::NoneReady).work.planned;
+            let planned = setup.generator_of(plan).into_report_of_no_run(EndCause::NoneReady).work.planned;
             let living = if pace == Pace::PerLivingPeer { " if all peers stay" } else { "" };
-            format!("{planned} pings would be sent and counted{living}")
+            format!("{planned} {noun} would be sent and counted{living}")
         }
     };
-    render(setup) + &format!("dry run {pings}; nothing was opened or written\n")
+    render(setup) + &format!("dry run {operations}; nothing was opened or written\n")
 }
 
 /// Formats the description of the bench.

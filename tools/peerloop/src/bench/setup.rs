@@ -6,6 +6,7 @@ use super::folder::Folder;
 use super::min_peers::MinPeers;
 use super::shape::{Defaults, Shape};
 use super::terms::ArrivalKind;
+use super::workload::WorkloadKind;
 use crate::cli::BenchArgs;
 use crate::exit::Failure;
 use crate::host::Host;
@@ -18,7 +19,7 @@ use crate::thresholds::Condition;
 use crate::units::Percentiles;
 use peerloop::config::Multistreams;
 use peerloop::histogram::LATENCY_MAX_NANOS;
-use peerloop::load::{Plan, Rate, Segment};
+use peerloop::load::{Generator, Plan, Rate, Segment};
 use peerloop::{Config, Network};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
@@ -48,6 +49,7 @@ pub(crate) struct Setup {
     pub(crate) connections: usize,
     pub(crate) min_peers: MinPeers,
     pub(crate) shape: Shape,
+    pub(crate) workload: WorkloadKind,
     pub(crate) warmup: Duration,
     pub(crate) drain: Duration,
     pub(crate) timeout: Duration,
@@ -104,8 +106,10 @@ impl Setup {
             true => asked.unwrap_or(Network::Regtest),
             false => targets::network(asked, names.iter().map(String::as_str))?,
         };
-        let connections = args.connections.unwrap_or(if is_built_in { 1_000 } else { 100 });
-        let (peer_default, connect_default) = if is_built_in { (10, 1_000) } else { (1, 100) };
+        // Only the built-in node is certain to bear more than a few operations, and only if they are pings.
+        let bears_more = is_built_in && args.workload == WorkloadKind::Ping;
+        let connections = args.connections.unwrap_or(if bears_more { 1_000 } else { 100 });
+        let (peer_default, connect_default) = if bears_more { (10, 1_000) } else { (1, 100) };
         let [rate_per_peer, connect_rate] = [peer_default, connect_default].map(Rate::per_second);
         let shape = Shape::new(&args.load, connections, Defaults { rate_per_peer, connect_rate })?;
         check_seed(&shape, args.seed)?;
@@ -135,6 +139,7 @@ impl Setup {
             connections,
             min_peers: args.min_peers,
             shape,
+            workload: args.workload.clone(),
             warmup: args.warmup,
             drain: args.drain,
             timeout: args.timeout,
@@ -156,7 +161,7 @@ impl Setup {
             outputs: Outputs::default(),
         };
         check_labels(&setup.labels)?;
-        targets::guard(&setup.nodes, connections, args.yes)?;
+        targets::guard(&setup.nodes, connections, args.workload == WorkloadKind::Ping, args.yes)?;
         setup.check_length()?;
         setup.shape.check_start(connections, setup.warmup)?;
         setup.check_machine()?;
@@ -189,7 +194,7 @@ impl Setup {
         self.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns the configuration of the generator's loop, which sends no pings except those of the schedule.
+    /// Returns the configuration of the generator's loop, which sends no pings of its own.
     pub(crate) fn config(&self) -> Config {
         Config::new(self.network)
             .with_max_links(self.own_connections() * self.streams_per_peer() + SPARE_LINKS)
@@ -204,6 +209,21 @@ impl Setup {
     fn own_seed(&self) -> u64 {
         // The odd factor is the golden ratio in 64 bits, so the segments' seeds differ in many bits.
         self.seed ^ self.shape.segment.index().wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// Returns the number of peers that must become ready and stay. Operations that open connections need no peers.
+    pub(crate) fn needed_peers(&self) -> usize {
+        if self.workload.opens_connections() { 0 } else { self.min_peers.of(self.own_connections()) }
+    }
+
+    /// Returns the generator of this process.
+    pub(crate) fn generator(&self) -> Generator {
+        self.generator_of(self.plan())
+    }
+
+    /// Returns a generator of this run's workload with another plan.
+    pub(crate) fn generator_of(&self, plan: Plan) -> Generator {
+        Generator::new(plan).with_workload(self.workload.build(self.own_seed()))
     }
 
     /// Returns the generator's plan.

@@ -177,8 +177,8 @@ fn check_stages(args: &LoadArgs) -> Result<(), Failure> {
 fn duration_at_max(args: &LoadArgs) -> Result<Duration, Failure> {
     if args.arrival.is_some() {
         return Err(Failure::usage(
-            "--arrival cannot be used with -r max: each peer's next ping follows its pong; omit --arrival, or give -r \
-             a number",
+            "--arrival cannot be used with -r max: each peer's next operation follows the end of the last; omit \
+             --arrival, or give -r a number",
         ));
     }
     match (args.duration, args.count) {

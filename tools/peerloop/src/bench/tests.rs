@@ -7,6 +7,7 @@ use super::recorder::Recorded;
 use super::setup::{Outputs, Setup};
 use super::shape::Shape;
 use super::terms::ArrivalKind;
+use super::workload::WorkloadKind;
 use super::{build, ending, preamble};
 use crate::exit::{Stop, Stops};
 use crate::forms::{Form, csv, hgrm, hlog, text};
@@ -51,6 +52,7 @@ fn setup(targets: &[&str]) -> Setup {
             segment: Segment::WHOLE,
             start_at: None,
         },
+        workload: WorkloadKind::Ping,
         warmup: Duration::from_secs(2),
         drain: Duration::from_secs(2),
         timeout: Duration::from_secs(10),

@@ -2,7 +2,7 @@
 
 use super::load::LoadArgs;
 use super::network_parser;
-use crate::bench::{MinPeers, parse_label, parse_min_peers, parse_name};
+use crate::bench::{MinPeers, WorkloadKind, parse_label, parse_min_peers, parse_name, parse_workload};
 use crate::sources::Source;
 use crate::targets::FamilyFlags;
 use crate::thresholds::{Condition, parse_condition};
@@ -31,12 +31,16 @@ pub(crate) struct BenchArgs {
     /// Minimum number of peers that must become ready and stay until the end: 950, 95%; 0 allows any number
     #[arg(long, value_name = "N|P%", default_value = "100%", value_parser = parse_min_peers)]
     pub(crate) min_peers: MinPeers,
+    /// Kind of the operations: ping, inv (announce), headers (request), connect, handshake, or churn[:TIME] (connect,
+    /// hold and close)
+    #[arg(long, value_name = "KIND", default_value = "ping", value_parser = parse_workload)]
+    pub(crate) workload: WorkloadKind,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
-    /// Duration of the warm-up, in which pings are sent but not measured
+    /// Duration of the warm-up, in which operations are started but not measured
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
     pub(crate) warmup: Duration,
-    /// Time to wait for the last pongs; later ones count as timed out
+    /// Time to wait for the last replies; later ones count as timed out
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
     pub(crate) drain: Duration,
     /// Maximum time for a pong, after which the peer is closed
@@ -87,7 +91,7 @@ pub(crate) struct BenchArgs {
     /// Show a live view on the terminal; needs a program that was built with the feature tui
     #[arg(long, conflicts_with = "quiet")]
     pub(crate) tui: bool,
-    /// Allow more than 8 peers to a public address
+    /// Allow more than 8 peers, and operations other than pings, to a public address
     #[arg(long)]
     pub(crate) yes: bool,
     /// Seed of all randomness, stored in the JSON [default: random]
@@ -96,7 +100,7 @@ pub(crate) struct BenchArgs {
     /// Open a second TCP stream to each peer that supports it
     #[arg(long)]
     pub(crate) multistreams: bool,
-    /// Sleep until pings are due instead of polling through the last millisecond: less CPU, up to 1 ms late
+    /// Sleep until operations are due instead of polling through the last millisecond: less CPU, up to 1 ms late
     #[arg(long)]
     pub(crate) no_spin: bool,
     /// Condition on the results, such as ping_rtt:p99<20ms or ping_rtt{stage=2,view=sent}:p99.9<80ms over 10s; exit

@@ -10,23 +10,23 @@ use std::time::Duration;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LoadArgs {
-    /// Duration of the measurement [default: 10s; with -n, until all pings were planned]
+    /// Duration of the measurement [default: 10s; with -n, until all operations were planned]
     #[arg(short, long, value_name = "TIME", value_parser = parse_time_above_zero)]
     pub(crate) duration: Option<Duration>,
-    /// Ping rate of all peers together: 500, 500/s, 10/ms; max sends each peer's next ping after its pong [default: 1/s
-    /// for each planned peer; 10/s without a target]
+    /// Operations of all peers together: 500, 500/s, 10/ms; max starts each peer's next one when the last has ended
+    /// [default: 1/s for each planned peer; 10/s for pings without a target]
     #[arg(short, long, value_name = "RATE", value_parser = parse_asked_rate, conflicts_with = "rate_per_peer")]
     pub(crate) rate: Option<AskedRate>,
-    /// Ping rate of each living peer; the total rate falls with each lost peer
+    /// Operations of each living peer; the total rate falls with each lost peer
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(crate) rate_per_peer: Option<Rate>,
     /// One stage of the measurement, in place of -r and -d: 1k@30s, or 1k..5k@60s for a steady change; repeatable
     #[arg(long = "stage", value_name = "RATE[..RATE]@TIME", value_parser = parse_stage)]
     pub(crate) stages: Vec<Stage>,
-    /// Arrival of the pings: even, poisson (at random), or burst:N (N at once) [default: even]
+    /// Arrival of the operations: even, poisson (at random), or burst:N (N at once) [default: even]
     #[arg(long, value_name = "KIND", value_parser = parse_arrival)]
     pub(crate) arrival: Option<ArrivalKind>,
-    /// Number of pings after which the measurement ends; 1k is 1000
+    /// Number of operations after which the measurement ends; 1k is 1000
     #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
     pub(crate) count: Option<usize>,
     /// Connections to open per second [default: 100/s; 1000/s without a target]

@@ -307,6 +307,9 @@ pub(crate) struct Counts {
     /// The lines of the events file; `None` if no such file was requested.
     #[serde(default)]
     pub(crate) events: Option<Events>,
+    /// The operations that failed or could not be sent, by cause.
+    #[serde(default)]
+    pub(crate) failed_operations: Vec<FailedOperations>,
     pub(crate) errors: Vec<Failed>,
 }
 
@@ -315,6 +318,13 @@ pub(crate) struct Counts {
 pub(crate) struct Events {
     pub(crate) written: u64,
     pub(crate) lost: u64,
+}
+
+/// The operations that failed, or could not be sent, for one cause.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct FailedOperations {
+    pub(crate) cause: String,
+    pub(crate) count: u64,
 }
 
 /// The connections that were closed too soon or never opened, for one cause at one stage.

@@ -14,8 +14,8 @@ mod timeline;
 mod view;
 
 pub(crate) use document::{
-    Agent, Counts, Document, Ended, Events, Failed, Generator, Host, Limit, Metric, Outcome, Pace, Peers, Phase,
-    PlannedStage, RateChange, Reason, Run, Settings, Side, Stage, Target, Threshold, Tool, Trust, Work,
+    Agent, Counts, Document, Ended, Events, Failed, FailedOperations, Generator, Host, Limit, Metric, Outcome, Pace,
+    Peers, Phase, PlannedStage, RateChange, Reason, Run, Settings, Side, Stage, Target, Threshold, Tool, Trust, Work,
 };
 pub(crate) use latencies::{Latencies, Packed, Packer};
 pub(crate) use merged::{By, Cut, Estimated, Group, Merged, Part};

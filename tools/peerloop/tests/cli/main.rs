@@ -27,6 +27,7 @@ mod starved;
 mod streams;
 mod thresholds;
 mod usage;
+mod workloads;
 
 use peerloop_testkit::Folder;
 use std::io::{BufRead, BufReader, Read};

@@ -49,15 +49,18 @@ pub(super) fn of_group(page: &mut Page, group: &Group) {
 fn table(page: &mut Page, metrics: &[&Metric]) {
     let columns = metrics.first().and_then(|metric| metric.first_view()).map_or(&[][..], |view| &view.percentiles.0);
     let headings: String = columns.iter().map(|(one, _)| format!("{:>10}", one.heading())).collect();
-    page.line(format_args!("{:<12}{:>9}{headings}", "Latency", "count"));
+    let width = metrics.iter().map(|metric| metric.name.len() + 1).max().unwrap_or(0).max(12);
+    page.line(format_args!("{:<width$}{:>9}{headings}", "Latency", "count"));
     let mut row = |name: &str, Table(values): &Table, count: u64| {
         let values: String = values.iter().map(|(_, value)| format!(" {:>9}", value.shown())).collect();
-        page.line(format_args!("{name:<12}{:>9}{values}", count));
+        page.line(format_args!("{name:<width$}{:>9}{values}", count));
     };
     for metric in metrics {
         for (view_name, view) in metric.views() {
             match (view_name, metric.name.as_str()) {
-                ("sent", "connect") => row("  from dial", &view.percentiles, view.latencies.count()),
+                ("sent", "connect" | "handshake") => {
+                    row("  from dial", &view.percentiles, view.latencies.count());
+                }
                 ("sent", _) => row("  from send", &view.percentiles, view.latencies.count()),
                 (_, name) => row(name, &view.percentiles, view.latencies.count()),
             }

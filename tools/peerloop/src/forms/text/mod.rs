@@ -66,6 +66,7 @@ fn host_parts(Host { name, os, kernel, cpu_model, cpus, load_average, .. }: &Hos
 pub(crate) fn summary(document: &Document, files: Option<&[String]>) -> String {
     let mut page = Page(String::new());
     let Peers { opened, ready, lost, failed, .. } = document.counts.peers;
+    let has_results = ready > 0 || document.counts.work.answered > 0;
     page.parts("ramp    ", "  ", ramp(document));
     for reason in &document.exit.reasons {
         page.wrapped(if reason.partial { "partial " } else { "failed  " }, &reason.reason);
@@ -73,7 +74,7 @@ pub(crate) fn summary(document: &Document, files: Option<&[String]>) -> String {
     page.line(format_args!(""));
     page.parts("Success    ", "   ", success(document));
     page.line(format_args!("Peers      opened {opened}   ready {ready}   lost {lost}   failed {failed}"));
-    if ready > 0 {
+    if has_results {
         work(&mut page, document);
         stages(&mut page, document);
         targets(&mut page, document);
@@ -88,7 +89,8 @@ pub(crate) fn summary(document: &Document, files: Option<&[String]>) -> String {
         latencies::of_group(&mut page, group);
     }
     failures(&mut page, document);
-    if ready > 0 {
+    failed_operations(&mut page, document);
+    if has_results {
         generator(&mut page, document);
     }
     if let Some(events) = document.counts.events {
@@ -170,14 +172,31 @@ impl Limit {
 
 /// Returns the name of the workload's operations, in the plural.
 pub(crate) fn noun(workload: &str) -> &'static str {
-    match workload {
+    match kind(workload) {
         "ping" => "pings",
+        "inv" => "announcements",
+        "headers" => "requests",
+        "connect" | "churn" => "connections",
+        "handshake" => "handshakes",
         _ => "operations",
     }
 }
 
+/// Returns a workload's name without its value.
+fn kind(workload: &str) -> &str {
+    workload.split_once(':').map_or(workload, |(kind, _)| kind)
+}
+
+/// Returns whether each of the workload's operations opens a connection of its own.
+fn opens_connections(workload: &str) -> bool {
+    matches!(kind(workload), "connect" | "handshake" | "churn")
+}
+
 /// Describes the ramp: its ready peers, its duration, its dial rate and the requested dial rate.
 fn ramp(Document { run, config, counts, .. }: &Document) -> Vec<String> {
+    if opens_connections(&config.workload) {
+        return vec!["no peers: each operation opens a connection of its own".to_owned()];
+    }
     let time = run.ramp_ns.map(|time| format!(" in {:.1} s", time.0.as_secs_f64())).unwrap_or_default();
     let mut parts = vec![format!("{}/{} peers{time}", counts.peers.ready, counts.peers.asked)];
     let asked = show_rate(config.connect_rate_per_s);
@@ -192,6 +211,9 @@ fn success(document: &Document) -> Vec<String> {
     if work.planned > 0 {
         let share = show_share(work.answered, work.planned);
         parts.push(format!("{share} of {} {} answered", work.planned, noun(&document.config.workload)));
+    }
+    if opens_connections(&document.config.workload) {
+        return parts;
     }
     let stayed = show_share(stayed(peers), peers.asked);
     parts.push(format!("{stayed} of {} ready to the end", counted(peers.asked, "peer")));
@@ -361,6 +383,33 @@ fn failures(page: &mut Page, Document { counts, .. }: &Document) {
     page.line(format_args!(""));
 }
 
+/// Writes a row for each cause of operations that failed or could not be sent.
+fn failed_operations(page: &mut Page, Document { counts, config, .. }: &Document) {
+    let total: u64 = counts.failed_operations.iter().map(|failed| failed.count).sum();
+    if total == 0 {
+        return;
+    }
+    page.line(format_args!("Failed     {} {total}", noun(&config.workload)));
+    for failed in &counts.failed_operations {
+        page.wrapped(&format!("  {:<20}{:>7}  ", failed.cause, failed.count), operation_cause(&failed.cause));
+    }
+    page.line(format_args!(""));
+}
+
+/// Explains the cause of a failed operation.
+fn operation_cause(cause: &str) -> &'static str {
+    match cause {
+        "too_many_operations" => "not sent: the peer had the maximum number of unanswered operations",
+        "too_many_connections" => "not opened: -c connections were open; raise -c, or lower the rate",
+        "too_many_pings" => "not sent: the peer had the maximum number of unanswered pings",
+        "queue_full" => "not sent: the peer reads too slowly, and its queue was full",
+        "too_many_marks" => "not sent: too many messages wait for the peer, which reads too slowly",
+        "table_full" => "not opened: the connection table was full, because connections were still being closed",
+        "undecodable" => "the reply could not be decoded",
+        _ => "",
+    }
+}
+
 fn generator(page: &mut Page, document: &Document) {
     let Document { run: Run { answered_per_s, .. }, generator, .. } = document;
     let p99 = |metric| percentile(document, metric, 99.0).map_or_else(|| "-".to_owned(), show_latency);
@@ -378,7 +427,10 @@ fn generator(page: &mut Page, document: &Document) {
     ];
     page.parts("Generator  ", "   ", parts);
     if spinning > 0.0 && working + spinning >= WHOLE_CPU_SHARE {
-        page.wrapped(BELOW, "a whole CPU was in use, part of it to spin until pings were due; --no-spin lets it sleep");
+        let noun = noun(&document.config.workload);
+        let whole =
+            format!("a whole CPU was in use, part of it to spin until {noun} were due; --no-spin lets it sleep");
+        page.wrapped(BELOW, &whole);
     }
     for reason in &generator.reasons {
         page.wrapped(BELOW, reason);

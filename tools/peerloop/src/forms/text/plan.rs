@@ -1,15 +1,18 @@
 //! The plan of a run in words: its peers, its rates, its stages and its times.
 
-use super::noun;
+use super::{noun, opens_connections};
 use crate::model::{Pace, PlannedStage, Settings};
-use crate::units::{show_rate, show_seconds};
+use crate::units::{counted, show_rate, show_seconds};
 
 /// Maximum number of stages that are listed; more would hide the other parts.
 const MAX_STAGES: usize = 8;
 
 /// Lists the parts of a plan. The process carries out segment i of n.
 pub(crate) fn parts(config: &Settings, segment: [u32; 2]) -> Vec<String> {
-    let mut parts = vec![format!("{} peers at {}", config.connections, show_rate(config.connect_rate_per_s))];
+    let mut parts = vec![match opens_connections(&config.workload) {
+        true => format!("{}, at most {} at a time", config.workload, counted(config.connections, "connection")),
+        false => format!("{} peers at {}", config.connections, show_rate(config.connect_rate_per_s)),
+    }];
     let [index, of] = segment;
     if of > 1 {
         parts.push(format!("segment {index} of {of}"));
@@ -35,7 +38,10 @@ fn rates(parts: &mut Vec<String>, config: &Settings) {
             let [total, each] =
                 [config.rate_per_s, config.rate_per_peer_per_s].map(|rate| show_rate(rate.unwrap_or(0.0)));
             let living = if config.pace == Pace::PerLivingPeer { "living " } else { "" };
-            parts.push(format!("{total} {noun}, {each} per {living}peer"));
+            parts.push(match opens_connections(&config.workload) {
+                true => format!("{total} {noun}"),
+                false => format!("{total} {noun}, {each} per {living}peer"),
+            });
         }
         (Pace::Scheduled | Pace::PerLivingPeer, stages) => {
             parts.push(format!("{noun} in stages"));

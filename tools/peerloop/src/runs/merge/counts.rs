@@ -13,6 +13,12 @@ pub(super) fn add_counts(sum: &mut Counts, other: Counts) {
         (Some(one), Some(other)) => Some(Events { written: one.written + other.written, lost: one.lost + other.lost }),
         (one, other) => one.or(other),
     };
+    for failed in other.failed_operations {
+        match sum.failed_operations.iter_mut().find(|known| known.cause == failed.cause) {
+            Some(known) => known.count += failed.count,
+            None => sum.failed_operations.push(failed),
+        }
+    }
     for error in other.errors {
         let is_same = |known: &&mut crate::model::Failed| {
             (&known.cause, known.side, known.stage) == (&error.cause, error.side, error.stage)

@@ -1,0 +1,138 @@
+//! `bench --workload`: each workload against `serve`. Counts are exact, and nothing here depends on time.
+
+use crate::{ResultFile, Running, peerloop};
+use serde_json::Value;
+
+/// Runs a workload against a node, and returns the exit code, the text and the document.
+fn run(name: &str, workload: &str, address: &str, more: &[&str]) -> (Option<i32>, String, Value) {
+    let file = ResultFile::new(name);
+    let flags = ["bench", address, "--network", "regtest", "--workload", workload, "-c", "10", "-r", "200"];
+    let shape = ["-d", "500ms", "--warmup", "0s", "--connect-rate", "1k", "-q", "--json", file.path()];
+    let run = peerloop(&[&flags[..], &shape, more].concat());
+    (run.code, run.stdout + &run.stderr, file.json())
+}
+
+fn number(json: &Value, pointer: &str) -> u64 {
+    json.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("no number at {pointer}: {json}"))
+}
+
+/// Returns the document's metric with this name.
+#[track_caller]
+fn metric<'a>(json: &'a Value, name: &str) -> &'a Value {
+    let metrics = json["metrics"].as_array().expect("the metrics are a list");
+    let mut named = metrics.iter().filter(|metric| metric["name"] == name);
+    let (Some(metric), None) = (named.next(), named.next()) else { panic!("not one metric {name}: {json}") };
+    metric
+}
+
+#[test]
+fn each_workload_measures_its_own_metrics_against_a_node() {
+    let (node, address) = Running::serve(&["-q", "--blocks", "20", "--block-size", "1KiB"]);
+    for (workload, noun, metrics) in [
+        ("ping", "pings", &["ping_rtt"][..]),
+        ("inv", "announcements", &["inv_getdata"]),
+        ("headers", "requests", &["headers_fetch"]),
+        ("connect", "connections", &["connect"]),
+        ("handshake", "handshakes", &["handshake", "connect"]),
+        ("churn:10ms", "connections", &["handshake", "connect"]),
+    ] {
+        let name = format!("workload-{}.json", &workload[..2]);
+        let (code, text, json) = run(&name, workload, &address, &[]);
+        assert_eq!(code, Some(0), "{workload}: {text}");
+        assert_eq!((json["config"]["workload"].as_str(), number(&json, "/counts/planned")), (Some(workload), 100));
+        assert_eq!((number(&json, "/counts/answered"), number(&json, "/counts/lost")), (100, 0), "{workload}: {text}");
+        for of in metrics {
+            let found = metric(&json, of);
+            assert_eq!(found["work"]["answered"], 100, "{workload} {of}");
+            for view in ["planned", "sent"] {
+                assert_eq!(
+                    (&found[view]["count"], &found[view]["failed"]),
+                    (&100.into(), &0.into()),
+                    "{workload} {of}"
+                );
+            }
+        }
+        assert!(text.contains(&format!("of 100 {noun} answered")) && text.contains(metrics[0]), "{workload}: {text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+    node.signal("TERM");
+    let served = node.finish().stdout;
+    assert!(served.contains("headers messages "), "{served}");
+}
+
+#[test]
+fn the_built_in_node_answers_every_workload() {
+    for workload in ["inv", "headers", "connect", "handshake", "churn:0s"] {
+        let flags = ["bench", "--workload", workload, "-c", "10", "-r", "200", "-d", "200ms", "--warmup", "0s", "-q"];
+        let run = peerloop(&flags);
+        assert_eq!(run.code, Some(0), "{workload}: {}{}", run.stdout, run.stderr);
+        assert!(run.stdout.contains("of 40 ") && run.stdout.contains("100 %"), "{workload}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn replies_that_the_node_drops_are_failed_operations() {
+    let (node, address) = Running::serve(&["-q", "--drop", "100%"]);
+    for workload in ["inv", "headers"] {
+        let (code, text, json) = run(&format!("dropped-{workload}.json"), workload, &address, &["--drain", "100ms"]);
+        assert_eq!((code, number(&json, "/counts/timed_out")), (Some(0), 100), "{workload}: {text}");
+        assert_eq!(
+            (&json["generator"]["verdict"], &json["metrics"][2]["planned"]["failed"]),
+            (&"not_trusted".into(), &100.into())
+        );
+    }
+    // Handshakes are not dropped.
+    let (code, text, _) = run("dropped-handshake.json", "handshake", &address, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    node.signal("TERM");
+    node.finish();
+}
+
+#[test]
+fn connections_beyond_the_maximum_are_unsent_with_their_cause() {
+    let (node, address) = Running::serve(&["-q"]);
+    // The ten connections of the first operations are held until the end.
+    let (code, text, json) = run("held.json", "churn:1h", &address, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!((number(&json, "/counts/answered"), number(&json, "/counts/unsent")), (10, 90));
+    let [cause] = &json["counts"]["failed_operations"].as_array().unwrap()[..] else { panic!("{json}") };
+    assert_eq!((&cause["cause"], &cause["count"]), (&"too_many_connections".into(), &90.into()));
+    assert!(text.contains("Failed     connections 90") && text.contains("raise -c"), "{text}");
+    node.signal("TERM");
+    node.finish();
+}
+
+#[test]
+fn thresholds_and_segments_apply_to_every_workload() {
+    let (node, address) = Running::serve(&["-q"]);
+    let met = ["--threshold", "inv_getdata:p99<1h", "--threshold", "inv_getdata:failed<=0%", "--segment", "2/2"];
+    let (code, text, json) = run("met.json", "inv", &address, &met);
+    assert_eq!((code, number(&json, "/counts/answered")), (Some(0), 50), "{text}");
+    let (code, text, _) = run("missed.json", "handshake", &address, &["--threshold", "connect:p99>1h"]);
+    assert_eq!(code, Some(99), "{text}");
+    node.signal("TERM");
+    node.finish();
+    let refused = peerloop(&["bench", "--workload", "inv", "--threshold", "ping_rtt:p99<1s"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("inv_getdata"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_node_that_has_gone_fails_the_run() {
+    let (node, address) = Running::serve(&["-q"]);
+    node.signal("TERM");
+    node.finish();
+    let run = peerloop(&["bench", &address, "--network", "regtest", "--workload", "connect", "-d", "1s", "-q"]);
+    assert!(run.code == Some(1) && run.stderr.contains("refused"), "{:?} {}", run.code, run.stderr);
+}
+
+#[test]
+fn a_wrong_workload_and_a_public_address_are_refused_with_advice() {
+    let wrong = peerloop(&["bench", "--workload", "pings"]);
+    assert!(wrong.code == Some(2) && wrong.stderr.contains("use ping, connect,"), "{}", wrong.stderr);
+    let public = peerloop(&["bench", "203.0.113.1", "--workload", "inv", "-c", "1", "--dry-run"]);
+    assert!(public.code == Some(2) && public.stderr.contains("add --yes if the owner agrees"), "{}", public.stderr);
+    let agreed = peerloop(&["bench", "203.0.113.1", "--workload", "churn:5s", "-c", "1", "--yes", "--dry-run"]);
+    assert_eq!(agreed.code, Some(0), "{}", agreed.stderr);
+    let plan = "plan    churn:5s, at most 1 connection at a time";
+    assert!(agreed.stdout.contains(plan) && agreed.stdout.contains("10 connections would be"), "{}", agreed.stdout);
+}
