@@ -35,6 +35,7 @@ mod submitting;
 mod syncing;
 mod two_nodes;
 mod ways;
+mod workloads;
 
 use node::Node;
 

@@ -1,0 +1,49 @@
+//! The load generator's workloads against a real node, which answers every operation.
+
+use crate::node::Node;
+use crate::observer::config;
+use peerloop::Reactor;
+use peerloop::load::workloads::{Churn, Connect, Handshake, Headers, Inv};
+use peerloop::load::{Generator, Plan, Rate, Report, Workload};
+use std::time::Duration;
+
+/// Starts fifty operations in a second, and waits for their replies.
+fn run(node: &Node, workload: impl Workload + 'static) -> Report {
+    let plan = Plan::new(vec![node.address()], 8, Rate::per_second(100))
+        .with_rate(Rate::per_second(50), Duration::from_secs(1))
+        .with_drain(Duration::from_secs(30));
+    let generator = Generator::new(plan).with_workload(Box::new(workload));
+    let mut reactor = Reactor::new(config().with_ping_interval(Duration::ZERO), generator).expect("a poller is free");
+    reactor.run().expect("the poller works");
+    reactor.into_handler().into_report()
+}
+
+/// Asserts that the operations of each metric were answered.
+#[track_caller]
+fn assert_answered(report: &Report) {
+    assert_eq!((report.work.planned, report.work.answered), (50, 50), "{:?} {:?}", report.work, report.failures);
+    for operation in &report.operations {
+        assert_eq!(operation.sent.count(), 50, "{}", operation.metric);
+    }
+}
+
+#[test]
+fn a_node_requests_each_announced_transaction_and_sends_headers() {
+    let Some(node) = Node::start() else { return };
+    // A node whose newest block is old requests and sends nothing.
+    node.cli(&["generate", "3"]);
+    assert_answered(&run(&node, Inv::new(1)));
+    // Another seed has other transactions, so the node knows none of them.
+    assert_answered(&run(&node, Inv::new(2)));
+    assert_answered(&run(&node, Headers));
+}
+
+#[test]
+fn a_node_accepts_a_connection_for_each_operation() {
+    let Some(node) = Node::start() else { return };
+    assert_answered(&run(&node, Connect));
+    for report in [run(&node, Handshake), run(&node, Churn::new(Duration::from_millis(50)))] {
+        assert_answered(&report);
+        assert_eq!((report.peers.ready, report.peers.lost, report.peers.failed), (50, 0, 0));
+    }
+}
