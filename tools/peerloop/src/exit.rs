@@ -66,6 +66,21 @@ impl Exit {
         }
     }
 
+    /// Returns the exit with this code of another process of this program. An unknown code counts as a failed run.
+    pub(crate) const fn of_code(code: u8) -> Self {
+        match code {
+            0 => Self::Success,
+            2 => Self::Usage,
+            3 => Self::MachineCannot,
+            4 => Self::Untrusted,
+            99 => Self::Missed,
+            129 => Self::Stopped(Stop::HungUp),
+            130 => Self::Stopped(Stop::Interrupted),
+            143 => Self::Stopped(Stop::Terminated),
+            _ => Self::RunFailed,
+        }
+    }
+
     /// Returns the place of the exit among others for the same run, of which the first determines the code.
     pub(crate) const fn precedence(self) -> u8 {
         precedence(self.code())

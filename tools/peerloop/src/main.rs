@@ -6,6 +6,7 @@
 mod bench;
 mod book;
 mod causes;
+mod children;
 mod cli;
 mod compare;
 mod doctor;

@@ -15,6 +15,15 @@ pub(crate) fn prepare(descriptors: u64) {
     return_large_buffers();
 }
 
+/// Ends this process if the process that started it is killed, so that no run outlives the command that repeats it.
+#[cfg(target_os = "linux")]
+pub(crate) fn end_with_parent() {
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn end_with_parent() {}
+
 /// Duplicates stderr to the last descriptor number and closes the duplicate; the table keeps its size.
 fn grow_descriptor_table(descriptors: u64) {
     let last = i32::try_from(descriptors.saturating_sub(1)).unwrap_or(i32::MAX);

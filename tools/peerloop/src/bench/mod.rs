@@ -19,6 +19,7 @@ mod min_peers;
 mod node;
 mod preamble;
 mod recorder;
+mod repeat;
 mod results;
 mod setup;
 mod shape;
@@ -30,6 +31,7 @@ mod tui;
 mod watch;
 mod workload;
 
+use crate::children;
 use crate::cli::BenchArgs;
 use crate::estimates;
 use crate::exit::{Exit, Failure, Stops};
@@ -64,11 +66,21 @@ pub(crate) use workload::{WorkloadKind, parse_workload};
 /// Maximum time to wait for the last lines of the events file, after the load and after a second signal.
 const EVENTS_PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(1)];
 
-pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
+pub(crate) fn run(mut args: BenchArgs) -> Result<Exit, Failure> {
+    if args.child {
+        process::end_with_parent();
+        args.quiet = true;
+    }
+    if let Some(number) = args.number {
+        args.out = args.out.map(|folder| folder.join(children::folder_name(number)));
+    }
     let mut setup = Setup::new(&args)?;
     check_thresholds(&setup)?;
     if setup.dry_run {
         return output::print(&preamble::dry_run(&setup)).map(|()| Exit::Success);
+    }
+    if let (Some(count), None, Some(folder)) = (args.repeat, args.number, &args.out) {
+        return repeat::run(&args, &setup, count, folder);
     }
     setup.outputs = Outputs::open(&args)?;
     machine::complain_of_refused_options();

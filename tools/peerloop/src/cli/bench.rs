@@ -111,6 +111,20 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "GRACE", num_args = 0..=1, require_equals = true, default_missing_value = "0s",
         requires = "thresholds", value_parser = parse_time)]
     pub(crate) abort_on_threshold: Option<Duration>,
+    /// Run the same load this many times, each as a process of its own, into DIR/001 and so on, and report how the runs
+    /// differ
+    #[arg(long, value_name = "N", value_parser = parse_count, requires = "out",
+        conflicts_with_all = ["json", "hlog", "hgrm", "html", "csv", "events", "start_at"])]
+    pub(crate) repeat: Option<usize>,
+    /// Time between two runs
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_time, requires = "repeat")]
+    pub(crate) pause: Duration,
+    /// This process is a run of another command, which shows the results.
+    #[arg(long, hide = true)]
+    pub(crate) child: bool,
+    /// The number of this run of --repeat, in a process that the command started.
+    #[arg(long, hide = true, requires = "repeat")]
+    pub(crate) number: Option<usize>,
     /// Exit with 4 if the results are not trusted
     #[arg(long)]
     pub(crate) strict: bool,

@@ -4,6 +4,7 @@
 //! A value is null if it is infinite, because too many operations failed.
 
 use crate::output::json::Tool;
+use crate::runs::Unit;
 use peerloop_measure as measure;
 use serde::Serialize;
 
@@ -96,16 +97,6 @@ pub(crate) struct Metric {
     pub(crate) reason: String,
     /// About how many more rounds would decide.
     pub(crate) more_rounds: Option<u32>,
-}
-
-/// The unit of a metric's values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Unit {
-    Nanoseconds,
-    PerSecond,
-    /// A part of all operations; changes are differences.
-    Share,
 }
 
 impl Verdict {

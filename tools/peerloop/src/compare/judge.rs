@@ -3,12 +3,11 @@
 //! The spread from run to run decides, never that within a run: at least three runs a side are judged.
 //! Interleaved runs are paired in the order of time, so that a drift of the machine cancels out.
 
-use super::document::{Document, Metric, Pairing, Run, SCHEMA, Side, Unit, Verdict};
-use super::values::{Judged, doubt};
+use super::document::{Document, Metric, Pairing, Run, SCHEMA, Side, Verdict};
 use crate::exit::Failure;
 use crate::model;
 use crate::output::json::Tool;
-use crate::runs::{Named, of_settings};
+use crate::runs::{Judged, Named, Unit, doubt, of_settings};
 use crate::units::counted;
 use peerloop_measure::{self as measure, Change, Comparison, Direction, Doubt, FailOn, MIN_RUNS, MetricRuns};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,11 +1,11 @@
 //! A comparison for people: as text, and as Markdown for a review.
 
-use super::document::{Document, Metric, Pairing, Side, Unit};
+use super::document::{Document, Metric, Pairing, Side};
 use super::judge::show_change;
 use crate::output::page::Page;
-use crate::units::{counted, show_latency, show_rate};
+use crate::runs::show_value;
+use crate::units::counted;
 use std::io::{self, Write};
-use std::time::Duration;
 
 /// Writes the comparison as text.
 pub(super) fn text(document: &Document, out: &mut dyn Write) -> io::Result<()> {
@@ -23,7 +23,7 @@ pub(super) fn text(document: &Document, out: &mut dyn Write) -> io::Result<()> {
         page.wrapped("              ", &metric.reason);
         for (name, interval) in [("base", metric.base_interval), ("new", metric.new_interval)] {
             if let Some([low, high]) = interval {
-                let [low, high] = [low, high].map(|bound| show(bound, metric.unit));
+                let [low, high] = [low, high].map(|bound| show_value(bound.unwrap_or(f64::INFINITY), metric.unit));
                 page.wrapped("              ", &format!("within the only run of {name}: [{low}, {high}]"));
             }
         }
@@ -65,16 +65,7 @@ fn runs(document: &Document) -> String {
 }
 
 fn cells(metric: &Metric) -> [String; 3] {
+    let show = |value: Option<f64>| show_value(value.unwrap_or(f64::INFINITY), metric.unit);
     let change = metric.change.map_or_else(|| "-".to_owned(), |change| show_change(change, metric.unit));
-    [show(metric.base, metric.unit), show(metric.new, metric.unit), change]
-}
-
-/// Formats a value. A missing one is infinite.
-fn show(value: Option<f64>, unit: Unit) -> String {
-    match (value, unit) {
-        (None, _) => "failed".to_owned(),
-        (Some(value), Unit::Nanoseconds) => show_latency(Duration::from_nanos(value as u64)),
-        (Some(value), Unit::PerSecond) => show_rate(value),
-        (Some(value), Unit::Share) => format!("{:.3} %", 100.0 * value),
-    }
+    [show(metric.base), show(metric.new), change]
 }

@@ -1,11 +1,11 @@
 //! Several runs: reads them, finds out how they differ, and adds them up to one document.
-//!
-//! Nothing here judges the results or writes them.
 
 mod cut;
 mod group;
 mod merge;
+mod spread;
 mod unlike;
+mod values;
 mod warnings;
 
 use crate::exit::Failure;
@@ -13,9 +13,11 @@ use crate::model::{self, Document, RESULT_FILE};
 pub(crate) use cut::cut;
 pub(crate) use group::{hosts, stages};
 pub(crate) use merge::merge;
+pub(crate) use spread::Spread;
 use std::fs;
 use std::path::{Path, PathBuf};
 pub(crate) use unlike::of_settings;
+pub(crate) use values::{Judged, Unit, doubt, show_value};
 
 /// A run and the name that messages give it.
 #[derive(Debug)]

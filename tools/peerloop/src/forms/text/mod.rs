@@ -4,6 +4,7 @@ mod bars;
 mod latencies;
 mod origin;
 pub(crate) mod plan;
+mod short;
 
 use crate::model::{
     Document, Generator, Host, Limit, Outcome, Pace, Peers, Phase, RateChange, Run, Side, Threshold, Trust, Work,
@@ -11,6 +12,7 @@ use crate::model::{
 use crate::output::json::Nanos;
 use crate::output::page::Page;
 use crate::units::{counted, show_bytes, show_latency, show_rate, show_seconds, show_share};
+pub(crate) use short::short;
 use std::time::Duration;
 
 /// Maximum number of targets with a row of their own; more rows would hide the following lines.

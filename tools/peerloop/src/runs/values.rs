@@ -1,15 +1,27 @@
 //! The values of a run that are judged: two percentiles, the failed share and the achieved rate.
 
-use super::document::Unit;
 use crate::model::{Document, Percentile, Trust};
+use crate::units::{show_latency, show_rate};
 use peerloop_measure::{Direction, Scale};
+use serde::Serialize;
+use std::time::Duration;
 
 /// The difference of failed shares below which a change does not matter: one operation in a thousand.
 const FAILED_MARGIN: f64 = 0.001;
 
+/// The unit of a metric's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unit {
+    Nanoseconds,
+    PerSecond,
+    /// A part of all operations; changes are differences.
+    Share,
+}
+
 /// A metric that may fail a build.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Judged {
+pub(crate) enum Judged {
     /// A percentile of the main metric, from the planned time, with failed operations as infinitely slow.
     Percentile(&'static str, f64),
     /// The share of the planned operations that were not answered.
@@ -19,10 +31,10 @@ pub(super) enum Judged {
 }
 
 impl Judged {
-    pub(super) const ALL: [Self; 4] =
+    pub(crate) const ALL: [Self; 4] =
         [Self::Percentile("50", 50.0), Self::Percentile("99", 99.0), Self::Failed, Self::Rate];
 
-    pub(super) fn name(self, main: &str) -> String {
+    pub(crate) fn name(self, main: &str) -> String {
         match self {
             Self::Percentile(label, _) => format!("{main} p{label}"),
             Self::Failed => "failed".to_owned(),
@@ -30,7 +42,7 @@ impl Judged {
         }
     }
 
-    pub(super) fn unit(self) -> Unit {
+    pub(crate) fn unit(self) -> Unit {
         match self {
             Self::Percentile(..) => Unit::Nanoseconds,
             Self::Failed => Unit::Share,
@@ -38,14 +50,14 @@ impl Judged {
         }
     }
 
-    pub(super) fn direction(self) -> Direction {
+    pub(crate) fn direction(self) -> Direction {
         match self {
             Self::Percentile(..) | Self::Failed => Direction::SmallerIsBetter,
             Self::Rate => Direction::LargerIsBetter,
         }
     }
 
-    pub(super) fn scale(self) -> Scale {
+    pub(crate) fn scale(self) -> Scale {
         match self {
             Self::Percentile(..) | Self::Rate => Scale::Ratio,
             Self::Failed => Scale::Difference,
@@ -53,7 +65,7 @@ impl Judged {
     }
 
     /// Returns the size below which a change does not matter, if it is `margin` for ratios.
-    pub(super) fn margin(self, margin: f64) -> f64 {
+    pub(crate) fn margin(self, margin: f64) -> f64 {
         match self {
             Self::Percentile(..) | Self::Rate => margin,
             Self::Failed => FAILED_MARGIN,
@@ -61,7 +73,7 @@ impl Judged {
     }
 
     /// Returns the value of a run; `None` if nothing was measured.
-    pub(super) fn value(self, document: &Document) -> Option<f64> {
+    pub(crate) fn value(self, document: &Document) -> Option<f64> {
         let work = document.counts.work;
         match self {
             Self::Percentile(_, percent) => match document.main_metric()?.first_view()?.percentile(percent) {
@@ -75,7 +87,7 @@ impl Judged {
     }
 
     /// Returns the interval within the run; a missing bound is infinite.
-    pub(super) fn interval(self, document: &Document) -> Option<[Option<f64>; 2]> {
+    pub(crate) fn interval(self, document: &Document) -> Option<[Option<f64>; 2]> {
         let Self::Percentile(label, percent) = self else { return None };
         let main = document.main_metric()?;
         let (view, _) = main.views().next()?;
@@ -88,7 +100,7 @@ impl Judged {
 }
 
 /// Returns why a run decides nothing, in one line.
-pub(super) fn doubt(document: &Document) -> Option<String> {
+pub(crate) fn doubt(document: &Document) -> Option<String> {
     if document.run.partial {
         return Some("is partial: its results cover less than was planned".to_owned());
     }
@@ -98,4 +110,14 @@ pub(super) fn doubt(document: &Document) -> Option<String> {
     }
     let lacks = Judged::ALL.into_iter().any(|judged| judged.value(document).is_none());
     lacks.then(|| "has no operations".to_owned())
+}
+
+/// Formats a value. An infinite one stands for failed operations.
+pub(crate) fn show_value(value: f64, unit: Unit) -> String {
+    match unit {
+        _ if value.is_infinite() => "failed".to_owned(),
+        Unit::Nanoseconds => show_latency(Duration::from_nanos(value as u64)),
+        Unit::PerSecond => show_rate(value),
+        Unit::Share => format!("{:.3} %", 100.0 * value),
+    }
 }
