@@ -1,11 +1,10 @@
 //! The percentile curve: latencies over percentiles, on an axis of 1/(1-p), so that each further nine has equal room.
 
 use super::svg::{ACROSS, Axis, Plot, Scale, latencies, percentiles, upwards};
-use super::{figure, no_data, percentile_text};
+use super::{figure, limits, no_data, percentile_text};
 use crate::forms::hgrm;
 use crate::model::{Document, Percentile, View};
 use crate::units::{show_latency, show_share};
-use std::time::Duration;
 
 const TITLE: &str = "Latency by percentile";
 const HEIGHT: f64 = 280.0;
@@ -36,7 +35,11 @@ pub(super) fn draw(document: &Document) -> String {
     let count = views.iter().map(|(_, view)| view.count()).max().unwrap_or(0);
     let (end, ticks) = percentiles(count);
     let x = Axis { scale: Scale::log((1.0, end), ACROSS), ticks, name: "percentile of all operations" };
-    let (ends, ticks) = latencies(min.as_nanos() as f64, max.as_nanos() as f64);
+    let limits = limits::of(document, &metric.name);
+    let shown = [min, max].map(|latency| latency.as_nanos() as f64);
+    let shown = shown.into_iter().chain(limits.iter().map(|limit| limit.nanos));
+    let (min, max) = shown.fold((f64::MAX, 0.0), |(min, max): (f64, f64), nanos| (min.min(nanos), max.max(nanos)));
+    let (ends, ticks) = latencies(min, max);
     let y = Axis { scale: Scale::log(ends, upwards(HEIGHT)), ticks, name: "latency" };
     let mut plot = Plot::new(x, y);
     let mut description = String::new();
@@ -55,6 +58,9 @@ pub(super) fn draw(document: &Document) -> String {
         plot.marks(class, marks(view));
         description += &format!("{legend}: {}. ", described(view));
     }
+    limits::draw(&mut plot, &limits);
+    let marked = limits.iter().filter(|limit| limit.percent < 100.0);
+    plot.marks("limit", marked.map(|limit| ((odds(limit.percent / 100.0), limit.nanos), limit.label())));
     figure(plot.finish("curve", TITLE, &description), TITLE, &format!("{}: {description}", metric.name))
 }
 
@@ -82,8 +88,7 @@ fn marks(view: &View) -> impl Iterator<Item = ((f64, f64), String)> {
 }
 
 fn described(view: &View) -> String {
-    let value = |percent| percentile_text(view.percentile(percent));
-    let largest: Option<Duration> = view.latencies.max();
-    let largest = largest.map_or_else(|| percentile_text(Percentile::NoData), show_latency);
+    let value = |percent| percentile_text(view, view.percentile(percent));
+    let largest = view.latencies.max().map_or_else(|| percentile_text(view, Percentile::NoData), show_latency);
     format!("p50 {}, p99 {}, p99.9 {}, largest {largest}", value(50.0), value(99.0), value(99.9))
 }

@@ -130,8 +130,9 @@ pub(super) fn metrics_table(caption: &str, metrics: &[Metric], are_lags: bool) -
 }
 
 fn percentile_cells(view: Option<&View>) -> impl Iterator<Item = Cell> {
-    let values = view.into_iter().flat_map(|view| view.percentiles.0.iter().take(MAX_PERCENTILES));
-    values.map(|(_, value)| Cell::marked(percentile_text(*value), value.measured().is_none()))
+    let values =
+        view.into_iter().flat_map(|view| view.percentiles.0.iter().take(MAX_PERCENTILES).map(move |one| (view, one)));
+    values.map(|(view, (_, value))| Cell::marked(percentile_text(view, *value), value.measured().is_none()))
 }
 
 fn work_cells(work: Work) -> [Cell; 5] {

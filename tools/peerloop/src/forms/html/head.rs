@@ -89,7 +89,8 @@ fn origin(Document { merged, cut, .. }: &Document) -> String {
     html
 }
 
-fn verdict(Document { generator, exit, counts, .. }: &Document) -> String {
+fn verdict(document: &Document) -> String {
+    let Document { generator, exit, counts, .. } = document;
     let (class, sentence) = match generator.verdict {
         Trust::Trusted if counts.work.answered == 0 => ("part", "No operation was answered, so nothing was measured."),
         Trust::Trusted => ("good", "The generator&#39;s own delays did not distort the latencies."),
@@ -106,16 +107,28 @@ fn verdict(Document { generator, exit, counts, .. }: &Document) -> String {
     };
     format!(
         "<div class=\"card {class}\"><p><strong>{}</strong> {sentence}</p>{reasons}\
-         <p>{limit} Exit code {}: {}.</p></div>\n",
+         <p>{limit}{} Exit code {}{}.</p></div>\n",
         generator.verdict.words(),
+        thresholds(document),
         exit.code,
-        escape::text(&exit.reason)
+        // Other reasons are in a part of their own.
+        if exit.reasons.is_empty() { format!(": {}", escape::text(&exit.reason)) } else { String::new() }
     )
+}
+
+/// Counts the thresholds that were not met, in a sentence after a space.
+fn thresholds(Document { thresholds, .. }: &Document) -> String {
+    let missed = thresholds.iter().filter(|threshold| threshold.result != Outcome::Pass).count();
+    match thresholds.len() {
+        0 => String::new(),
+        all if missed == 0 => format!(" Thresholds: all {all} are met."),
+        all => format!(" Thresholds: <span class=\"bad\">{missed} of {all} not met</span>."),
+    }
 }
 
 /// Writes the most important values.
 fn tiles(document: &Document) -> String {
-    let Document { run, config, counts, thresholds, .. } = document;
+    let Document { run, config, counts, .. } = document;
     let Work { planned, unsent, answered, timed_out, .. } = counts.work;
     let Peers { asked, ready, lost, failed, .. } = counts.peers;
     let noun = noun(&config.workload);
@@ -144,16 +157,14 @@ fn tiles(document: &Document) -> String {
     if let Some((metric, view)) = document.main_metric().and_then(|metric| Some((metric, metric.first_view()?))) {
         for (percent, name) in [(50.0, "p50"), (99.0, "p99"), (99.9, "p99.9"), (100.0, "max")] {
             let value = view.percentile(percent);
-            let note = format!("{}, from the planned time", metric.name);
-            tiles.push(tile(name, &percentile_text(value), &note, value.measured().is_none()));
+            tiles.push(tile(name, &percentile_text(view, value), &metric.name, value.measured().is_none()));
         }
     }
-    if !thresholds.is_empty() {
-        let missed = thresholds.iter().filter(|threshold| threshold.result != Outcome::Pass).count();
-        let text = if missed == 0 { "all met".to_owned() } else { format!("{missed} not met") };
-        tiles.push(tile("Thresholds", &text, &format!("of {}", thresholds.len()), missed > 0));
-    }
-    format!("<dl class=\"tiles\">\n{}</dl>\n", tiles.concat())
+    format!(
+        "<dl class=\"tiles\">\n{}</dl>\n<p class=\"note\">Latencies count from the planned time. An operation without \
+         an answer counts as slower than every other one.</p>\n",
+        tiles.concat()
+    )
 }
 
 fn tile(name: &str, value: &str, note: &str, is_bad: bool) -> String {

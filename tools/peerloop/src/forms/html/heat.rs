@@ -33,7 +33,8 @@ pub(super) fn draw(times: &Times<'_>) -> Result<String, String> {
         return Ok(no_data(TITLE, "the latencies of the intervals were not recorded"));
     };
     let (low, high) = axis.scale.values();
-    let mut plot = times.plot(axis.below(STRIP));
+    let has_failures = times.spans().any(|span| span.row.failed.unwrap_or(0) > 0);
+    let mut plot = times.plot(axis.below(if has_failures { STRIP } else { 0.0 }));
     let edges: Vec<u64> =
         (0..=RANGES).map(|index| (low * (high / low).powf(f64::from(index) / f64::from(RANGES))) as u64).collect();
     let mut colours: [Cells; COLOURS.len()] = Default::default();
@@ -59,7 +60,7 @@ pub(super) fn draw(times: &Times<'_>) -> Result<String, String> {
     }
     plot.strip("failed", &failures);
     let text = format!(
-        "The share of the operations of each interval of {} in each range of latencies: the darker, the more. {}",
+        "The share of the operations of each interval of {} in each range of latencies: the stronger the colour, the more. {}",
         times.interval(),
         failed_text(times.spans())
     );

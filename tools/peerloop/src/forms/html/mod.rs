@@ -11,13 +11,14 @@ mod escape;
 mod facts;
 mod head;
 mod heat;
+mod limits;
 mod svg;
 mod table;
 #[cfg(test)]
 mod tests;
 mod times;
 
-use crate::model::{Document, Percentile};
+use crate::model::{Document, Percentile, View};
 use embed::Embedded;
 use facts::section;
 use std::io::{self, Write};
@@ -112,11 +113,13 @@ fn described(embedded: Option<&Embedded>, document: &Document) -> String {
     )
 }
 
-/// Formats a percentile, or says why it has no value.
-fn percentile_text(value: Percentile) -> String {
+/// Formats a percentile of a view, or says why it has no value. A wait that is shorter than a latency says nothing.
+fn percentile_text(view: &View, value: Percentile) -> String {
     match value {
         Percentile::NoData => "no data".to_owned(),
-        Percentile::Measured(_) | Percentile::Beyond(_) => value.shown(),
+        Percentile::Beyond(Some(wait)) if Some(wait) >= view.latencies.max() => value.shown(),
+        Percentile::Beyond(_) => "unanswered".to_owned(),
+        Percentile::Measured(_) => value.shown(),
     }
 }
 

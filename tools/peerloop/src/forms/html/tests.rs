@@ -156,7 +156,7 @@ fn doubts_failures_and_missing_parts_are_before_everything_else() {
     let top = html_of(&document);
     let [partial, verdict] = ["PARTIAL RUN", "NOT TRUSTED"].map(|part| top.find(part).unwrap());
     assert!(
-        partial < verdict && top.contains("stopped by SIGINT (exit code 130)") && top.contains("2 not met"),
+        partial < verdict && top.contains("stopped by SIGINT (exit code 130)") && top.contains("2 of 3 not met"),
         "{top}"
     );
     let html = html(&document);

@@ -1,7 +1,7 @@
 //! The pictures over time: latencies, the generator's own lag, operations and peers, on equal time axes.
 
 use super::svg::{ACROSS, Axis, Plot, Point, Scale, counts, latencies, times, upwards};
-use super::{figure, no_data};
+use super::{figure, limits, no_data};
 use crate::forms::text::plan;
 use crate::model::{Document, Latencies, Packed, Phase, Row, Stage, Timeline, View};
 use crate::units::{show_latency, show_rate, show_seconds};
@@ -109,12 +109,18 @@ pub(super) fn latency(times: &Times<'_>) -> String {
     const TITLE: &str = "Latency over time";
     let rows: Vec<Span> = times.spans().collect();
     let values = rows.iter().flat_map(|span| [span.row.p50, span.row.p99, span.row.max]).flatten();
-    let Some(y) = times.latency_axis(values, 220.0) else { return no_data(TITLE, "no interval has a latency") };
+    let is_empty = values.clone().next().is_none();
+    let limits = limits::of(times.document, times.main);
+    let values = values.chain(limits.iter().map(|limit| Duration::from_nanos(limit.nanos as u64)));
+    let Some(y) = times.latency_axis(values, 220.0).filter(|_| !is_empty) else {
+        return no_data(TITLE, "no interval has a latency");
+    };
     let mut plot = times.plot(y);
     let of = |value: fn(&Row) -> Option<Duration>| rows.iter().map(move |span| point(span, value(&span.row)));
     plot.line("three", "max", of(|row| row.max));
     plot.line("two", "p99", of(|row| row.p99));
     plot.line("one", "p50", of(|row| row.p50));
+    limits::draw(&mut plot, &limits);
     let worst = rows.iter().filter_map(|span| Some((span.row.max?, span.begin))).max_by_key(|(max, _)| *max);
     let worst = worst.map(|(max, begin)| format!("The largest latency, {}, is at {begin:.1} s.", show_latency(max)));
     let text = format!(
@@ -155,7 +161,7 @@ pub(super) fn lag(times: &Times<'_>) -> Result<String, String> {
         plot.line(class, name, points(values));
     }
     plot.line("three", "loop lag p99", points(medians));
-    let text = "Same times as above. A spike in both pictures at the same time is the generator's own, not the node's.";
+    let text = "A spike here and above at the same time points to the generator, not to the node.";
     Ok(figure(plot.finish("lag", TITLE, text), TITLE, text))
 }
 

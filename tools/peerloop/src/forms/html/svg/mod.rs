@@ -13,19 +13,19 @@ pub(super) use scale::{Scale, Tick, counts, latencies, percentiles, times};
 pub(super) const WIDTH: f64 = 760.0;
 /// The space before the frame, for the labels of the vertical axis; equal in all pictures, so that their time axes
 /// are in line.
-const LEFT: f64 = 66.0;
+const LEFT: f64 = 76.0;
 const RIGHT: f64 = 18.0;
 /// The space above the frame, for the legend.
 const TOP: f64 = 30.0;
 /// The space below the frame, for the labels and the name of the horizontal axis.
 const BOTTOM: f64 = 42.0;
 /// The width that one character of a label needs at most.
-const CHAR_WIDTH: f64 = 7.4;
+const CHAR_WIDTH: f64 = 8.2;
 /// The length of the sample of a line in the legend, with the space after it.
 const SAMPLE_WIDTH: f64 = 34.0;
 
 /// The height of the strip that a picture may have above its frame.
-pub(super) const STRIP: f64 = 20.0;
+pub(super) const STRIP: f64 = 26.0;
 
 /// The horizontal positions of the frame.
 pub(super) const ACROSS: (f64, f64) = (LEFT, WIDTH - RIGHT);
@@ -146,6 +146,17 @@ impl Plot {
         self.front += &format!("<text class=\"end halo\" x=\"{x}\" y=\"{y}\">{}</text>", escape::text(label));
     }
 
+    /// Draws a horizontal line with a label above it, `at` units from its begin, if the value is on the axis.
+    pub(super) fn horizontal(&mut self, class: &str, value: f64, label: &str, at: f64) {
+        if self.y.scale.holds(value) {
+            let y = self.y.scale.at(value);
+            let (first, last) = ACROSS;
+            self.front += &format!("<path class=\"line {class}\" d=\"M{first} {}H{last}\"/>", number(y));
+            let (x, y) = (number(first + at), number(y - 5.0));
+            self.front += &format!("<text class=\"halo\" x=\"{x}\" y=\"{y}\">{}</text>", escape::text(label));
+        }
+    }
+
     /// Fills cells with one colour: their horizontal and vertical ends, as values of the axes.
     pub(super) fn cells(&mut self, class: &str, cells: impl IntoIterator<Item = [(f64, f64); 2]>) {
         let mut path = String::new();
@@ -167,10 +178,10 @@ impl Plot {
         for (class, (from, to)) in parts {
             let [from, to] = [*from, *to].map(|value| self.x.scale.at(value));
             let [x, width, y] = [from, to - from, top - STRIP].map(number);
-            self.front += &format!("<path class=\"{class} lost\" d=\"M{x} {y}h{width}v{}h-{width}z\"/>", STRIP - 4.0);
+            self.front += &format!("<path class=\"{class} lost\" d=\"M{x} {y}h{width}v{}h-{width}z\"/>", STRIP - 10.0);
         }
         if !parts.is_empty() {
-            let (x, y) = (number(LEFT - 7.0), number(top - 8.0));
+            let (x, y) = (number(LEFT - 7.0), number(top - 14.0));
             self.front += &format!("<text class=\"end bad\" x=\"{x}\" y=\"{y}\">{}</text>", escape::text(name));
         }
     }
@@ -214,7 +225,7 @@ impl Plot {
         let (x_name, y_name, height) = (self.x.name, self.y.name, number(f64::midpoint(bottom, top)));
         format!(
             "<path class=\"grid\" d=\"{grid}\"/>{texts}<text class=\"mid name\" x=\"{middle}\" y=\"{below}\">{x_name}\
-             </text><text class=\"mid name\" transform=\"translate(13 {height}) rotate(-90)\">{y_name}</text>"
+             </text><text class=\"mid name\" transform=\"translate(14 {height}) rotate(-90)\">{y_name}</text>"
         )
     }
 }
@@ -248,7 +259,7 @@ mod tests {
         let mut plot = plot();
         plot.line("a", "one", [Some((0.0, 1.0)), Some((5.0, 10.0)), None, Some((10.0, 100.0))]);
         let picture = plot.finish("id", "a title", "a description");
-        assert!(picture.contains("d=\"M66 130h0L66 130 404 80M742 30h0L742 30\""), "{picture}");
+        assert!(picture.contains("d=\"M76 130h0L76 130 409 80M742 30h0L742 30\""), "{picture}");
         assert!(!picture.contains("beyond"), "a label outside the axis: {picture}");
     }
 
@@ -269,10 +280,13 @@ mod tests {
     #[test]
     fn cells_of_one_colour_share_a_path() {
         let mut plot = plot();
+        plot.horizontal("limit", 1_000.0, "off", 0.0);
+        plot.horizontal("limit", 10.0, "on", 0.0);
         plot.cells("h1", [[(0.0, 5.0), (1.0, 10.0)], [(5.0, 10.0), (10.0, 100.0)]]);
         plot.cells("h2", []);
         let picture = plot.finish("id", "", "");
         assert!(!picture.contains("h2"), "{picture}");
-        assert!(picture.contains("<path class=\"h1\" d=\"M66 80h338v50h-338zM404 30h338v50h-338z\"/>"), "{picture}");
+        assert!(picture.contains(">on</text>") && !picture.contains(">off</text>"), "a line is outside the axis");
+        assert!(picture.contains("<path class=\"h1\" d=\"M76 80h333v50h-333zM409 30h333v50h-333z\"/>"), "{picture}");
     }
 }
