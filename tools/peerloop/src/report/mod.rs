@@ -110,7 +110,11 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     if let Some(percentiles) = &args.percentiles {
         document.set_percentiles(percentiles);
     }
-    estimates::fill(&mut document);
+    // A page has joined intervals, but the estimates of the original ones, which hold as long as nothing is changed.
+    let is_changed = args.percentiles.is_some() || document.cut.is_some() || document.merged.is_some();
+    if is_changed || document.estimates.is_empty() {
+        estimates::fill(&mut document);
+    }
     if !args.thresholds.is_empty() {
         let judged = args.thresholds.iter().map(|condition| thresholds::judge(condition, &document));
         document.thresholds = judged.collect::<Result<_, _>>().map_err(Failure::usage)?;

@@ -42,7 +42,7 @@ pub(super) fn draw(document: &Document) -> String {
     let (ends, ticks) = latencies(min, max);
     let y = Axis { scale: Scale::log(ends, upwards(HEIGHT)), ticks, name: "latency" };
     let mut plot = Plot::new(x, y);
-    let mut description = String::new();
+    let mut descriptions: Vec<String> = Vec::new();
     for (name, view) in views {
         let (class, legend) = match name {
             "planned" => ("one", "from the planned time"),
@@ -55,9 +55,11 @@ pub(super) fn draw(document: &Document) -> String {
             plot.bands("unanswered", &[((odds(answered), end), label)]);
         }
         plot.line(class, legend, curve(view));
+        plot.whiskers(class, intervals(document, &metric.name, name));
         plot.marks(class, marks(view));
-        description += &format!("{legend}: {}. ", described(view));
+        descriptions.push(format!("{legend}: {}", described(view)));
     }
+    let description = descriptions.join("; ");
     limits::draw(&mut plot, &limits);
     let marked = limits.iter().filter(|limit| limit.percent < 100.0);
     plot.marks("limit", marked.map(|limit| ((odds(limit.percent / 100.0), limit.nanos), limit.label())));
@@ -77,6 +79,20 @@ fn curve(view: &View) -> Vec<Option<(f64, f64)>> {
     let levels = levels.chain([(100.0 * (1.0 - 1.0 / last), last)]);
     let point = |(percent, at)| Some((at, view.percentile(percent).measured()?.as_nanos() as f64));
     levels.map(point).take_while(Option::is_some).collect()
+}
+
+/// Lists the intervals of a view's percentiles. A missing bound is infinite.
+fn intervals<'a>(
+    document: &'a Document,
+    metric: &'a str,
+    view: &'a str,
+) -> impl Iterator<Item = (f64, (f64, f64))> + 'a {
+    let estimates = document.estimates.iter().filter(move |one| one.metric == metric && one.view == view);
+    estimates.filter_map(|one| {
+        let bounds = one.bounds_ns?.map(|bound| bound.map_or(f64::INFINITY, |bound| bound.0.as_nanos() as f64));
+        let percent: f64 = one.percentile.parse().ok()?;
+        Some((odds(percent / 100.0), bounds.into()))
+    })
 }
 
 fn marks(view: &View) -> impl Iterator<Item = ((f64, f64), String)> {

@@ -5,6 +5,7 @@ use super::table::{Cell, Table};
 use super::{LAG, percentile_text};
 use crate::forms::text::plan;
 use crate::model::{Document, Failed, Group, Host, Metric, Outcome, Side, View, Work};
+use crate::output::json::Nanos;
 use crate::units::{counted, show_bytes, show_latency, show_seconds, show_share};
 
 /// Maximum number of rows of a table; more would hide the rest of the page, and make it large.
@@ -170,6 +171,27 @@ pub(super) fn stages(document: &Document) -> String {
         }
     }
     section("stages", "Stages", &(table.finish("numbers") + &more(document.stages.len(), MAX_ROWS, "stage")))
+}
+
+/// Writes the intervals of the percentiles; nothing if the document has none.
+pub(super) fn intervals(document: &Document) -> String {
+    if document.estimates.is_empty() {
+        return String::new();
+    }
+    let show = |value: Option<Nanos>| value.map_or_else(|| "unanswered".to_owned(), |value| show_latency(value.0));
+    let caption = "The interval that contains the percentile of a much longer run with 95 % confidence";
+    let mut table = Table::new(caption, ["percentile", "counted from", "value", "interval"]);
+    for one in document.estimates.iter().filter(|one| one.percentile != "100").take(2 * MAX_PERCENTILES) {
+        let interval = match (one.bounds_ns, one.more_ns) {
+            (Some([low, high]), _) => format!("{} to {}", show(low), show(high)),
+            (None, Some(more)) => format!("needs a run that is about {} longer", show_seconds(more.0)),
+            (None, None) => "no data".to_owned(),
+        };
+        let from = if one.view == "planned" { "planned time" } else { "send" };
+        let cells = [from.into(), show(one.value_ns).into(), interval.into()];
+        table.row(&format!("{} p{}", one.metric, one.percentile), cells);
+    }
+    table.finish("numbers")
 }
 
 /// Writes the latencies of each group of `report --by`.

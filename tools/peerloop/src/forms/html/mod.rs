@@ -61,7 +61,9 @@ fn page(document: &Document) -> Result<String, String> {
     html += &section(
         "percentiles",
         "Latency",
-        &(facts::metrics_table(caption, &document.metrics, false) + &curve::draw(document)),
+        &(facts::metrics_table(caption, &document.metrics, false)
+            + &facts::intervals(document)
+            + &curve::draw(document)),
     );
     html += &section("time", "Over time", &over_time(&times)?);
     html += &facts::stages(document);

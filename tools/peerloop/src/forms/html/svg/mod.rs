@@ -104,6 +104,19 @@ impl Plot {
         }
     }
 
+    /// Draws vertical intervals at values of the horizontal axis; an end of infinity is at the end of the axis.
+    pub(super) fn whiskers(&mut self, class: &str, intervals: impl IntoIterator<Item = (f64, (f64, f64))>) {
+        let mut path = String::new();
+        for (x, (low, high)) in intervals {
+            let (x, [low, high]) = (self.x.scale.at(x), [low, high].map(|value| self.y.scale.at(value)));
+            let [x, from, low, high] = [x, x - 4.0, low, high].map(number);
+            path += &format!("M{from} {low}h8M{from} {high}h8M{x} {low}V{high}");
+        }
+        if !path.is_empty() {
+            self.front += &format!("<path class=\"line whisker {class}\" d=\"{path}\"/>");
+        }
+    }
+
     /// Names a colour of areas or cells in the legend.
     pub(super) fn key(&mut self, class: &str, name: &str) {
         let sample = format!("<path class=\"{class}\" d=\"M{} 6h14v12h-14z\"/>", number(self.legend_end));
@@ -284,8 +297,11 @@ mod tests {
         plot.horizontal("limit", 10.0, "on", 0.0);
         plot.cells("h1", [[(0.0, 5.0), (1.0, 10.0)], [(5.0, 10.0), (10.0, 100.0)]]);
         plot.cells("h2", []);
+        plot.whiskers("w1", [(5.0, (10.0, f64::INFINITY))]);
+        plot.whiskers("w2", []);
         let picture = plot.finish("id", "", "");
-        assert!(!picture.contains("h2"), "{picture}");
+        assert!(!picture.contains("h2") && !picture.contains("w2"), "{picture}");
+        assert!(picture.contains("line whisker w1\" d=\"M405 80h8M405 30h8M409 80V30\""), "{picture}");
         assert!(picture.contains(">on</text>") && !picture.contains(">off</text>"), "a line is outside the axis");
         assert!(picture.contains("<path class=\"h1\" d=\"M76 80h333v50h-333zM409 30h333v50h-333z\"/>"), "{picture}");
     }
