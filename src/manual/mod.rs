@@ -6,6 +6,7 @@
 //! - [`relay`]: the relay of transactions: trust, announcements, requests, memory and measurements
 //! - [`workloads`]: the kinds of operations of a load, their metrics, and their requirements
 //! - [`results`]: the result files of `peerloop bench`, and the fields of its JSON document
+//! - [`reading`]: how to read the text and the page of a result, and the traps
 //! - [`thresholds`]: conditions on the results of a load, and the exit codes
 //! - [`comparing`]: whether a new version is better or worse than the old one
 //! - [`test_node`]: a node for tests: its answers, its data, and its misbehaviour on purpose
@@ -32,6 +33,9 @@ pub mod workloads {}
 
 #[doc = include_str!("results.md")]
 pub mod results {}
+
+#[doc = include_str!("reading.md")]
+pub mod reading {}
 
 #[doc = include_str!("thresholds.md")]
 pub mod thresholds {}

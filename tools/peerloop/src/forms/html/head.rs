@@ -116,7 +116,7 @@ fn verdict(document: &Document) -> String {
     )
 }
 
-/// Counts the thresholds that were not met, in a sentence after a space.
+/// States how many thresholds were met, as text after a space.
 fn thresholds(Document { thresholds, .. }: &Document) -> String {
     let missed = thresholds.iter().filter(|threshold| threshold.result != Outcome::Pass).count();
     match thresholds.len() {

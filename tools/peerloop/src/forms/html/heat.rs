@@ -60,7 +60,8 @@ pub(super) fn draw(times: &Times<'_>) -> Result<String, String> {
     }
     plot.strip("failed", &failures);
     let text = format!(
-        "The share of the operations of each interval of {} in each range of latencies: the stronger the colour, the more. {}",
+        "The share of the operations of each interval of {} in each range of latencies: the stronger the colour, the \
+         more. {}",
         times.interval(),
         failed_text(times.spans())
     );
