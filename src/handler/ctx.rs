@@ -5,7 +5,7 @@ use super::peer_view::PeerView;
 use crate::config::Config;
 use crate::error::RequestError;
 use crate::id::{Lane, LinkId, PeerId};
-use crate::peer::ConnectionState;
+use crate::peer::{ConnectionState, PingInFlight};
 use crate::state::{self, LoopState, TimerKey};
 use crate::stats::histogram::Counters;
 use crate::stats::{MessageCounts, Stats};
@@ -411,6 +411,24 @@ impl<'a> Ctx<'a> {
     pub fn ping(&mut self, peer: PeerId, planned: Instant) -> Result<u64, RequestError> {
         let link = self.sendable(peer)?;
         self.state.ping(link, planned)
+    }
+
+    /// Forgets a peer's pings that were sent, were due before `before` and are unanswered, and returns them. Their
+    /// pongs then count as unexpected ones. The peer is not closed for them, and they no longer count towards the
+    /// maximum number of pings in flight.
+    ///
+    /// ```
+    /// use peerloop::{Ctx, PeerId};
+    /// use std::time::Duration;
+    ///
+    /// /// Returns the number of pings that the peer has not answered within a second, and gives them up.
+    /// fn give_up(ctx: &mut Ctx<'_>, peer: PeerId) -> usize {
+    ///     let second_ago = ctx.now().minus(Duration::from_secs(1));
+    ///     ctx.forget_pings(peer, second_ago).len()
+    /// }
+    /// ```
+    pub fn forget_pings(&mut self, peer: PeerId, before: Instant) -> Vec<PingInFlight> {
+        self.state.links.forget_pings(peer.link(), before)
     }
 
     /// Answers a peer's ping, whose nonce is `nonce`. Only a handler on a loop that does not

@@ -74,7 +74,7 @@ impl Accounts {
     /// Returns the accounts of a load with these metrics. Without `has_peers`, no connection is planned.
     pub(super) fn new(plan: &Plan, metrics: &[&'static str], has_peers: bool) -> Self {
         let share = plan.share();
-        let asked = if has_peers { share.slots() } else { 0 };
+        let asked = if has_peers { plan.ramp_slots() } else { 0 };
         Self {
             ledger: Ledger::new(plan, metrics, (0..asked).map(|slot| share.connection(slot))),
             peers: PeerCounts { asked, ..PeerCounts::default() },
@@ -136,6 +136,14 @@ impl Accounts {
     /// Counts a connection that an operation opens.
     pub(super) fn note_asked(&mut self, connection: usize) {
         self.count_peer(connection, |peers| peers.asked += 1);
+    }
+
+    /// Counts a connection whose dial was requested and is no longer wanted, before or after it became ready.
+    pub(super) fn note_unwanted(&mut self, connection: usize, was_ready: bool) {
+        self.count_peer(connection, |peers| {
+            peers.asked -= 1;
+            peers.ready -= usize::from(was_ready);
+        });
     }
 
     /// Records the duration of the ramp, if every connection has become ready or has failed.

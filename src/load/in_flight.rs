@@ -85,6 +85,24 @@ impl InFlight {
         flights.remove(position)
     }
 
+    /// Lists all operations.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Flight> {
+        self.peers.iter().flat_map(|(_, flights)| flights)
+    }
+
+    /// Removes the operations that were due before `before`.
+    pub(super) fn take_before(&mut self, before: Instant) -> Vec<Flight> {
+        let mut taken = Vec::new();
+        for (_, flights) in self.peers.iter_mut() {
+            flights.retain(|flight| {
+                let is_kept = flight.entry.planned >= before;
+                taken.extend((!is_kept).then_some(*flight));
+                is_kept
+            });
+        }
+        taken
+    }
+
     /// Removes all operations of a peer.
     pub(super) fn remove(&mut self, peer: PeerId) -> VecDeque<Flight> {
         self.peers.remove(peer).unwrap_or_default()

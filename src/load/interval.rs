@@ -12,6 +12,8 @@ pub struct Interval {
     pub planned: u64,
     /// Due operations that were sent.
     pub sent: u64,
+    /// Due operations that could not be sent.
+    pub absent: u64,
     /// Replies that arrived in the interval.
     pub answered: u64,
     /// Operations due in the interval that were never answered. While the load runs, only those that were not sent so

@@ -59,7 +59,7 @@ impl Ledger {
             targets: Targets::new(&plan.targets, connections),
             send_lag: LatencyHistogram::new(),
             loop_lag: LatencyHistogram::new(),
-            timeline: Timeline::new(begin),
+            timeline: Timeline::new(begin, plan.interval),
             recording: None,
             began: Instant::MAX,
             backlog: (None, 0),
@@ -137,6 +137,14 @@ impl Ledger {
         }
     }
 
+    /// Counts a peer that was added during the run or, with `is_added` false, closed on purpose.
+    pub(super) fn note_change(&mut self, now: Instant, is_added: bool) {
+        if self.began != Instant::MAX {
+            self.timeline.advance_to_event(now, &mut self.recording);
+            self.timeline.note_change(now, is_added);
+        }
+    }
+
     /// Returns the last complete interval of the run so far; `None` before the end of the first interval.
     pub(super) fn latest_interval(&mut self, now: Instant) -> Option<Interval> {
         self.end_intervals(now);
@@ -161,6 +169,7 @@ impl Ledger {
         if is_sent {
             self.timeline.note_sent(entry.planned);
         } else {
+            self.timeline.note_absent(entry.planned);
             self.record(entry, None, now, OperationResult::Absent);
         }
     }

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod counts;
+mod dials;
 mod generator;
 mod in_flight;
 mod interval;

@@ -54,6 +54,11 @@ pub struct Plan {
     pub warmup: Duration,
     /// The maximum time to wait for replies after the run.
     pub drain: Duration,
+    /// The length of the timeline's intervals; `None` for the default, which depends on the length of the run.
+    pub interval: Option<Duration>,
+    /// The number of this process's connections that are open when the run begins, if their number may change; see
+    /// [`Plan::with_variable_peers`].
+    pub initial_peers: Option<usize>,
 }
 
 impl Plan {
@@ -83,6 +88,8 @@ impl Plan {
             segment: Segment::WHOLE,
             warmup: Duration::ZERO,
             drain: Duration::ZERO,
+            interval: None,
+            initial_peers: None,
         }
     }
 
@@ -158,6 +165,50 @@ impl Plan {
         Self { drain, ..self }
     }
 
+    /// Sets the length of the timeline's intervals. It is raised if the run would have more than 86,400 of them.
+    #[must_use]
+    pub fn with_interval(self, interval: Duration) -> Self {
+        Self { interval: Some(interval), ..self }
+    }
+
+    /// Opens only the first `initial` of this process's connections before the run. While the run lasts,
+    /// [`GeneratorRequest::SetPeers`](super::GeneratorRequest::SetPeers) opens further ones, opens lost ones again, and
+    /// closes some. Such a run does not end when all peers are lost.
+    ///
+    /// ```no_run
+    /// use peerloop::api::Pending;
+    /// use peerloop::load::{Generator, GeneratorRequest, Pace, Plan, Rate};
+    /// use peerloop::{Config, Network, Reactor};
+    /// use std::time::Duration;
+    ///
+    /// // One operation per second for each living peer, first of 100 peers, after 10 s of 200.
+    /// let plan = Plan::new(vec!["127.0.0.1:18444".parse()?], 1_000, Rate::per_second(100))
+    ///     .with_rate(Rate::per_second(1_000), Duration::from_secs(60))
+    ///     .with_pace(Pace::PerLivingPeer)
+    ///     .with_interval(Duration::from_millis(100))
+    ///     .with_variable_peers(100);
+    /// let mut reactor = Reactor::new(Config::new(Network::Regtest), Generator::new(plan))?;
+    /// let handle = reactor.handle();
+    /// std::thread::spawn(move || {
+    ///     std::thread::sleep(Duration::from_secs(10));
+    ///     let _ = handle.request(GeneratorRequest::SetPeers(200));
+    ///     std::thread::sleep(Duration::from_secs(5));
+    ///     let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+    ///     let (reply, pending) = Pending::new();
+    ///     let _ = handle.request(GeneratorRequest::Unanswered { ages: second..minute, reply });
+    ///     println!("{:?} operations have no reply after a second", pending.wait());
+    ///     let (reply, pending) = Pending::new();
+    ///     let _ = handle.request(GeneratorRequest::GiveUp { older_than: second, reply });
+    ///     println!("{:?} were given up", pending.wait());
+    /// });
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_variable_peers(self, initial: usize) -> Self {
+        Self { initial_peers: Some(initial), ..self }
+    }
+
     /// Returns the total time of the stages.
     pub fn duration(&self) -> Duration {
         self.stages.iter().fold(Duration::ZERO, |total, stage| total.saturating_add(stage.time))
@@ -172,6 +223,12 @@ impl Plan {
     /// Returns the assignment of connections and operations to this process.
     pub(super) fn share(&self) -> Share {
         Share::new(self.segment, self.connections)
+    }
+
+    /// Returns the number of this process's connections that are opened before the run.
+    pub(super) fn ramp_slots(&self) -> usize {
+        let slots = self.share().slots();
+        self.initial_peers.map_or(slots, |initial| initial.min(slots))
     }
 
     /// Returns the schedule of the run.

@@ -6,6 +6,7 @@ use super::phase::Phase;
 use super::rate::Rate;
 use super::report::Report;
 use crate::api::Reply;
+use std::ops::Range;
 use std::time::Duration;
 
 /// A request from another thread to a generator.
@@ -51,6 +52,26 @@ pub enum GeneratorRequest {
     /// Set the rate from now on, for all later stages too. The report lists the change. Without effect at the pace
     /// [`Pace::Max`](super::Pace::Max), and after the run.
     SetRate(Rate),
+    /// Keep this number of this process's peers: open further ones and lost ones, at the plan's connect rate, or close
+    /// some, which do not count as lost. The first connections of the plan are kept. Only during a run with
+    /// [variable peers](super::Plan::with_variable_peers), else without effect.
+    SetPeers(usize),
+    /// Report how many operations of the run are unanswered and were due this long ago.
+    Unanswered {
+        /// The ages of the operations.
+        ages: Range<Duration>,
+        /// The number.
+        reply: Reply<u64>,
+    },
+    /// Give up the operations of the run that are unanswered and were due at least this long ago, and report their
+    /// number. They count as timed out, their replies are ignored, and their peers stay. Without effect if each
+    /// operation opens a connection.
+    GiveUp {
+        /// The least age of the operations.
+        older_than: Duration,
+        /// The number.
+        reply: Reply<u64>,
+    },
     /// Start no further operation, wait for the run's last replies, and end the load.
     Finish,
     /// Start no further operation, report the results so far and end the load, without waiting. Missing replies count
@@ -77,6 +98,8 @@ pub struct Progress {
     pub sent: u64,
     /// Operations answered so far, in the counted part of the run.
     pub answered: u64,
+    /// The time for which the loop's thread was busy since it began.
+    pub busy: Duration,
     /// The last whole interval of the counted part of the run; `None` before the end of the first interval.
     pub interval: Option<Interval>,
 }

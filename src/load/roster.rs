@@ -8,6 +8,7 @@ use super::schedule::Share;
 use crate::handler::PeerMap;
 use crate::id::PeerId;
 use crate::time::Instant;
+use std::collections::VecDeque;
 use std::ops::Range;
 
 /// The planned connections.
@@ -18,6 +19,8 @@ pub(super) struct Roster {
     ready_count: usize,
     /// Each dialled peer's slot, until the peer is closed.
     dialled: PeerMap<u32>,
+    /// The dialled peers that are being closed on purpose.
+    released: PeerMap<()>,
 }
 
 /// A planned connection.
@@ -33,7 +36,7 @@ impl Roster {
     /// Returns the roster of this process's connections, none of them ready.
     pub(super) fn new(share: Share) -> Self {
         let slots = vec![Slot { peer: None, lost_at: Instant::ZERO }; share.slots()];
-        Self { share, slots, ready_count: 0, dialled: PeerMap::new() }
+        Self { share, slots, ready_count: 0, dialled: PeerMap::new(), released: PeerMap::new() }
     }
 
     /// Returns the number of this process's connections.
@@ -67,14 +70,47 @@ impl Roster {
         self.ready_count += usize::from(self.slots[slot].peer.replace(peer).is_none());
     }
 
-    /// Removes a peer whose connection was closed at `now`.
-    pub(super) fn remove(&mut self, peer: PeerId, now: Instant) {
-        let Some(slot) = self.dialled.remove(peer) else { return };
-        let slot = &mut self.slots[slot as usize];
-        if slot.peer.take_if(|ready| *ready == peer).is_some() {
+    /// Removes a peer whose connection was closed at `now`. Returns whether it was released before.
+    pub(super) fn remove(&mut self, peer: PeerId, now: Instant) -> bool {
+        if let Some(slot) = self.dialled.remove(peer) {
+            self.clear(slot as usize, peer, now);
+        }
+        self.released.remove(peer).is_some()
+    }
+
+    /// Releases a peer that is about to be closed on purpose: its slot is free at once. Returns whether it was ready.
+    pub(super) fn release(&mut self, slot: usize, peer: PeerId, now: Instant) -> bool {
+        self.released.insert(peer, ());
+        self.clear(slot, peer, now)
+    }
+
+    /// Empties the slot of a peer. Returns whether the peer was ready.
+    fn clear(&mut self, slot: usize, peer: PeerId, now: Instant) -> bool {
+        let slot = &mut self.slots[slot];
+        let was_ready = slot.peer.take_if(|ready| *ready == peer).is_some();
+        if was_ready {
             slot.lost_at = now;
             self.ready_count -= 1;
         }
+        was_ready
+    }
+
+    /// Returns whether a peer was released and is not closed yet.
+    pub(super) fn is_released(&self, peer: PeerId) -> bool {
+        self.released.get(peer).is_some()
+    }
+
+    /// Lists the dialled peers and their slots, without released ones.
+    pub(super) fn dialled(&self) -> impl Iterator<Item = (usize, PeerId)> {
+        let dialled = self.dialled.iter().map(|(peer, &slot)| (slot as usize, peer));
+        dialled.filter(|&(_, peer)| !self.is_released(peer))
+    }
+
+    /// Lists the slots below `end` that have no peer and no dial in progress.
+    pub(super) fn free_slots(&self, end: usize) -> VecDeque<usize> {
+        let mut is_free = vec![true; end];
+        self.dialled().filter(|&(slot, _)| slot < end).for_each(|(slot, _)| is_free[slot] = false);
+        (0..end).filter(|&slot| is_free[slot]).collect()
     }
 
     /// Lists the slots whose peers are ready.
@@ -139,6 +175,26 @@ mod tests {
         assert_eq!([1, 4, 7, 9].map(|operation| roster.slot_of(operation)), [0, 1, 2, 0]);
         let shares: Vec<_> = roster.shares(0..12).map(|(slot, count, _)| (slot, count)).collect();
         assert_eq!(shares, [(0, 2), (1, 1), (2, 1)]);
+    }
+
+    #[test]
+    fn a_released_peer_frees_its_slot_before_it_is_closed() {
+        let at = Instant::from_nanos;
+        let mut roster = Roster::new(Share::new(Segment::WHOLE, 3));
+        let [old, dialling, new] = [5, 6, 7].map(|index| PeerId::of(crate::id::LinkId::new(index, 1)));
+        roster.note_dialled(0, old);
+        roster.add(0, old);
+        roster.note_dialled(2, dialling);
+        assert_eq!(roster.free_slots(3), [1]);
+        assert!(roster.release(0, old, at(10)) && !roster.release(2, dialling, at(10)));
+        assert_eq!((roster.free_slots(3), roster.peer_at(0)), ([0, 1, 2].into(), None));
+        assert!(roster.is_released(old) && roster.slot_of_peer(old) == Some(0));
+        // The slot has its next peer before the old one is closed.
+        roster.note_dialled(0, new);
+        roster.add(0, new);
+        assert!(roster.remove(old, at(20)) && !roster.is_released(old));
+        assert_eq!((roster.peer_at(0), roster.free_slots(2)), (Some(new), [1].into()));
+        assert!(!roster.remove(new, at(30)) && roster.is_empty());
     }
 
     #[test]

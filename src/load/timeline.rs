@@ -4,10 +4,10 @@
 //! interval of its planned moment, a reply in the interval of its arrival, and a lost peer in the interval of its loss.
 //! The intervals continue through the drain after the planned end, so that every reply is in an interval.
 //!
-//! An interval uses 88 bytes. A run of less than 20 s has intervals of 100 ms, a run of up to a day has intervals of
-//! one second, in total at most about 8 MiB; a longer run has longer intervals instead of more. All intervals share one
-//! histogram. Computing an interval's percentiles costs the loop about 13 us, measured with optimised code and
-//! latencies up to 3 ms.
+//! An interval uses 96 bytes. A run of less than 20 s has intervals of 100 ms, a run of up to a day has intervals of
+//! one second, in total at most about 8 MiB, unless the plan sets another length; a longer run has longer intervals
+//! instead of more. All intervals share one histogram. Computing an interval's percentiles costs the loop about 13 us,
+//! measured with optimised code and latencies up to 3 ms.
 
 use super::interval::Interval;
 use super::record::Recording;
@@ -39,7 +39,9 @@ pub(super) struct Timeline {
     /// Peers that were ready at the start.
     peers: usize,
     /// Peers lost since the start.
-    lost: usize,
+    lost: u32,
+    /// Peers added since the start, less those closed on purpose.
+    added: i32,
     rows: Vec<Row>,
     /// The latencies of the interval with the index `current`.
     latencies: LatencyHistogram,
@@ -59,25 +61,30 @@ struct Row {
     answered: u64,
     /// The number of operations due in the interval that were answered in any interval.
     due_and_answered: u64,
-    lost: usize,
+    absent: u64,
+    /// Peers lost in the interval.
+    lost: u32,
+    /// Peers added in the interval, less those closed on purpose.
+    added: i32,
     p50: Option<Duration>,
     p99: Option<Duration>,
     max: Option<Duration>,
 }
 
-const _: () = assert!(size_of::<Row>() == 88, "a row does not have its documented size of 88 bytes");
+const _: () = assert!(size_of::<Row>() == 96, "a row does not have its documented size of 96 bytes");
 
 impl Timeline {
-    /// Returns a timeline for a run of this length.
-    pub(super) fn new(duration: Duration) -> Self {
+    /// Returns a timeline for a run of this length, with intervals of the given or of the default length.
+    pub(super) fn new(duration: Duration, interval: Option<Duration>) -> Self {
         Self {
-            interval: interval_of(duration),
+            interval: interval_of(duration, interval),
             schedule: None,
             scheduled_count: 0,
             scheduled: duration,
             began: Instant::MAX,
             peers: 0,
             lost: 0,
+            added: 0,
             rows: Vec::new(),
             latencies: LatencyHistogram::new(),
             current: 0,
@@ -131,6 +138,12 @@ impl Timeline {
         self.row(index).sent += 1;
     }
 
+    /// Counts an operation that could not be sent.
+    pub(super) fn note_absent(&mut self, planned: Instant) {
+        let index = self.index_at(planned);
+        self.row(index).absent += 1;
+    }
+
     /// Counts a reply in the current interval. The intervals before its arrival are closed already.
     pub(super) fn note_answered(&mut self, planned: Instant, received: Instant) {
         self.last = self.last.max(received.since(self.began));
@@ -145,6 +158,14 @@ impl Timeline {
         self.last = self.last.max(now.since(self.began));
         self.row(self.current).lost += 1;
         self.lost += 1;
+    }
+
+    /// Counts a peer that was added in the current interval or, with `is_added` false, closed on purpose.
+    pub(super) fn note_change(&mut self, now: Instant, is_added: bool) {
+        self.last = self.last.max(now.since(self.began));
+        let change = if is_added { 1 } else { -1 };
+        self.row(self.current).added += change;
+        self.added += change;
     }
 
     /// Closes the intervals that are over at `now`, and offers each to the recorder. An interval after the end of the
@@ -184,29 +205,35 @@ impl Timeline {
     /// Returns the last interval that is over; `None` before the end of the first interval.
     pub(super) fn latest(&self) -> Option<Interval> {
         let before = self.current.checked_sub(1)?;
-        let lost = self.lost - self.rows.get(self.current).map_or(0, |row| row.lost);
-        Some(self.closed(before, self.peers.saturating_sub(lost)))
+        let (lost, added) = self.rows.get(self.current).map_or((0, 0), |row| (row.lost, row.added));
+        Some(self.closed(before, self.ready(self.lost - lost, self.added - added)))
     }
 
     /// Returns the intervals' length, and all intervals if the timeline has begun and ended.
     pub(super) fn intervals(&self) -> (Duration, Vec<Interval>) {
-        let mut left = self.peers;
+        let (mut lost, mut added) = (0, 0);
         let interval = |(index, row): (usize, &Row)| {
-            left = left.saturating_sub(row.lost);
-            let interval = self.closed(index, left);
+            (lost, added) = (lost + row.lost, added + row.added);
+            let interval = self.closed(index, self.ready(lost, added));
             Interval { failed: interval.planned - row.due_and_answered.min(interval.planned), ..interval }
         };
         let rows = if self.began == Instant::MAX { &[][..] } else { &self.rows };
         (self.interval, rows.iter().enumerate().map(interval).collect())
     }
 
+    /// Returns the number of ready peers after these losses and additions since the start.
+    fn ready(&self, lost: u32, added: i32) -> usize {
+        self.peers.saturating_add_signed(added as isize).saturating_sub(lost as usize)
+    }
+
     /// Returns a closed interval as far as it is known. `peers` were ready at its end.
     fn closed(&self, index: usize, peers: usize) -> Interval {
         let end = self.edge(index + 1);
         let row = self.rows.get(index).copied().unwrap_or_default();
-        let Row { planned, sent, answered, lost, p50, p99, max, .. } = row;
+        let Row { planned, sent, absent, answered, p50, p99, max, .. } = row;
         let end = if self.has_ended { end.min(self.scheduled.max(self.last)) } else { end };
-        Interval { end, planned, sent, answered, failed: planned.saturating_sub(sent), p50, p99, max, peers, lost }
+        let (failed, lost) = (planned.saturating_sub(sent), row.lost as usize);
+        Interval { end, planned, sent, absent, answered, failed, p50, p99, max, peers, lost }
     }
 
     /// Returns the begin of the interval with this index, from the start.
@@ -229,7 +256,7 @@ impl Timeline {
             self.latencies.clear();
         }
         if let Some(recording) = recording {
-            recording.end_interval(&self.closed(current, self.peers.saturating_sub(self.lost)));
+            recording.end_interval(&self.closed(current, self.ready(self.lost, self.added)));
         }
         self.current += 1;
         (self.current_begin, self.current_end) = (self.current_end, self.current_end.plus(self.interval));
@@ -250,12 +277,14 @@ impl Timeline {
     }
 }
 
-/// Returns the length of the intervals for a run of this length: 100 ms or a whole number of seconds.
-fn interval_of(duration: Duration) -> Duration {
-    if duration < LONG_RUN {
-        return SHORT_INTERVAL;
+/// Returns the length of the intervals for a run of this length: the requested one, unless there would be too many;
+/// without a request 100 ms or a whole number of seconds.
+fn interval_of(duration: Duration, interval: Option<Duration>) -> Duration {
+    match interval {
+        Some(interval) => interval.max(duration / MAX_INTERVALS).max(Duration::from_nanos(1)),
+        None if duration < LONG_RUN => SHORT_INTERVAL,
+        None => Duration::from_secs(duration.as_secs().div_ceil(u64::from(MAX_INTERVALS))),
     }
-    Duration::from_secs(duration.as_secs().div_ceil(u64::from(MAX_INTERVALS)))
 }
 
 #[cfg(test)]
@@ -280,7 +309,7 @@ mod tests {
     }
 
     fn timeline(duration: Duration) -> Timeline {
-        let mut timeline = Timeline::new(duration);
+        let mut timeline = Timeline::new(duration, None);
         timeline.begin(BEGAN, 3, Some(schedule(duration)));
         timeline
     }
@@ -288,7 +317,8 @@ mod tests {
     fn row(end: u64, [planned, sent, answered, failed]: [u64; 4], latency: u64, peers: usize, lost: usize) -> Interval {
         let latency = (latency > 0).then_some(Duration::from_nanos(latency));
         let end = Duration::from_millis(end);
-        Interval { end, planned, sent, answered, failed, p50: latency, p99: latency, max: latency, peers, lost }
+        let absent = 0;
+        Interval { end, planned, sent, absent, answered, failed, p50: latency, p99: latency, max: latency, peers, lost }
     }
 
     #[test]
@@ -329,14 +359,14 @@ mod tests {
         let rows: Vec<_> = timeline.intervals().1;
         let expected = [100, 200, 300, 400].map(|end| row(end, [2, 0, 0, 2], 0, 3, 0));
         assert_eq!(rows, expected);
-        let mut none = Timeline::new(Duration::from_secs(4));
+        let mut none = Timeline::new(Duration::from_secs(4), None);
         none.end(&mut None);
         assert_eq!(none.intervals().1, []);
     }
 
     #[test]
     fn operations_without_a_schedule_are_planned_in_the_interval_of_their_moment() {
-        let mut timeline = Timeline::new(Duration::from_millis(300));
+        let mut timeline = Timeline::new(Duration::from_millis(300), None);
         timeline.begin(BEGAN, 3, None);
         for planned in [0, 99, 100] {
             timeline.note_planned(at(planned));
@@ -397,9 +427,9 @@ mod tests {
     #[test]
     fn a_short_run_has_intervals_of_100_ms_and_a_long_run_has_longer_ones_instead_of_more() {
         const DAY_SECS: u64 = 86_400;
-        let millis = |run_secs| interval_of(Duration::from_secs(run_secs)).as_millis() as u64;
+        let millis = |run_secs| interval_of(Duration::from_secs(run_secs), None).as_millis() as u64;
         assert_eq!([0, 1, 19].map(millis), [100; 3]);
-        assert_eq!(interval_of(Duration::from_nanos(19_999_999_999)), Duration::from_millis(100));
+        assert_eq!(interval_of(Duration::from_nanos(19_999_999_999), None), Duration::from_millis(100));
         assert_eq!([20, 21, DAY_SECS, DAY_SECS + 1, 100 * DAY_SECS].map(millis), [1_000, 1_000, 1_000, 2_000, 100_000]);
     }
 }

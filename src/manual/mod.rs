@@ -7,6 +7,7 @@
 //! - [`workloads`]: the kinds of operations of a load, their metrics, and their requirements
 //! - [`results`]: the result files of `peerloop bench`, and the fields of its JSON document
 //! - [`reading`]: how to read the text and the page of a result, and the traps
+//! - [`finding_the_limit`]: the highest rate, or number of peers, at which a node meets a goal
 //! - [`thresholds`]: conditions on the results of a load, and the exit codes
 //! - [`comparing`]: whether a new version is better or worse than the old one
 //! - [`test_node`]: a node for tests: its answers, its data, and its misbehaviour on purpose
@@ -36,6 +37,9 @@ pub mod results {}
 
 #[doc = include_str!("reading.md")]
 pub mod reading {}
+
+#[doc = include_str!("finding_the_limit.md")]
+pub mod finding_the_limit {}
 
 #[doc = include_str!("thresholds.md")]
 pub mod thresholds {}

@@ -243,6 +243,14 @@ impl PingPongState {
         before - self.pending_count()
     }
 
+    /// Removes and returns the sent pings that were due before `before`. Their pongs no longer count.
+    pub(crate) fn forget(&mut self, before: Instant) -> Vec<PingInFlight> {
+        let is_forgotten = |ping: &Ping| ping.planned < before && matches!(ping.progress, Progress::Sent { .. });
+        let forgotten = self.pings().filter(|ping| is_forgotten(ping)).map(Ping::in_flight).collect();
+        self.retain(|ping| !is_forgotten(ping));
+        forgotten
+    }
+
     /// Returns the sent time of the ping with this nonce: `Some(None)` if the ping is queued, or `None` if no such
     /// ping is in flight.
     #[cfg(feature = "sim")]
@@ -256,14 +264,7 @@ impl PingPongState {
 
     /// Iterates over the pings in flight, including queued ones, in no particular order.
     pub fn in_flight(&self) -> impl Iterator<Item = PingInFlight> {
-        self.pings().map(|ping| PingInFlight {
-            nonce: ping.nonce.get(),
-            planned: ping.planned,
-            sent: match ping.progress {
-                Progress::Queued { .. } => None,
-                Progress::Sent { at } => Some(at),
-            },
-        })
+        self.pings().map(Ping::in_flight)
     }
 
     /// Returns the number of pings in flight, including queued ones.
@@ -333,6 +334,14 @@ impl Answered {
 }
 
 impl Ping {
+    fn in_flight(&self) -> PingInFlight {
+        let sent = match self.progress {
+            Progress::Queued { .. } => None,
+            Progress::Sent { at } => Some(at),
+        };
+        PingInFlight { nonce: self.nonce.get(), planned: self.planned, sent }
+    }
+
     fn deadline(&self, timeout: Duration, reading_since: Instant) -> Option<Instant> {
         match self.progress {
             Progress::Queued { .. } => None,
@@ -371,6 +380,19 @@ const fn saturating_nanos(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn forgotten_pings_are_returned_and_their_pongs_no_longer_count() {
+        let at = Instant::from_nanos;
+        let mut pings = PingPongState::new(Duration::from_secs(5));
+        assert!(pings.record_ping(1, at(10)) && pings.record_ping(2, at(20)) && pings.queue_ping(3, at(5), 100));
+        let forgotten = pings.forget(at(20));
+        assert_eq!(forgotten, [PingInFlight { nonce: 1, planned: at(10), sent: Some(at(10)) }]);
+        assert_eq!(pings.settle(1, at(30)), Err(PongError::UnknownNonce));
+        assert!(pings.settle(2, at(30)).is_ok());
+        // A queued ping is not sent yet, so nothing of it can be late.
+        assert_eq!(pings.pending_count(), 1);
+    }
 
     #[test]
     fn pings_in_flight_are_listed_until_they_are_answered() {

@@ -6,7 +6,7 @@ use super::Links;
 use crate::id::LinkId;
 use crate::link::association::{Association, MAX_LINKS_OF_PEER, Membership, Uuid};
 use crate::link::row::Link;
-use crate::peer::{Answered, ConnectionState, LinkRole};
+use crate::peer::{Answered, ConnectionState, LinkRole, PingInFlight};
 use crate::protocol::CommandName;
 use crate::time::Instant;
 use crate::wire::StreamType;
@@ -115,6 +115,13 @@ impl Links {
             }
             Some(answered)
         })
+    }
+
+    /// Removes and returns a peer's sent pings that were due before `before`, on all its links.
+    pub(crate) fn forget_pings(&mut self, peer: LinkId, before: Instant) -> Vec<PingInFlight> {
+        let members = self.members(peer);
+        let forget = |member| self.table.get_mut(member).map(|link| link.peer.ping_pong_mut().forget(before));
+        members.filter_map(forget).flatten().collect()
     }
 
     /// Returns the links of the peer to which `id` belongs, the first link first; `id` alone if it is being set up as a

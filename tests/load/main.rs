@@ -7,6 +7,7 @@ mod beside;
 mod kept;
 mod lag;
 mod pace;
+mod peers;
 mod recorder;
 mod schedule;
 mod stage;

@@ -14,6 +14,7 @@ mod phases;
 mod work;
 
 use super::accounts::Accounts;
+use super::dials::Dials;
 use super::in_flight::{Flight, InFlight};
 use super::pacer::{Pacer, RateRequest};
 use super::phase::{EarlyEnd, EndCause, Phase};
@@ -54,8 +55,10 @@ pub struct Generator {
     ramp_began: Instant,
     /// The earliest begin of the run, from the begin of the ramp.
     run_after: Duration,
-    /// The slot of the next dial.
+    /// The slot of the ramp's next dial.
     next_dial: usize,
+    /// The dials that were requested during the run.
+    dials: Dials,
     /// The pace of the warm-up or of the run.
     pacer: Pacer,
     /// The moment of the last requested wake-up.
@@ -92,6 +95,7 @@ impl Generator {
             ramp_began: Instant::ZERO,
             run_after: Duration::ZERO,
             next_dial: 0,
+            dials: Dials::default(),
             asked_for: None,
             roster,
             in_flight: InFlight::default(),
@@ -191,6 +195,8 @@ impl Generator {
                 let since_planned = ctx.now().since(flight.entry.planned);
                 self.accounts.note_opened(connection, since_planned, Duration::ZERO, connect);
             }
+        } else if self.phase == Phase::Run {
+            self.accounts.note_opened(connection, connect.unwrap_or_default(), Duration::ZERO, connect);
         } else {
             let since_planned = ctx.now().since(self.dial_moment(slot));
             let since_begin = ctx.now().since(self.ramp_began);
@@ -199,8 +205,12 @@ impl Generator {
     }
 
     fn note_ready(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, slot: usize, handshake: Duration) {
+        if self.roster.is_released(peer) {
+            return;
+        }
         if !self.opens_connections {
             self.roster.add(slot, peer);
+            self.accounts.ledger.note_change(ctx.now(), true);
         }
         let version = ctx.peer(peer).and_then(|view| view.version());
         self.accounts.note_ready(self.roster.connection(slot), handshake, version);
@@ -216,7 +226,7 @@ impl Generator {
         state: ConnectionState,
     ) {
         let connection = self.roster.connection(slot);
-        self.roster.remove(peer, ctx.now());
+        let was_released = self.roster.remove(peer, ctx.now());
         let unanswered = self.in_flight.remove(peer);
         if self.opens_connections {
             self.pacer.note_ended(slot, ctx.now());
@@ -226,11 +236,12 @@ impl Generator {
         if self.phase == Phase::Done {
             return;
         }
-        self.first_failures += usize::from(slot < self.first_dials());
+        self.first_failures += usize::from(slot < self.first_dials() && !was_released);
         if self.pings {
             self.accounts.note_unanswered_pings(ctx, peer, connection, OperationResult::Lost);
         }
-        let is_wanted = self.opens_connections && unanswered.is_empty() && matches!(reason, CloseReason::Requested(_));
+        let has_ended = self.opens_connections && unanswered.is_empty();
+        let is_wanted = was_released || has_ended && matches!(reason, CloseReason::Requested(_));
         for Flight { entry, sent, measured, .. } in unanswered {
             self.accounts.ledger.note_unanswered(ctx.now(), entry, sent, measured, OperationResult::Lost);
         }
@@ -295,6 +306,7 @@ impl Handler for Generator {
                     self.accounts.ledger.note_loop_lag(ctx.now(), ctx.now().since(asked_for));
                 }
                 self.start_due(ctx);
+                self.redial_due(ctx);
             }
             Phase::Drain | Phase::Done => {}
         }
@@ -352,6 +364,9 @@ impl Handler for Generator {
             GeneratorRequest::Progress(reply) => reply.send(self.progress(ctx)),
             GeneratorRequest::ScaleRate { percent } => self.change_rate(ctx, RateRequest::Percent(percent)),
             GeneratorRequest::SetRate(rate) => self.change_rate(ctx, RateRequest::To(rate)),
+            GeneratorRequest::SetPeers(count) => self.set_peers(ctx, count),
+            GeneratorRequest::Unanswered { ages, reply } => reply.send(self.unanswered(ctx, &ages)),
+            GeneratorRequest::GiveUp { older_than, reply } => reply.send(self.give_up(ctx, older_than)),
             GeneratorRequest::Finish => self.finish(ctx),
             GeneratorRequest::Report(reply) => {
                 self.finish(ctx);

@@ -179,7 +179,8 @@ impl Generator {
             Phase::Ramp if self.first_failures >= self.first_dials() && self.accounts.all_failed_alike() => {
                 Some(EndCause::FirstDialsFailed { dials: peers.failed })
             }
-            Phase::Warmup | Phase::Run => all_lost,
+            Phase::Warmup | Phase::Run if self.plan.initial_peers.is_none() => all_lost,
+            Phase::Warmup | Phase::Run => None,
             Phase::Ramp | Phase::Drain | Phase::Done => None,
         }
     }
@@ -220,7 +221,10 @@ impl Generator {
             Phase::Ramp if self.next_dial < self.planned_dials() => self.dial_moment(self.next_dial),
             Phase::Ramp if self.accounts.peers().is_decided() => self.warmup_moment(),
             Phase::Warmup => self.pacer.next_moment(),
-            Phase::Run => self.pacer.next_moment().min(self.accounts.ledger.awaited_interval_end()),
+            Phase::Run => {
+                let dial = self.dials.next_moment(self.plan.connect_rate);
+                self.pacer.next_moment().min(self.accounts.ledger.awaited_interval_end()).min(dial)
+            }
             Phase::Drain => self.accounts.ledger.awaited_interval_end(),
             Phase::Ramp | Phase::Done => Instant::MAX,
         };
@@ -235,7 +239,7 @@ impl Generator {
 
     /// Returns the number of connections that the ramp opens.
     pub(super) fn planned_dials(&self) -> usize {
-        if self.opens_connections { 0 } else { self.roster.len() }
+        if self.opens_connections { 0 } else { self.plan.ramp_slots() }
     }
 
     /// Returns whether an operation of a slot can be sent.

@@ -1,17 +1,19 @@
 //! The work of a generator: dials and operations that are due, and requests from other threads.
 
 use super::Generator;
-use crate::error::RequestError;
+use crate::error::{Disconnect, RequestError};
 use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::load::in_flight::Flight;
 use crate::load::pacer::{DueOperation, RateRequest};
 use crate::load::phase::Phase;
+use crate::load::record::OperationResult;
 use crate::load::request::Progress;
 use crate::load::schedule::nanos;
 use crate::load::stage::{Pace, RateChange};
 use crate::load::workload::{Operation, Started};
 use crate::time::Instant;
+use std::ops::Range;
 use std::time::Duration;
 
 /// Maximum number of operations or dials started per wake-up. Further ones that are due follow in the next turn.
@@ -41,6 +43,16 @@ impl Generator {
             self.accounts.note_dial(planned.since(self.ramp_began), ctx.now().since(self.ramp_began));
             if let Err(error) = self.dial(ctx, slot) {
                 self.accounts.not_dialled(connection, error);
+            }
+        }
+    }
+
+    /// Starts the dials that were requested during the run and are due.
+    pub(super) fn redial_due(&mut self, ctx: &mut Ctx<'_>) {
+        for _ in 0..MAX_BURST {
+            let Some(slot) = self.dials.next(ctx.now(), self.plan.connect_rate) else { return };
+            if let Err(error) = self.dial(ctx, slot) {
+                self.accounts.not_dialled(self.roster.connection(slot), error);
             }
         }
     }
@@ -141,6 +153,72 @@ impl Generator {
         self.wake(ctx);
     }
 
+    /// Closes the peers beyond the first `count` slots, and dials those among them that have no peer.
+    pub(super) fn set_peers(&mut self, ctx: &mut Ctx<'_>, count: usize) {
+        let is_variable = self.plan.initial_peers.is_some() && !self.opens_connections;
+        if self.phase != Phase::Run || !is_variable {
+            return;
+        }
+        let count = count.min(self.roster.len());
+        let unwanted: Vec<(usize, PeerId)> = self.roster.dialled().filter(|&(slot, _)| slot >= count).collect();
+        for (slot, peer) in unwanted {
+            let was_ready = self.roster.release(slot, peer, ctx.now());
+            self.accounts.note_unwanted(self.roster.connection(slot), was_ready);
+            if was_ready {
+                self.accounts.ledger.note_change(ctx.now(), false);
+            }
+            ctx.close(peer, Disconnect::Done);
+        }
+        for slot in self.dials.request(ctx.now(), self.roster.free_slots(count)) {
+            self.accounts.note_unwanted(self.roster.connection(slot), false);
+        }
+        for slot in self.dials.slots() {
+            self.accounts.note_asked(self.roster.connection(slot));
+        }
+        self.wake(ctx);
+    }
+
+    /// Returns the number of operations of the run that are unanswered and as old as this.
+    pub(super) fn unanswered(&self, ctx: &Ctx<'_>, ages: &Range<Duration>) -> u64 {
+        let (now, began) = (ctx.now(), self.run_began());
+        let is_counted = |planned: Instant| planned >= began && planned <= now && ages.contains(&now.since(planned));
+        let pings = self.roster.peers().filter(|_| self.pings).filter_map(|(_, peer)| ctx.peer(peer));
+        let pings = pings.flat_map(|view| view.pings_in_flight()).filter(|ping| is_counted(ping.planned)).count();
+        let others = self.in_flight.iter().filter(|flight| is_counted(flight.entry.planned)).count();
+        (pings + others) as u64
+    }
+
+    /// Gives up the unanswered operations of the run that are at least this old, and returns their number.
+    pub(super) fn give_up(&mut self, ctx: &mut Ctx<'_>, older_than: Duration) -> u64 {
+        if self.opens_connections {
+            return 0;
+        }
+        let (now, began) = (ctx.now(), self.run_began());
+        let before = now.minus(older_than);
+        let mut count = 0;
+        let peers: Vec<(usize, PeerId)> = self.roster.peers().filter(|_| self.pings).collect();
+        for (slot, peer) in peers {
+            for ping in ctx.forget_pings(peer, before) {
+                let connection = self.roster.connection(slot);
+                self.accounts.ledger.note_unanswered_ping(now, connection, ping, OperationResult::TimedOut);
+                self.pacer.note_ended(slot, now);
+                count += u64::from(ping.planned >= began);
+            }
+        }
+        for Flight { entry, sent, measured, slot, .. } in self.in_flight.take_before(before) {
+            self.accounts.ledger.note_unanswered(now, entry, sent, measured, OperationResult::TimedOut);
+            self.pacer.note_ended(slot as usize, now);
+            count += u64::from(entry.planned >= began);
+        }
+        self.continue_after_end(ctx);
+        count
+    }
+
+    /// Returns the begin of the run; [`Instant::MAX`] outside it.
+    fn run_began(&self) -> Instant {
+        if self.phase == Phase::Run { self.phase_began } else { Instant::MAX }
+    }
+
     pub(super) fn progress(&mut self, ctx: &Ctx<'_>) -> Progress {
         let is_paced = matches!(self.phase, Phase::Warmup | Phase::Run);
         let work = self.accounts.ledger.work();
@@ -152,6 +230,7 @@ impl Generator {
             planned: work.planned,
             sent: work.sent,
             answered: work.answered,
+            busy: ctx.busy(),
             interval: self.accounts.ledger.latest_interval(ctx.now()),
         }
     }

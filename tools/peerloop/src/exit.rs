@@ -6,7 +6,7 @@
 //! | 1 | the run ended early or had too few peers; a name, file or address could not be used; or a check failed |
 //! | 2 | wrong usage |
 //! | 3 | a limit of this machine is too low, found before the start |
-//! | 4 | `bench --strict`: the numbers cannot be trusted |
+//! | 4 | `bench --strict`: the numbers cannot be trusted; `--find-max`: the generator is the limit |
 //! | 99 | a threshold is not met |
 //! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM; `bench` and `sim` write their results, marked `partial` |
 //! | 131 | `bench` or `sim` ended by a second signal: it writes at once the results that are available |

@@ -59,6 +59,7 @@ pub(super) fn document(setup: &Setup, start: SystemTime, stops: Stops, recorded:
         stages: report.stages.iter().map(|stage| self::stage(setup, stage)).collect(),
         timeline: timeline(&report, recorded),
         thresholds: Vec::new(),
+        search: None,
         generator: generator(&report),
         metrics: metrics(&setup.percentiles, report),
         exit: ended(&[]),

@@ -4,7 +4,8 @@ use super::recorder::Recorded;
 use super::setup::Setup;
 use crate::causes::{Stage, cause_at, hint, is_closed_by_peer};
 use crate::exit::{Exit, Stops};
-use crate::model::Threshold;
+use crate::model::search::{Answer, Bound, End};
+use crate::model::{Search, Threshold};
 use crate::units::show_seconds;
 use peerloop::error::RequestError;
 use peerloop::load::{self, EarlyEnd, EndCause, Phase, Report, TargetReport, Verdict};
@@ -34,6 +35,17 @@ pub(super) fn all(setup: &Setup, stops: Stops, report: &Report, recorded: &Recor
 pub(super) fn of_threshold(threshold: &Threshold) -> Option<Ending> {
     let reason = threshold.complaint()?;
     Some(Ending { exit: Exit::Missed, is_partial: false, reason })
+}
+
+/// Describes a search without an answer, and one that the generator limits.
+pub(super) fn of_search(search: &Search) -> Option<Ending> {
+    let exit = match (search.answer, search.limit) {
+        _ if search.end == End::Stopped => return None,
+        (Answer::AtLeast | Answer::Nothing, Some(Bound::Generator)) => Exit::Untrusted,
+        (Answer::Nothing, _) => Exit::RunFailed,
+        (Answer::Number | Answer::AtLeast, _) => return None,
+    };
+    Some(Ending { exit, is_partial: false, reason: search.reason.clone() })
 }
 
 /// Describes the early end of a run for lack of peers.
@@ -70,6 +82,10 @@ fn lacks_peers(end: &EarlyEnd) -> bool {
 
 /// Describes the lack of peers if fewer than `--min-peers` became ready or remained at the end of the run.
 fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
+    if setup.find.is_some() {
+        // Each trial of a search is judged by its own peers.
+        return None;
+    }
     let min_peers = setup.needed_peers();
     let (peers, asked) = (report.peers, report.peers.asked);
     let is_cut_short = report.early_end.is_some_and(|end| !lacks_peers(&end));

@@ -11,6 +11,7 @@ mod capture;
 mod display;
 mod ending;
 mod events;
+mod find;
 mod folder;
 mod labels;
 mod live;
@@ -44,6 +45,8 @@ use crate::thresholds;
 use alarm::Alarm;
 use display::Display;
 use ending::Ending;
+use find::{Find, Found, Samples};
+pub(crate) use find::{FindRange, FindWhat, parse_find_range, parse_find_width};
 pub(crate) use labels::{parse_label, parse_name};
 use live::Live;
 pub(crate) use min_peers::{MinPeers, parse_min_peers};
@@ -97,8 +100,8 @@ pub(crate) fn run(mut args: BenchArgs) -> Result<Exit, Failure> {
     }
     let start = SystemTime::now();
     let events = setup.outputs.events.as_ref().and_then(|sink| sink.name());
-    let Ended { stops, report, recorded } = match ended_ahead {
-        Some((stops, report)) => Ended { stops, report, recorded: Recorded::default() },
+    let Ended { stops, report, recorded, found } = match ended_ahead {
+        Some((stops, report)) => Ended { stops, report, recorded: Recorded::default(), found: None },
         None => generate(&mut setup, &notices)?,
     };
     let is_at_once = matches!(stops.exit(), Some((Exit::StoppedAtOnce(_), _)));
@@ -108,6 +111,10 @@ pub(crate) fn run(mut args: BenchArgs) -> Result<Exit, Failure> {
     let events = events.filter(|_| recorded.events.is_some());
     let mut document = build::document(&setup, start, stops, recorded, report);
     estimates::fill(&mut document);
+    if let Some((find, found)) = setup.find.as_ref().zip(found) {
+        document.run.partial = found.is_cut;
+        document.search = Some(find::document(find, &found));
+    }
     let endings = judge(&setup, &mut document, endings)?;
     results::write(&mut setup, &document, events)?;
     node_ended?;
@@ -124,12 +131,31 @@ pub(crate) fn run(mut args: BenchArgs) -> Result<Exit, Failure> {
 
 /// Refuses thresholds on metrics, views or stages that the run will not have.
 fn check_thresholds(setup: &Setup) -> Result<(), Failure> {
-    if setup.thresholds.is_empty() {
+    if setup.thresholds.is_empty() && setup.find.is_none() {
         return Ok(());
     }
     let blank = build::blank(setup);
     let refused = |condition| thresholds::subject(condition, &blank).err().map(Failure::usage);
-    setup.thresholds.iter().find_map(refused).map_or(Ok(()), Err)
+    setup.thresholds.iter().find_map(refused).map_or(Ok(()), Err)?;
+    setup.find.as_ref().map_or(Ok(()), |find| searched_view(find, &blank).map(drop))
+}
+
+/// Returns the view of the goal's metric. Refuses a metric that a trial does not measure.
+fn searched_view(find: &Find, blank: &Document) -> Result<&'static str, Failure> {
+    let subject = thresholds::subject(&find.condition, blank).map_err(Failure::usage)?;
+    if find.is_for_peers() && blank.counts.peers.asked == 0 {
+        return Err(Failure::usage(
+            "--find-what peers needs peers that stay, and this workload opens a connection for each operation; search \
+             the rate",
+        ));
+    }
+    if subject.series.is_none() || subject.metric.work.is_none() {
+        let (text, metric) = (&find.condition.text, &subject.metric.name);
+        return Err(Failure::usage(format!(
+            "--find-max {text}: a trial has no operations of `{metric}`; choose a metric of the workload's operations"
+        )));
+    }
+    Ok(subject.view_name)
 }
 
 /// Judges the thresholds, adds those that are not met to the endings, and writes all of them into the document.
@@ -137,6 +163,7 @@ fn judge(setup: &Setup, document: &mut Document, mut endings: Vec<Ending>) -> Re
     let judged = setup.thresholds.iter().map(|condition| thresholds::judge(condition, document));
     document.thresholds = judged.collect::<Result<_, _>>().map_err(Failure::run)?;
     endings.extend(document.thresholds.iter().filter_map(ending::of_threshold));
+    endings.extend(document.search.as_ref().and_then(ending::of_search));
     endings.sort_by_key(|ending| ending.exit.precedence());
     document.exit = build::ended(&endings);
     Ok(endings)
@@ -159,6 +186,7 @@ struct Ended {
     stops: Stops,
     report: Report,
     recorded: Recorded,
+    found: Option<Found>,
 }
 
 /// Runs the generator on a thread of its own, and records the run.
@@ -169,11 +197,20 @@ fn generate(setup: &mut Setup, notices: &Notices) -> Result<Ended, Failure> {
     let start_at = setup.shape.start_at;
     let metrics = setup.outputs.metrics.take();
     let live = Live::default();
+    let blank = build::blank(setup);
+    let (samples, intervals) = match &setup.find {
+        Some(find) => {
+            let view = searched_view(find, &blank)?;
+            Some(Samples::new(&find.condition.threshold.metric, view, notices.bell())).unzip()
+        }
+        None => (None, None),
+    };
     let wants = Wanted {
         intervals: setup.have_intervals(),
         begin: start_at.is_some(),
         live: (metrics.is_some() || setup.tui).then(|| live.clone()),
-        alarm: Alarm::new(setup, &build::blank(setup), notices.bell()),
+        alarm: Alarm::new(setup, &blank, notices.bell()),
+        samples,
     };
     let (recording, recorder) = Recording::start(wants, events, &setup.targets)?;
     let thread = {
@@ -189,24 +226,36 @@ fn generate(setup: &mut Setup, notices: &Notices) -> Result<Ended, Failure> {
             drive(reactor, sender)
         })?
     };
+    let mut found = None;
     let (stops, report) = match receiver.recv() {
         Ok(handle) => {
             if let Some(metrics) = metrics {
                 let more = metrics::more(handle.clone(), live.clone(), setup.network);
                 metrics.serve(handle.clone(), setup.network, more)?;
             }
-            watch::watch(notices, &handle, &plan, start_at, display(setup, live)?)?
+            let display = display(setup, live)?;
+            match setup.find.as_ref().zip(intervals) {
+                Some((find, intervals)) => {
+                    // A load whose operations open connections of their own keeps no peers.
+                    let has_peers = blank.counts.peers.asked > 0;
+                    let min_peers = if has_peers { setup.min_peers } else { MinPeers::Count(0) };
+                    let searched = find::run(find, &plan, min_peers, notices, (&handle, intervals), display)?;
+                    found = Some(searched.0);
+                    (searched.1, searched.2)
+                }
+                None => watch::watch(notices, &handle, &plan, start_at, display)?,
+            }
         }
         // The generator's thread has ended early; joining it returns the reason.
         Err(_) => (Stops::default(), None),
     };
     let [patience, at_once] = EVENTS_PATIENCE;
     if let Some(report) = report {
-        return Ok(Ended { stops, report, recorded: recording.finish(at_once)? });
+        return Ok(Ended { stops, report, recorded: recording.finish(at_once)?, found });
     }
     let outcome = thread.join().unwrap_or_else(|_| Err("the loop's thread panicked".to_owned()));
     let report = outcome.map_err(|error| Failure::run(format!("running the load generator: {error}")))?;
-    Ok(Ended { stops, report, recorded: recording.finish(patience)? })
+    Ok(Ended { stops, report, recorded: recording.finish(patience)?, found })
 }
 
 fn drive(

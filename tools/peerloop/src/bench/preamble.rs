@@ -13,6 +13,9 @@ use std::net::Ipv4Addr;
 
 /// Formats the description of a bench that is not carried out.
 pub(super) fn dry_run(setup: &Setup) -> String {
+    if setup.find.is_some() {
+        return render(setup) + "dry run the search would begin; nothing was opened or written\n";
+    }
     let mut plan = setup.plan();
     let noun = noun(&setup.workload.to_string());
     // The built-in node has no address yet. The number of operations does not depend on it.
@@ -40,7 +43,10 @@ pub(super) fn render(setup: &Setup) -> String {
         page.parts("target  ", "  ", targets.chain([format!("network {}", setup.network)]));
     }
     let segment = build::segment(setup);
-    page.parts("plan    ", "  ", plan::parts(&build::settings(setup), segment));
+    match &setup.find {
+        Some(find) => page.parts("search  ", "  ", find.parts()),
+        None => page.parts("plan    ", "  ", plan::parts(&build::settings(setup), segment)),
+    }
     // The highest rate of the stages, for the part of this process.
     let rates = setup.shape.stages.iter().flat_map(|stage| [stage.from, stage.to]);
     let highest = rates.map(Rate::as_per_second).fold(0.0, f64::max) / f64::from(segment[1]);

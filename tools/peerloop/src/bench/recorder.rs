@@ -8,6 +8,7 @@
 
 use super::alarm::{Alarm, Span};
 use super::events::{EventsOutcome, EventsWriter, Offer};
+use super::find::Samples;
 use super::live::Live;
 use crate::exit::Failure;
 use crate::model::{Packer, Series};
@@ -65,6 +66,8 @@ pub(super) struct Wanted {
     pub(super) live: Option<Live>,
     /// The watch over the intervals. It needs them.
     pub(super) alarm: Option<Alarm>,
+    /// The way to a search.
+    pub(super) samples: Option<Samples>,
 }
 
 /// The observer of the load, on the loop's thread.
@@ -96,10 +99,8 @@ struct Queue {
 struct Waiting {
     histograms: IntervalHistograms,
     intervals: usize,
-    /// The end of the last interval.
-    end: Duration,
-    /// Operations that were due in these intervals and could not be sent.
-    unsent: u64,
+    /// The counts of all these intervals, and the end and the peers of the last one.
+    interval: Interval,
 }
 
 #[derive(Debug, Default)]
@@ -118,7 +119,8 @@ impl Recording {
         targets: &[SocketAddr],
     ) -> Result<(Self, Option<Recorder>), Failure> {
         let shared = Arc::new(Shared::default());
-        let (has_begin, has_intervals) = (wanted.begin, wanted.intervals || wanted.live.is_some());
+        let (has_begin, has_intervals) =
+            (wanted.begin, wanted.intervals || wanted.live.is_some() || wanted.samples.is_some());
         let encoder = match has_intervals {
             true => Some(spawn_encoder(&shared, wanted)?),
             false => None,
@@ -147,29 +149,48 @@ impl Recording {
 fn spawn_encoder(shared: &Arc<Shared>, mut wanted: Wanted) -> Result<JoinHandle<Encoded>, Failure> {
     let shared = Arc::clone(shared);
     let thread = Builder::new().name("recorder".to_owned()).spawn(move || {
-        // On Linux, this changes only the calling thread. A failure has no effect but the loops' delay.
+        // On Linux, this changes only the calling thread. A failure has no effect but the loops' delay. A search
+        // waits for its intervals.
         #[cfg(target_os = "linux")]
-        let _ = rustix::process::nice(NICENESS);
+        if wanted.samples.is_none() {
+            let _ = rustix::process::nice(NICENESS);
+        }
         let (mut encoded, mut packer) = (Encoded::default(), Packer::new());
         let mut begin = Duration::ZERO;
         while let Some(waiting) = shared.next() {
             if let Some(live) = &wanted.live {
-                live.add(waiting.end, &waiting.histograms);
+                live.add(waiting.interval.end, &waiting.histograms);
             }
             if wanted.intervals {
                 encoded.add(&waiting, &mut packer);
             }
-            let Waiting { histograms, end, unsent, .. } = waiting;
+            let Waiting { histograms, interval, .. } = waiting;
             if let Some(alarm) = &mut wanted.alarm {
-                alarm.add(&histograms, Span { begin, end, unsent });
+                alarm.add(&histograms, Span { begin, end: interval.end, unsent: interval.failed });
             }
-            begin = end;
+            if let Some(samples) = &mut wanted.samples {
+                samples.pass(&interval, &histograms);
+            }
+            begin = interval.end;
             shared.put_back(histograms);
         }
         encoded.aborted = wanted.alarm.and_then(Alarm::into_reason);
         encoded
     });
     thread.map_err(|error| Failure::machine(format!("starting the recorder thread: {error}")))
+}
+
+/// Adds up the counts of two consecutive intervals.
+fn joined(first: &Interval, second: &Interval) -> Interval {
+    let mut joined = *second;
+    joined.planned += first.planned;
+    joined.sent += first.sent;
+    joined.absent += first.absent;
+    joined.answered += first.answered;
+    joined.failed += first.failed;
+    joined.lost += first.lost;
+    joined.peers = joined.peers.min(first.peers);
+    joined
 }
 
 impl Shared {
@@ -180,19 +201,18 @@ impl Shared {
 
     /// Passes an interval's histograms on, and puts empty ones in their place.
     fn pass(&self, interval: &Interval, histograms: &mut IntervalHistograms) {
-        let Interval { end, failed: unsent, .. } = *interval;
         let mut queue = self.lock();
         if queue.waiting.len() >= MAX_WAITING
             && let Some(last) = queue.waiting.back_mut()
         {
             last.histograms.merge(histograms);
             last.intervals += 1;
-            (last.end, last.unsent) = (end, last.unsent + unsent);
+            last.interval = joined(&last.interval, interval);
             return;
         }
         let spare = queue.spares.pop().unwrap_or_else(|| histograms.spare());
         let histograms = mem::replace(histograms, spare);
-        queue.waiting.push_back(Waiting { histograms, intervals: 1, end, unsent });
+        queue.waiting.push_back(Waiting { histograms, intervals: 1, interval: *interval });
         self.changed.notify_one();
     }
 
@@ -277,7 +297,7 @@ mod tests {
     use super::*;
     use crate::model::Latencies;
 
-    const INTERVALS: Wanted = Wanted { intervals: true, begin: false, live: None, alarm: None };
+    const INTERVALS: Wanted = Wanted { intervals: true, begin: false, live: None, alarm: None, samples: None };
 
     /// Adds up a series, and lists the indices of its intervals that have a histogram.
     fn sum(series: &Series) -> (u64, Vec<usize>) {

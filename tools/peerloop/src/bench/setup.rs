@@ -2,6 +2,7 @@
 //!
 //! This module never connects to a node. An impossible bench is refused before its files are opened or anything starts.
 
+use super::find::Find;
 use super::folder::Folder;
 use super::min_peers::MinPeers;
 use super::shape::{Defaults, Shape};
@@ -21,6 +22,7 @@ use peerloop::config::Multistreams;
 use peerloop::histogram::LATENCY_MAX_NANOS;
 use peerloop::load::{Generator, Plan, Rate, Segment};
 use peerloop::{Config, Network};
+use peerloop_measure::TRIAL_INTERVAL;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
@@ -71,6 +73,8 @@ pub(crate) struct Setup {
     pub(crate) labels: Vec<(String, String)>,
     /// The conditions on the results.
     pub(crate) thresholds: Vec<Condition>,
+    /// The search that the run carries, if it is one.
+    pub(crate) find: Option<Find>,
     /// The time from the begin of the run after which a failing threshold ends it; `None` if none does.
     pub(crate) abort_after: Option<Duration>,
     /// Whether to show the plan and connect to nothing.
@@ -108,18 +112,15 @@ impl Setup {
         };
         // Only the built-in node is certain to bear more than a few operations, and only if they are pings.
         let bears_more = is_built_in && args.workload == WorkloadKind::Ping;
-        let connections = args.connections.unwrap_or(if bears_more { 1_000 } else { 100 });
+        let find = Find::new(&args.find)?;
+        let connections = connections(args, bears_more, find.as_ref())?;
         let (peer_default, connect_default) = if bears_more { (10, 1_000) } else { (1, 100) };
         let [rate_per_peer, connect_rate] = [peer_default, connect_default].map(Rate::per_second);
         let shape = Shape::new(&args.load, connections, Defaults { rate_per_peer, connect_rate })?;
+        let shape = if let Some(find) = &find { shape.of_search(find) } else { shape };
         check_seed(&shape, args.seed)?;
         let own = shape.segment.connections(connections);
-        if args.min_peers.of(own) > own {
-            return Err(Failure::usage(format!(
-                "--min-peers {} is more than the {own} planned peers; lower it or raise -c",
-                args.min_peers
-            )));
-        }
+        check_min_peers(args.min_peers, own)?;
         let mut sources: Vec<IpAddr> = args.source_ip.iter().flat_map(|source| source.addresses()).collect();
         sources.sort_unstable();
         sources.dedup();
@@ -156,6 +157,7 @@ impl Setup {
             name: args.name.clone(),
             labels: args.labels.clone(),
             thresholds: args.thresholds.clone(),
+            find,
             abort_after: args.abort_on_threshold,
             dry_run: args.dry_run,
             outputs: Outputs::default(),
@@ -175,6 +177,10 @@ impl Setup {
 
     /// Returns whether the intervals' histograms are needed, by a result or by a threshold.
     pub(crate) fn have_intervals(&self) -> bool {
+        if self.find.is_some() {
+            // The intervals of 100 ms of a long search would fill the files.
+            return false;
+        }
         let has_windows = self.thresholds.iter().any(|condition| condition.threshold.over.is_some());
         // The report needs them for the intervals of percentiles.
         let is_short = self.shape.duration() <= MAX_UNASKED;
@@ -200,7 +206,7 @@ impl Setup {
             .with_max_links(self.own_connections() * self.streams_per_peer() + SPARE_LINKS)
             .with_multistreams(if self.multistreams { Multistreams::Open } else { Multistreams::Accept })
             .with_ping_interval(Duration::ZERO)
-            .with_pong_timeout(self.timeout)
+            .with_pong_timeout(self.find.as_ref().map_or(self.timeout, Find::run_time))
             .with_spin(self.spin)
             .with_seed(Some(self.own_seed()))
     }
@@ -232,7 +238,10 @@ impl Setup {
             .with_sources(self.sources.clone())
             .with_warmup(self.warmup)
             .with_drain(self.drain);
-        self.shape.apply(plan, self.seed)
+        let plan = self.shape.apply(plan, self.seed);
+        let Some(find) = &self.find else { return plan };
+        let initial = if find.is_for_peers() { find.settings.low as usize } else { self.connections };
+        plan.with_interval(TRIAL_INTERVAL).with_variable_peers(initial)
     }
 
     /// Returns the number of descriptors that the bench may need.
@@ -316,6 +325,33 @@ fn check_build(args: &BenchArgs) -> Result<(), Failure> {
             "--tui: this program was built without its live view; build it with `--features tui`, or omit --tui",
         )),
         false => Ok(()),
+    }
+}
+
+/// Refuses to require more peers than are planned.
+fn check_min_peers(min_peers: MinPeers, own: usize) -> Result<(), Failure> {
+    match min_peers.of(own) > own {
+        true => Err(Failure::usage(format!(
+            "--min-peers {min_peers} is more than the {own} planned peers; lower it or raise -c"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Returns the number of peers in all segments together.
+fn connections(args: &BenchArgs, bears_more: bool, find: Option<&Find>) -> Result<usize, Failure> {
+    let usual = if bears_more { 1_000 } else { 100 };
+    let Some(find) = find else { return Ok(args.connections.unwrap_or(usual)) };
+    match (find.is_for_peers(), args.connections, args.load.rate_per_peer) {
+        (true, Some(_), _) => {
+            Err(Failure::usage("-c cannot be used with --find-what peers, which searches that number; omit -c"))
+        }
+        (false, _, Some(_)) => Err(Failure::usage(
+            "--rate-per-peer cannot be used with --find-max, which searches the rate; omit it, or search the number of \
+             peers with --find-what peers",
+        )),
+        (true, None, _) => Ok(find.settings.high as usize),
+        (false, connections, None) => Ok(connections.unwrap_or(usual)),
     }
 }
 

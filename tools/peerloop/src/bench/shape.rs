@@ -2,6 +2,7 @@
 //!
 //! It is made from the flags. Combinations without a meaning are refused, with advice.
 
+use super::find::Find;
 use super::terms::{ArrivalKind, AskedRate, StartAt};
 use crate::cli::LoadArgs;
 use crate::exit::Failure;
@@ -66,6 +67,15 @@ impl Shape {
         };
         let start_at = args.start_at.map(moment).transpose()?;
         Ok(Self { stages, pace, arrival, max_operations, connect_rate, segment, start_at })
+    }
+
+    /// Returns the shape of the run that carries a search. The search changes its load.
+    pub(crate) fn of_search(self, find: &Find) -> Self {
+        let (rate, pace) = match (find.is_for_peers(), self.stages.first()) {
+            (true, Some(stage)) => (stage.from, Pace::PerLivingPeer),
+            (_, _) => (Rate::per_second(find.settings.low), Pace::Scheduled),
+        };
+        Self { stages: vec![Stage::constant(rate, find.run_time())], pace, ..self }
     }
 
     /// Returns the planned length of the counted part.

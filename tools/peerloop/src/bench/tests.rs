@@ -8,13 +8,14 @@ use super::setup::{Outputs, Setup};
 use super::shape::Shape;
 use super::terms::ArrivalKind;
 use super::workload::WorkloadKind;
-use super::{build, ending, preamble};
+use super::{build, ending, find, preamble};
 use crate::exit::{Stop, Stops};
 use crate::forms::{Form, csv, hgrm, hlog, text};
 use crate::host::Host;
 use crate::machine::Machine;
-use crate::model::{self, Document, Events, Packed, Series};
-use crate::output::json::pretty;
+use crate::model::search::{Answer, Bound, End, Purpose, Trial, What};
+use crate::model::{self, Document, Events, Packed, Search, Series};
+use crate::output::json::{Nanos, pretty};
 use crate::targets::Target;
 use crate::units::parse_percentiles;
 use peerloop::Network;
@@ -79,6 +80,7 @@ fn setup(targets: &[&str]) -> Setup {
         name: "nightly".to_owned(),
         labels: vec![("version".to_owned(), "1.2".to_owned()), ("branch".to_owned(), "main".to_owned())],
         thresholds: Vec::new(),
+        find: None,
         abort_after: None,
         dry_run: false,
         outputs: Outputs::default(),
@@ -266,6 +268,57 @@ fn staged() -> (Setup, Document) {
     (setup, document)
 }
 
+/// Returns a search whose target drops operations above 20,000 per second.
+fn searched() -> (Setup, Document) {
+    let (mut setup, mut document) = measured();
+    let mut find = find::Find::example("ping_rtt:p99<50ms");
+    find.settings = find.settings.with_time(Duration::from_secs(120));
+    setup.find = Some(find);
+    let second = Duration::from_secs(1);
+    let trial = |load: u64, purpose, begin: u32, seconds: u32, verdict, p99_us: Option<u64>| Trial {
+        load,
+        purpose,
+        begin_ns: Nanos(begin * second),
+        duration_ns: Nanos(seconds * second),
+        planned: load * u64::from(seconds),
+        answered: load.min(20_000) * u64::from(seconds),
+        failed: load.saturating_sub(20_000) * u64::from(seconds) / 2,
+        missing_peers: 0,
+        p50_ns: Some(150_000),
+        p99_ns: p99_us.map(|micros| micros * 1_000),
+        verdict,
+        reason: "only 62.50 % of the planned operations were completed".to_owned(),
+    };
+    let mut search = Search {
+        goal: "ping_rtt:p99<50ms".to_owned(),
+        what: What::Rate,
+        low: 1_000,
+        high: 100_000,
+        width: 0.02,
+        time_ns: Nanos(120 * second),
+        answer: Answer::Number,
+        limit: Some(Bound::Node),
+        load: Some(20_000),
+        above: Some(20_400),
+        reason: "20000/s is the most that meets ping_rtt:p99<50ms; at 20400/s, 3.10 % miss the limit".to_owned(),
+        end: End::Time,
+        confirmations: 2,
+        confirmations_required: 3,
+        spent_ns: Nanos(119 * second),
+        knee: None,
+        trials: vec![
+            trial(8_000, Purpose::Climb, 1, 2, model::search::Verdict::Pass, Some(310)),
+            trial(16_000, Purpose::Climb, 4, 2, model::search::Verdict::Pass, Some(350)),
+            trial(32_000, Purpose::Climb, 7, 2, model::search::Verdict::Fail, None),
+            trial(20_400, Purpose::Bisect, 14, 10, model::search::Verdict::RatherFail, Some(58_000)),
+            trial(20_000, Purpose::Confirm, 30, 10, model::search::Verdict::RatherPass, Some(4_100)),
+        ],
+    };
+    search.knee = search.find_knee();
+    document.search = Some(search);
+    (setup, document)
+}
+
 /// Compares each output of a bench with its golden file. If `PEERLOOP_BLESS` is set, writes the golden files instead.
 #[track_caller]
 fn assert_golden(name: &str, (setup, document): &(Setup, Document)) {
@@ -303,6 +356,11 @@ fn a_measured_bench_matches_its_golden_files() {
 #[test]
 fn a_failed_bench_matches_its_golden_files() {
     assert_golden("failed", &failed());
+}
+
+#[test]
+fn a_search_matches_its_golden_files() {
+    assert_golden("searched", &searched());
 }
 
 #[test]

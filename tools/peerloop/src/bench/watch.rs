@@ -74,7 +74,7 @@ pub(crate) fn watch(
 }
 
 /// Requests the report in its current state, and waits at most a second for it.
-fn report_at_once(handle: &Handle<GeneratorRequest>, stop: Stop) -> Result<Report, Failure> {
+pub(super) fn report_at_once(handle: &Handle<GeneratorRequest>, stop: Stop) -> Result<Report, Failure> {
     let (reply, pending) = Pending::new();
     let is_asked = handle.request(GeneratorRequest::Report(reply)).is_ok();
     let report = if is_asked { wait_for(pending) } else { None };

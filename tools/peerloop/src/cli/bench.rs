@@ -1,5 +1,6 @@
 //! The flags of `bench`.
 
+use super::find::FindArgs;
 use super::load::LoadArgs;
 use super::network_parser;
 use crate::bench::{MinPeers, WorkloadKind, parse_label, parse_min_peers, parse_name, parse_workload};
@@ -125,6 +126,8 @@ pub(crate) struct BenchArgs {
     /// The number of this run of --repeat, in a process that the command started.
     #[arg(long, hide = true, requires = "repeat")]
     pub(crate) number: Option<usize>,
+    #[command(flatten)]
+    pub(crate) find: FindArgs,
     /// Exit with 4 if the results are not trusted
     #[arg(long)]
     pub(crate) strict: bool,

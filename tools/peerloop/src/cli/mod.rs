@@ -1,6 +1,7 @@
 //! The command line: commands, flags, defaults, and the messages for mistakes in the arguments.
 
 mod bench;
+mod find;
 mod load;
 
 use crate::compare::CompareArgs;
@@ -19,6 +20,7 @@ pub(crate) use bench::BenchArgs;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+pub(crate) use find::FindArgs;
 pub(crate) use load::LoadArgs;
 use peerloop::Network;
 use peerloop::address::{Host, canonical};

@@ -4,6 +4,7 @@
 //! that follows from the other fields.
 
 use super::merged::{Cut, Estimated, Group, Merged};
+use super::search::Search;
 use super::timeline::Timeline;
 use super::view::View;
 use crate::causes;
@@ -29,6 +30,9 @@ pub(crate) struct Document {
     pub(crate) timeline: Timeline,
     #[serde(default)]
     pub(crate) thresholds: Vec<Threshold>,
+    /// The search for the highest load, if the run was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) search: Option<Search>,
     pub(crate) generator: Generator,
     pub(crate) exit: Ended,
     /// The intervals of percentiles, if the document has the intervals' histograms.

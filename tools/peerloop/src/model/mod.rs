@@ -10,6 +10,7 @@ mod document;
 mod latencies;
 mod merged;
 mod read;
+pub(crate) mod search;
 mod timeline;
 mod view;
 
@@ -22,6 +23,7 @@ pub(crate) use merged::{By, Cut, Estimated, Group, Merged, Part};
 #[cfg(test)]
 pub(crate) use read::parse;
 pub(crate) use read::{DATA_BLOCK, RESULT_FILE, read};
+pub(crate) use search::Search;
 pub(crate) use timeline::{Row, Series, Timeline};
 pub(crate) use view::{Percentile, Table, View};
 

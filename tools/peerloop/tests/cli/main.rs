@@ -5,6 +5,7 @@
 mod bench;
 mod comparing;
 mod doctor;
+mod find;
 mod live;
 #[cfg(all(feature = "tui", target_os = "linux"))]
 mod live_view;

@@ -105,7 +105,7 @@ fn the_documents_of_real_runs_match_the_schema() {
 
 #[test]
 fn the_documents_of_all_outcomes_match_the_schema() {
-    for name in ["measured", "failed"] {
+    for name in ["measured", "failed", "searched"] {
         let text = fs::read_to_string(format!("{}/src/bench/golden/{name}.json", env!("CARGO_MANIFEST_DIR"))).unwrap();
         assert_valid(&serde_json::from_str(&text).unwrap());
     }

@@ -89,6 +89,7 @@ fn copy(document: &Document, timeline: Timeline) -> Document {
         metrics: document.metrics.clone(),
         timeline,
         thresholds: document.thresholds.clone(),
+        search: document.search.clone(),
         generator: document.generator.clone(),
         exit: document.exit.clone(),
         estimates: document.estimates.clone(),

@@ -4,6 +4,7 @@ mod bars;
 mod latencies;
 mod origin;
 pub(crate) mod plan;
+mod search;
 mod short;
 
 use crate::model::{
@@ -47,7 +48,10 @@ pub(crate) fn heading(document: &Document) -> String {
     let more = targets.len().saturating_sub(MAX_TARGET_ROWS);
     let more = (more > 0).then(|| format!("and {}", counted(more as u64, "more target")));
     page.parts("target  ", "  ", shown.chain(more).chain([format!("network {}", config.network)]));
-    page.parts("plan    ", "  ", plan::parts(config, run.segment));
+    match &document.search {
+        Some(search) => page.parts("search  ", "  ", search::parts(search)),
+        None => page.parts("plan    ", "  ", plan::parts(config, run.segment)),
+    }
     origin::write(&mut page, document);
     page.0
 }
@@ -74,6 +78,14 @@ pub(crate) fn summary(document: &Document, files: Option<&[String]>) -> String {
         page.wrapped(if reason.partial { "partial " } else { "failed  " }, &reason.reason);
     }
     page.line(format_args!(""));
+    if let Some(found) = &document.search {
+        search::write(&mut page, found);
+        failures(&mut page, document);
+        if let Some(files) = files {
+            afterwards(&mut page, document, files);
+        }
+        return page.0;
+    }
     page.parts("Success    ", "   ", success(document));
     page.line(format_args!("Peers      opened {opened}   ready {ready}   lost {lost}   failed {failed}"));
     if has_results {
