@@ -65,6 +65,10 @@ pub trait Recorder: Send {
         let _ = operation;
     }
 
+    /// Handles the end of the load, once and after all other calls, and before the report is passed on. By default does
+    /// nothing.
+    fn on_end(&mut self) {}
+
     /// Returns whether [`on_operation`](Self::on_operation) is to be called. The generator asks once, before the load.
     /// By default returns false.
     fn wants_operations(&self) -> bool {
@@ -302,6 +306,11 @@ impl Recording {
     /// Announces the begin of the counted run.
     pub(super) fn begin(&mut self) {
         self.recorder.on_begin();
+    }
+
+    /// Announces the end of the load.
+    pub(super) fn end(&mut self) {
+        self.recorder.on_end();
     }
 
     /// Records a reply in the current interval.

@@ -200,6 +200,9 @@ impl Timeline {
         while self.began != Instant::MAX && self.current < self.rows.len() {
             self.close_current(recording);
         }
+        if let Some(recording) = recording {
+            recording.end();
+        }
     }
 
     /// Returns the last interval that is over; `None` before the end of the first interval.

@@ -14,6 +14,7 @@ pub(crate) struct Received {
     pub(crate) intervals: Vec<Interval>,
     pub(crate) histograms: Vec<IntervalHistograms>,
     pub(crate) operations: Vec<OperationRecord>,
+    pub(crate) has_ended: bool,
 }
 
 pub(crate) struct Keeper(pub(crate) Arc<Mutex<Received>>);
@@ -21,13 +22,22 @@ pub(crate) struct Keeper(pub(crate) Arc<Mutex<Received>>);
 impl Recorder for Keeper {
     fn on_interval(&mut self, interval: &Interval, histograms: &mut IntervalHistograms) {
         let mut received = self.0.lock().unwrap();
+        assert!(!received.has_ended, "an interval after the end of the load");
         received.intervals.push(*interval);
         let spare = histograms.spare();
         received.histograms.push(std::mem::replace(histograms, spare));
     }
 
     fn on_operation(&mut self, operation: &OperationRecord) {
-        self.0.lock().unwrap().operations.push(*operation);
+        let mut received = self.0.lock().unwrap();
+        assert!(!received.has_ended, "an operation after the end of the load");
+        received.operations.push(*operation);
+    }
+
+    fn on_end(&mut self) {
+        let mut received = self.0.lock().unwrap();
+        assert!(!received.has_ended, "a second end of the load");
+        received.has_ended = true;
     }
 
     fn wants_operations(&self) -> bool {
@@ -46,6 +56,7 @@ pub(crate) fn recorded(change: impl FnOnce(&mut Plan)) -> (Stage, Arc<Mutex<Rece
 /// Checks everything that the recorder received against the report.
 pub(crate) fn check(report: &Report, received: &Mutex<Received>) {
     let received = received.lock().unwrap();
+    assert!(received.has_ended, "the recorder did not receive the end of the load");
     check_intervals(report, &received);
     check_operations(report, &received.operations);
     check_stages(report, &received.operations);

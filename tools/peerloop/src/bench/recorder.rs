@@ -280,6 +280,13 @@ impl load::Recorder for Recorder {
         }
     }
 
+    fn on_end(&mut self) {
+        // The main thread may write the results before this thread ends.
+        if let Some(events) = &mut self.events {
+            events.flush();
+        }
+    }
+
     fn wants_operations(&self) -> bool {
         self.events.is_some()
     }
@@ -351,6 +358,20 @@ mod tests {
         let recorded = recording.finish(Duration::ZERO).unwrap();
         assert!(recorded.begin.is_some() && recorded.events.is_none() && recorded.joined.is_empty());
         assert!(recorded.series.iter().all(|series| series.intervals.len() == 3));
+    }
+
+    #[test]
+    fn every_operation_is_written_although_the_loops_thread_has_not_ended() {
+        let captured = capture();
+        let folder = peerloop_testkit::Folder::new(std::env::temp_dir());
+        let sink = Sink::open(folder.file("events.csv").as_ref()).unwrap();
+        let (recording, recorder) = Recording::start(Wanted::default(), Some(sink), &[]).unwrap();
+        let mut recorder = recorder.unwrap();
+        load::Recorder::on_operation(&mut recorder, &captured.operation);
+        load::Recorder::on_end(&mut recorder);
+        let events = recording.finish(Duration::from_secs(60)).unwrap().events.unwrap();
+        assert_eq!((events.counts.written, events.counts.lost), (1, 0));
+        drop(recorder);
     }
 
     #[test]
