@@ -6,9 +6,9 @@
 
 use super::live::Live;
 use crate::run::exposition::{Metrics, section};
+use crate::run::load::LatencyRow;
 use crate::status::wait_for;
 use peerloop::api::Pending;
-use peerloop::histogram::LatencyHistogram;
 use peerloop::load::{GeneratorRequest, IntervalHistograms, Phase, Progress};
 use peerloop::{Handle, Network};
 use prometheus_client::collector::Collector;
@@ -50,24 +50,14 @@ impl Collector for Snapshot {
         let phases = PHASES.map(|(phase, label)| ([("phase", label)], u64::from(phase == progress.phase)));
         metrics.gauges("bench_phase", "Whether the load is in this phase", phases)?;
         let peers = &progress.peers;
-        let peers = [
-            ("asked", peers.asked),
-            ("opened", peers.opened),
-            ("ready", peers.ready),
-            ("lost", peers.lost),
-            ("failed", peers.failed),
-        ];
-        let peers = peers.map(|(outcome, count)| ([("outcome", outcome)], count as u64));
-        metrics.gauges("bench_peers", "Planned peers by outcome; a lost peer was ready before", peers)?;
-        let operations = [("planned", progress.planned), ("sent", progress.sent), ("answered", progress.answered)];
-        let operations = operations.map(|(state, count)| ([("state", state)], count));
-        let help = "Operations of the counted part that reached this state; an answered one was also sent and planned";
-        metrics.counts("bench_operations", help, None, operations)?;
+        let peers = [peers.asked, peers.opened, peers.ready, peers.lost, peers.failed].map(|count| count as u64);
+        metrics.load_counts(peers, [progress.planned, progress.sent, progress.answered])?;
         let rate = progress.rate.map_or(0.0, |rate| rate.as_per_second());
         metrics.fraction("bench_planned_rate", "Planned operations per second at this moment", rate)?;
         let totals = self.totals.iter().flat_map(IntervalHistograms::iter);
-        let rows: Vec<([(&str, &str); 2], &LatencyHistogram)> =
-            totals.map(|(metric, view, histogram)| ([("metric", metric), ("view", view.name())], histogram)).collect();
-        metrics.fine_histograms("bench_latency", "Latencies and lags of the counted part", &rows)
+        let rows: Vec<LatencyRow<'_>> = totals
+            .map(|(metric, view, histogram)| ([("metric", metric), ("view", view.name())], histogram.as_hdr()))
+            .collect();
+        metrics.load_latencies(&rows)
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn judge(mut base: Vec<Named>, mut new: Vec<Named>, margin: f64) -> R
         schema: SCHEMA,
         tool: Tool::THIS,
         verdict,
-        reason: reason(verdict, &rows),
+        reason: bad_runs(sides).next().unwrap_or_else(|| reason(verdict, &rows)),
         margin,
         pairing,
         metrics: rows,
@@ -254,10 +254,14 @@ fn reason(verdict: Verdict, rows: &[Metric]) -> String {
     }
 }
 
+/// Names each run that decides nothing, with the reason.
+fn bad_runs(sides: [&Vec<Named>; 2]) -> impl Iterator<Item = String> {
+    sides.into_iter().flatten().filter_map(|run| Some(format!("{} {}", run.name, doubt(&run.document)?)))
+}
+
 fn warnings(sides: [&Vec<Named>; 2]) -> Vec<String> {
     let all = || sides.into_iter().flatten();
-    let doubts = all().filter_map(|run| Some(format!("{} {}", run.name, doubt(&run.document)?)));
-    let mut warnings: Vec<String> = doubts.collect();
+    let mut warnings: Vec<String> = bad_runs(sides).collect();
     let hosts: BTreeSet<Option<&str>> = all().map(|run| run.document.host.name.as_deref()).collect();
     if hosts.len() > 1 {
         warnings.push("the runs were made on different machines".to_owned());

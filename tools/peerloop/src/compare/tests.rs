@@ -92,6 +92,7 @@ fn a_partial_or_untrusted_run_is_named_and_nothing_is_decided() {
         let document = judged(sides).document;
         assert_eq!(verdicts(&document), [Verdict::Undecided; 4]);
         assert!(document.warnings[0].starts_with("new3 "), "{:?}", document.warnings);
+        assert_eq!(document.reason, document.warnings[0]);
         assert!(document.new.runs[3].doubt.is_some() && document.new.runs[2].doubt.is_none());
     }
 }

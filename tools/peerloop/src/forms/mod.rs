@@ -8,6 +8,7 @@ pub(crate) mod hgrm;
 pub(crate) mod hlog;
 pub(crate) mod html;
 pub(crate) mod json;
+pub(crate) mod prom;
 pub(crate) mod text;
 
 use crate::model::Document;

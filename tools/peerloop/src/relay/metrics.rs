@@ -95,10 +95,10 @@ impl Collector for Snapshot {
         }
         let labels = |receiver, view| [("receiver", receiver), ("view", view)];
         let all = [
-            (labels("first", "read"), &hops.hop_first),
-            (labels("first", "arrival"), &hops.hop_first_with_lag),
-            (labels("last", "read"), &hops.hop_last),
-            (labels("last", "arrival"), &hops.hop_last_with_lag),
+            (labels("first", "read"), hops.hop_first.as_hdr()),
+            (labels("first", "arrival"), hops.hop_first_with_lag.as_hdr()),
+            (labels("last", "read"), hops.hop_last.as_hdr()),
+            (labels("last", "arrival"), hops.hop_last_with_lag.as_hdr()),
         ];
         metrics.fine_histograms("relay_hop", "Time from a transaction to its announcement", &all)?;
         metrics.histogram("relay_queued", "Time from the queueing of an announcement to its write", &hops.queued)?;

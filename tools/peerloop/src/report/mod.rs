@@ -6,7 +6,7 @@
 
 use crate::estimates;
 use crate::exit::{Exit, Failure};
-use crate::forms::{Form, csv, hgrm, hlog, html, json, text};
+use crate::forms::{Form, csv, hgrm, hlog, html, json, prom, text};
 use crate::model::{Document, Threshold};
 use crate::output::{self, Sink};
 use crate::runs::{self, Named};
@@ -60,6 +60,8 @@ enum Format {
     Csv,
     /// Each view of each metric, for spreadsheets
     SummaryCsv,
+    /// The totals, in the text format of Prometheus
+    Prom,
 }
 
 /// The property whose values have results of their own.
@@ -81,6 +83,7 @@ impl Format {
             Self::Hgrm => hgrm::write,
             Self::Csv => csv::timeline,
             Self::SummaryCsv => csv::summary,
+            Self::Prom => prom::write,
         }
     }
 
@@ -88,7 +91,7 @@ impl Format {
     fn has_groups(self) -> bool {
         match self {
             Self::Text | Self::Json | Self::Html | Self::SummaryCsv => true,
-            Self::Hlog | Self::Hgrm | Self::Csv => false,
+            Self::Hlog | Self::Hgrm | Self::Csv | Self::Prom => false,
         }
     }
 
@@ -96,7 +99,7 @@ impl Format {
     fn has_warnings(self) -> bool {
         match self {
             Self::Text | Self::Json | Self::Html => true,
-            Self::Hlog | Self::Hgrm | Self::Csv | Self::SummaryCsv => false,
+            Self::Hlog | Self::Hgrm | Self::Csv | Self::SummaryCsv | Self::Prom => false,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Every name begins with `peerloop_`, and every value is a duration in seconds, a size in bytes or a count. Every
 //! label is from a closed list, so that no peer can add a line. Nothing is remembered between two snapshots.
 
+use hdrhistogram::Histogram;
 use peerloop::api::Stats;
 use peerloop::histogram::{Counters, LatencyHistogram, LatencySummary};
 use peerloop::protocol::CommandName;
@@ -18,6 +19,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
 use std::time::Duration;
+
+/// Labels and the histogram that they describe.
+pub(crate) type LabelledHistogram<'a, const N: usize> = ([(&'a str, &'a str); N], &'a Histogram<u64>);
 
 /// The metric of a counter: its name, its help, and the function that reads its value.
 type Row = (&'static str, &'static str, fn(&Counters) -> u64);
@@ -109,7 +113,7 @@ pub(super) struct Snapshot {
 }
 
 /// Formats the exposition of one snapshot.
-pub(super) fn exposition(snapshot: impl Collector + 'static, network: Network) -> Result<String, fmt::Error> {
+pub(crate) fn exposition(snapshot: impl Collector + 'static, network: Network) -> Result<String, fmt::Error> {
     let labels = [("network".into(), network.name().into())];
     let mut registry = Registry::with_prefix_and_labels("peerloop", labels.into_iter());
     registry.register_collector(Box::new(snapshot));
@@ -131,7 +135,7 @@ pub(crate) fn section(metrics: impl Collector + 'static, network: Network) -> Op
 
 /// Converts an exposition to Prometheus's text format, version 0.0.4. In that format a counter's description also
 /// uses the name with `_total`, and there are no units and no end marker.
-pub(super) fn plain(open_metrics: &str) -> String {
+pub(crate) fn plain(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     // A metric's help precedes its type, but only the type shows whether the help's name needs `_total`.
     let mut help = None;
@@ -304,7 +308,7 @@ impl Metrics<'_> {
 
     /// Writes a histogram in the buckets that all nodes use, so that the histograms of several nodes can be added.
     pub(crate) fn histogram(&mut self, name: &str, help: &str, histogram: &LatencyHistogram) -> fmt::Result {
-        put_histogram(self.histogram_family(name, help)?, histogram, &BUCKETS_NANOS)
+        put_histogram(self.histogram_family(name, help)?, histogram.as_hdr(), &BUCKETS_NANOS)
     }
 
     /// Writes histograms of one metric, each with its labels, as [`Metrics::histogram`] does. They have further buckets
@@ -313,7 +317,7 @@ impl Metrics<'_> {
         &mut self,
         name: &str,
         help: &str,
-        all: &[([(&str, &str); N], &LatencyHistogram)],
+        all: &[LabelledHistogram<'_, N>],
     ) -> fmt::Result {
         let buckets = [&FINE_BUCKETS_NANOS[..], &BUCKETS_NANOS].concat();
         let mut family = self.histogram_family(name, help)?;
@@ -328,8 +332,7 @@ impl Metrics<'_> {
     }
 }
 
-fn put_histogram(mut encoder: MetricEncoder<'_>, histogram: &LatencyHistogram, bounds: &[u64]) -> fmt::Result {
-    let hdr = histogram.as_hdr();
+fn put_histogram(mut encoder: MetricEncoder<'_>, hdr: &Histogram<u64>, bounds: &[u64]) -> fmt::Result {
     let mut counted = 0;
     let mut buckets = Vec::with_capacity(bounds.len() + 1);
     for &bound in bounds {

@@ -12,6 +12,7 @@ mod console;
 pub(crate) mod exposition;
 mod http;
 pub(crate) mod life;
+pub(crate) mod load;
 pub(crate) mod metrics;
 mod reload;
 

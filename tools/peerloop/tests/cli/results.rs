@@ -206,6 +206,8 @@ fn a_report_of_a_run_equals_the_files_of_the_run() {
     let report = peerloop(&["report", &page, "--format", "json"]);
     let read: Value = serde_json::from_str(&report.stdout).unwrap();
     assert!(assert_intervals_add_up(&read) <= 60);
+    let prom = peerloop(&["report", &dir, "--format", "prom"]).stdout;
+    assert!(prom.contains("peerloop_bench_operations_total{network=\"regtest\",state=\"answered\"} 300\n"), "{prom}");
     let report = peerloop(&["report", &format!("{dir}/result.json"), "--percentiles", "75"]);
     assert!(report.stdout.contains("      p75"), "{}", report.stdout);
 }
