@@ -10,3 +10,6 @@ pub(crate) const MAX_LOAD_RATE_CHANGES: usize = 1_000;
 /// the workload [`Ping`](crate::load::workloads::Ping) are kept by the engine, which has its own maximum,
 /// [`MAX_PINGS_OUTSTANDING`](crate::limits::MAX_PINGS_OUTSTANDING). A further operation counts as not sent.
 pub const MAX_OPERATIONS_PER_PEER: usize = 1_024;
+/// Maximum number of hashes that the workload [`Propagation`](crate::load::workloads::Propagation) remembers. Each uses
+/// about 250 bytes, and one bit for each peer until all peers have announced it: 25 MB with 1,000 peers.
+pub const MAX_PROPAGATION_HASHES: usize = 65_536;

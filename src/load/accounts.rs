@@ -4,6 +4,7 @@
 use super::counts::PeerCounts;
 use super::judgement::{limit, verdict};
 use super::ledger::Ledger;
+use super::operations::Part;
 use super::phase::EarlyEnd;
 use super::plan::Plan;
 use super::record::OperationResult;
@@ -71,12 +72,20 @@ impl Run {
 }
 
 impl Accounts {
-    /// Returns the accounts of a load with these metrics. Without `has_peers`, no connection is planned.
-    pub(super) fn new(plan: &Plan, metrics: &[&'static str], has_peers: bool) -> Self {
+    /// Returns the accounts of a load with these metrics, of which `mains` are the main ones. Without `has_peers`, no
+    /// connection is planned; with `is_passive`, operations are expected although the plan has none.
+    pub(super) fn new(
+        plan: &Plan,
+        metrics: &[&'static str],
+        mains: &[usize],
+        has_peers: bool,
+        is_passive: bool,
+    ) -> Self {
+        let parts = Part::all(mains, metrics.len());
         let share = plan.share();
         let asked = if has_peers { plan.ramp_slots() } else { 0 };
         Self {
-            ledger: Ledger::new(plan, metrics, (0..asked).map(|slot| share.connection(slot))),
+            ledger: Ledger::new(plan, metrics, parts, (0..asked).map(|slot| share.connection(slot))),
             peers: PeerCounts { asked, ..PeerCounts::default() },
             ramp: Ramp::default(),
             connect_planned: LatencyHistogram::new(),
@@ -88,7 +97,7 @@ impl Accounts {
             agents: Vec::new(),
             pace: plan.pace,
             rate_changes: Vec::new(),
-            has_operations: plan.has_operations(),
+            has_operations: plan.has_operations() || is_passive,
             has_peers,
             early_end: None,
             scheduled_time: Duration::ZERO,

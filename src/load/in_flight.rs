@@ -120,6 +120,11 @@ impl InFlight {
         self.peers.get(peer).map_or(0, VecDeque::len)
     }
 
+    /// Notes the end of an operation that is kept elsewhere.
+    pub(super) fn note_ended(&mut self) {
+        self.has_ended = true;
+    }
+
     /// Returns whether an operation has ended since the last call.
     pub(super) fn take_ended(&mut self) -> bool {
         std::mem::take(&mut self.has_ended)

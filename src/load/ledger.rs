@@ -5,7 +5,7 @@
 
 use super::counts::{Fate, WorkCounts};
 use super::interval::Interval;
-use super::operations::{OperationReport, StageReport};
+use super::operations::{OperationReport, Part, StageReport};
 use super::plan::Plan;
 use super::record::{OperationRecord, OperationResult, Recorder, Recording};
 use super::schedule::Schedule;
@@ -23,6 +23,8 @@ pub(super) struct Ledger {
     work: WorkCounts,
     stages: Vec<StageReport>,
     targets: Targets,
+    /// The kinds of operations; the first one is that of the pings.
+    parts: Vec<Part>,
     send_lag: LatencyHistogram,
     loop_lag: LatencyHistogram,
     timeline: Timeline,
@@ -41,11 +43,18 @@ pub(super) struct Entry {
     /// The connection, counted over all segments.
     pub(super) connection: usize,
     pub(super) planned: Instant,
+    /// The metrics of the operation.
+    pub(super) part: Part,
 }
 
 impl Ledger {
-    /// Returns the ledger of a load with these metrics, whose targets have `connections`.
-    pub(super) fn new(plan: &Plan, metrics: &[&'static str], connections: impl Iterator<Item = usize>) -> Self {
+    /// Returns the ledger of a load with these metrics and kinds of operations, whose targets have `connections`.
+    pub(super) fn new(
+        plan: &Plan,
+        metrics: &[&'static str],
+        parts: Vec<Part>,
+        connections: impl Iterator<Item = usize>,
+    ) -> Self {
         let mut begin = Duration::ZERO;
         let stages = plan.stages.iter().map(|stage| {
             let operations = metrics.iter().map(|metric| OperationReport::new(metric)).collect();
@@ -57,6 +66,7 @@ impl Ledger {
             work: WorkCounts::default(),
             stages: stages.collect(),
             targets: Targets::new(&plan.targets, connections),
+            parts,
             send_lag: LatencyHistogram::new(),
             loop_lag: LatencyHistogram::new(),
             timeline: Timeline::new(begin, plan.interval),
@@ -74,6 +84,16 @@ impl Ledger {
     /// Removes and returns the recorder.
     pub(super) fn take_recorder(&mut self) -> Option<Box<dyn Recorder>> {
         self.recording.take().map(Recording::into_recorder)
+    }
+
+    /// Returns the metrics of a kind of operations.
+    pub(super) fn part(&self, index: usize) -> Part {
+        self.parts[index]
+    }
+
+    /// Returns the metrics of the kind of operations whose main metric has this index.
+    pub(super) fn part_of_main(&self, metric: usize) -> Part {
+        *self.parts.iter().find(|part| part.main() == metric).expect("the metric is a main one")
     }
 
     pub(super) fn work(&self) -> WorkCounts {
@@ -156,15 +176,16 @@ impl Ledger {
         self.timeline.advance(now, &mut self.recording);
     }
 
-    /// Returns the end of the current interval if a recorder waits for it, else [`Instant::MAX`].
-    pub(super) fn awaited_interval_end(&self) -> Instant {
-        if self.recording.is_some() { self.timeline.next_end() } else { Instant::MAX }
+    /// Returns the end of the current interval if a recorder waits for it or the load has `no_schedule`, else
+    /// [`Instant::MAX`].
+    pub(super) fn awaited_interval_end(&self, no_schedule: bool) -> Instant {
+        if no_schedule || self.recording.is_some() { self.timeline.next_end() } else { Instant::MAX }
     }
 
     /// Counts an operation that is due now and was sent or, with `is_sent` false, could not be sent.
     pub(super) fn note_due(&mut self, now: Instant, entry: Entry, is_sent: bool) {
         let stage = self.stage_of(entry.planned);
-        self.note_planned(stage, entry.connection, 1, if is_sent { Fate::Sent } else { Fate::Absent });
+        self.note_planned(stage, entry.part, entry.connection, 1, if is_sent { Fate::Sent } else { Fate::Absent });
         self.timeline.note_planned(entry.planned);
         if is_sent {
             self.timeline.note_sent(entry.planned);
@@ -182,20 +203,20 @@ impl Ledger {
     }
 
     /// Counts the operations of one connection that the load will never send. `is_ready` if the connection's peer is.
-    pub(super) fn note_rest(&mut self, stage: usize, connection: usize, count: u64, is_ready: bool) {
-        self.note_planned(stage, connection, count, if is_ready { Fate::Unsent } else { Fate::Absent });
+    pub(super) fn note_rest(&mut self, stage: usize, part: Part, connection: usize, count: u64, is_ready: bool) {
+        self.note_planned(stage, part, connection, count, if is_ready { Fate::Unsent } else { Fate::Absent });
     }
 
     /// Counts one operation that is planned for a peer, and that was given up at `now` before it was sent.
     pub(super) fn note_never_sent(&mut self, entry: Entry, now: Instant, is_ready: bool) {
-        self.note_rest(self.stage_of(entry.planned), entry.connection, 1, is_ready);
+        self.note_rest(self.stage_of(entry.planned), entry.part, entry.connection, 1, is_ready);
         self.timeline.note_planned(entry.planned);
         self.record_never_sent(entry, entry.planned.since(self.began), now, is_ready);
     }
 
-    fn note_planned(&mut self, stage: usize, connection: usize, count: u64, fate: Fate) {
+    fn note_planned(&mut self, stage: usize, part: Part, connection: usize, count: u64, fate: Fate) {
         self.work.note_planned(count, fate);
-        for operation in &mut self.stages[stage].operations {
+        for operation in &mut self.stages[stage].operations[part.metrics()] {
             operation.work.note_planned(count, fate);
         }
         self.targets.of(connection).work.note_planned(count, fate);
@@ -226,7 +247,8 @@ impl Ledger {
         result: OperationResult,
     ) {
         if self.is_counted(ping.planned) {
-            self.note_wait(now, connection, ping.planned, ping.sent, 0);
+            let entry = Entry { index: 0, connection, planned: ping.planned, part: self.parts[0] };
+            self.note_wait(now, entry, ping.sent, 0);
             self.record_ping(ping, connection, now, result);
         }
     }
@@ -242,7 +264,7 @@ impl Ledger {
         result: OperationResult,
     ) {
         if self.is_counted(entry.planned) {
-            self.note_wait(now, entry.connection, entry.planned, Some(sent), measured);
+            self.note_wait(now, entry, Some(sent), measured);
             self.record(entry, Some(sent), now, result);
         }
     }
@@ -256,16 +278,17 @@ impl Ledger {
         let stage = self.stage_of(entry.planned);
         self.work.refused += 1;
         self.targets.of(entry.connection).work.refused += 1;
-        for operation in unmeasured(&mut self.stages[stage].operations, measured) {
+        for operation in unmeasured(&mut self.stages[stage].operations, entry.part, measured) {
             operation.work.refused += 1;
         }
         true
     }
 
     /// Records the wait of an operation that will not be answered.
-    fn note_wait(&mut self, now: Instant, connection: usize, planned: Instant, sent: Option<Instant>, measured: u32) {
+    fn note_wait(&mut self, now: Instant, entry: Entry, sent: Option<Instant>, measured: u32) {
+        let Entry { connection, planned, part, .. } = entry;
         let stage = self.stage_of(planned);
-        for operation in unmeasured(&mut self.stages[stage].operations, measured) {
+        for operation in unmeasured(&mut self.stages[stage].operations, part, measured) {
             operation.unanswered_waits.note(planned, sent, now);
         }
         self.targets.of(connection).unanswered_waits.note(planned, sent, now);
@@ -276,7 +299,7 @@ impl Ledger {
         if !self.is_counted(ping.planned) {
             return;
         }
-        self.count_reply(connection, ping.planned, ping.sent.unwrap_or(received), received);
+        self.count_reply(self.parts[0].main(), connection, ping.planned, ping.sent.or(Some(received)), received);
         if self.recording.is_some() {
             self.record_ping(ping, connection, received, OperationResult::Answered);
         }
@@ -285,8 +308,16 @@ impl Ledger {
     /// Records the reply to an operation, if it belongs to the counted part of the run.
     pub(super) fn note_answered(&mut self, entry: Entry, sent: Instant, received: Instant) {
         if self.is_counted(entry.planned) {
-            self.count_reply(entry.connection, entry.planned, sent, received);
+            self.count_reply(entry.part.main(), entry.connection, entry.planned, Some(sent), received);
             self.record(entry, Some(sent), received, OperationResult::Answered);
+        }
+    }
+
+    /// Records an operation that was expected of a peer and not sent, if it belongs to the counted part of the run.
+    pub(super) fn note_observed(&mut self, entry: Entry, moment: Instant) {
+        if self.is_counted(entry.planned) {
+            self.count_reply(entry.part.main(), entry.connection, entry.planned, None, moment);
+            self.record(entry, Some(entry.planned), moment, OperationResult::Answered);
         }
     }
 
@@ -309,23 +340,31 @@ impl Ledger {
         }
     }
 
+    /// Counts a reply; without `sent`, nothing was sent for it.
     #[inline]
-    fn count_reply(&mut self, connection: usize, planned: Instant, sent: Instant, received: Instant) {
+    fn count_reply(
+        &mut self,
+        main: usize,
+        connection: usize,
+        planned: Instant,
+        sent: Option<Instant>,
+        received: Instant,
+    ) {
         self.timeline.advance_to_event(received, &mut self.recording);
-        self.timeline.note_answered(planned, received);
+        self.timeline.note_answered(planned, received, main == 0);
         self.work.answered += 1;
-        let latencies = [received.since(planned), received.since(sent), sent.since(planned)];
-        let [since_planned, since_sent, send_lag] = latencies;
+        let (since_planned, since_sent) = (received.since(planned), received.since(sent.unwrap_or(planned)));
         let stage = self.stage_of(planned);
-        let operation = &mut self.stages[stage].operations[0];
+        let operation = &mut self.stages[stage].operations[main];
         operation.work.answered += 1;
         operation.planned.record(since_planned);
         operation.sent.record(since_sent);
         self.targets.note_answered(connection, since_planned);
-        self.send_lag.record(send_lag);
+        let send_lag = sent.map(|sent| sent.since(planned));
+        send_lag.into_iter().for_each(|lag| self.send_lag.record(lag));
         if let Some(recording) = &mut self.recording {
-            recording.note_answered(0, since_planned, since_sent);
-            recording.note_send_lag(send_lag);
+            recording.note_answered(main, since_planned, since_sent);
+            send_lag.into_iter().for_each(|lag| recording.note_send_lag(lag));
         }
     }
 
@@ -342,7 +381,8 @@ impl Ledger {
     fn record_ping(&mut self, ping: PingInFlight, connection: usize, ended: Instant, result: OperationResult) {
         let index = self.recording.as_mut().and_then(|recording| recording.take_index(ping.nonce));
         if let Some(index) = index {
-            self.record(Entry { index, connection, planned: ping.planned }, ping.sent, ended, result);
+            let entry = Entry { index, connection, planned: ping.planned, part: self.parts[0] };
+            self.record(entry, ping.sent, ended, result);
         }
     }
 
@@ -369,8 +409,8 @@ impl Ledger {
         ended: Duration,
         result: OperationResult,
     ) {
-        let Entry { index, connection, .. } = entry;
-        let (metric, target) = (self.stages[0].operations[0].metric, self.targets.index_of(connection));
+        let Entry { index, connection, part, .. } = entry;
+        let (metric, target) = (self.stages[0].operations[part.main()].metric, self.targets.index_of(connection));
         if let Some(recording) = self.operations_recording() {
             recording.note_operation(&OperationRecord {
                 index,
@@ -398,9 +438,11 @@ impl Ledger {
         let mut work = self.work;
         work.end();
         let (interval, timeline) = self.timeline.intervals();
+        let mut all = operations[0].planned.clone();
+        self.parts[1..].iter().for_each(|part| all.merge(&operations[part.main()].planned));
         Results {
             work,
-            targets: self.targets.reports(&operations[0].planned),
+            targets: self.targets.reports(&all),
             operations,
             stages,
             send_lag: self.send_lag.clone(),
@@ -412,9 +454,14 @@ impl Ledger {
     }
 }
 
-/// Lists the metrics' results without those of the `measured` metrics, of which each has a bit.
-fn unmeasured(operations: &mut [OperationReport], measured: u32) -> impl Iterator<Item = &mut OperationReport> {
-    operations.iter_mut().enumerate().filter(move |(metric, _)| measured >> metric & 1 == 0).map(|(_, report)| report)
+/// Lists the results of a part's metrics without those of the `measured` metrics, of which each has a bit.
+fn unmeasured(
+    operations: &mut [OperationReport],
+    part: Part,
+    measured: u32,
+) -> impl Iterator<Item = &mut OperationReport> {
+    let of_part = part.metrics().zip(&mut operations[part.metrics()]);
+    of_part.filter(move |(metric, _)| measured >> metric & 1 == 0).map(|(_, report)| report)
 }
 
 /// The results of a load's operations.

@@ -51,4 +51,4 @@ pub use targets::TargetReport;
 pub use traffic::Traffic;
 pub use unanswered::UnansweredWaits;
 pub use verdict::{Doubt, Limit, Verdict};
-pub use workload::{MAX_METRICS, Operation, Operations, Started, Workload};
+pub use workload::{Expected, MAX_METRICS, Miss, Operation, Operations, Started, Workload};

@@ -4,6 +4,7 @@ use super::counts::WorkCounts;
 use super::rate::Rate;
 use super::unanswered::UnansweredWaits;
 use crate::stats::histogram::LatencyHistogram;
+use std::ops::Range;
 use std::time::Duration;
 
 /// The results of one metric.
@@ -69,4 +70,30 @@ pub struct StageReport {
     pub end: Duration,
     /// The results of each metric, in the order of [`Report::operations`](super::Report::operations).
     pub operations: Vec<OperationReport>,
+}
+
+/// The metrics of one kind of operations.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    main: u8,
+    end: u8,
+}
+
+impl Part {
+    /// Returns the parts of `count` metrics; each of `mains`, which ascend from 0, is the first metric of a part.
+    pub(super) fn all(mains: &[usize], count: usize) -> Vec<Self> {
+        let ends = mains[1..].iter().copied().chain([count]);
+        // There are at most 32 metrics.
+        mains.iter().zip(ends).map(|(&main, end)| Self { main: main as u8, end: end as u8 }).collect()
+    }
+
+    /// Returns the index of the main metric.
+    pub(super) fn main(self) -> usize {
+        usize::from(self.main)
+    }
+
+    /// Returns the indices of the metrics.
+    pub(super) fn metrics(self) -> Range<usize> {
+        self.main()..usize::from(self.end)
+    }
 }

@@ -214,6 +214,12 @@ impl Plan {
         self.stages.iter().fold(Duration::ZERO, |total, stage| total.saturating_add(stage.time))
     }
 
+    /// Returns the plan with the same times and without operations.
+    pub(super) fn without_operations(mut self) -> Self {
+        self.stages.iter_mut().for_each(|stage| (stage.from, stage.to) = (Rate::ZERO, Rate::ZERO));
+        Self { pace: Pace::Scheduled, max_operations: None, ..self }
+    }
+
     /// Returns whether the plan has operations.
     pub(super) fn has_operations(&self) -> bool {
         let is_idle = |stage: &Stage| stage.from.is_zero() && stage.to.is_zero();

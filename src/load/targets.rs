@@ -19,8 +19,8 @@ pub struct TargetReport {
     pub peers: PeerCounts,
     /// The target's operations.
     pub work: WorkCounts,
-    /// The latencies of the main metric, the first of [`Report::operations`](super::Report::operations), from the
-    /// planned moments; `None` for a target after the first 64.
+    /// The latencies of the operations, each by its main metric, from the planned moments; `None` for a target after
+    /// the first 64.
     pub planned: Option<LatencyHistogram>,
     /// The shortest waits of unanswered operations: one counted from the planned moment, one from the write.
     pub unanswered_waits: UnansweredWaits,

@@ -144,13 +144,16 @@ impl Timeline {
         self.row(index).absent += 1;
     }
 
-    /// Counts a reply in the current interval. The intervals before its arrival are closed already.
-    pub(super) fn note_answered(&mut self, planned: Instant, received: Instant) {
+    /// Counts a reply in the current interval, and with `is_main` its latency. The intervals before its arrival are
+    /// closed already.
+    pub(super) fn note_answered(&mut self, planned: Instant, received: Instant, is_main: bool) {
         self.last = self.last.max(received.since(self.began));
         let due_in = self.index_at(planned);
         self.row(due_in).due_and_answered += 1;
         self.row(self.current).answered += 1;
-        self.latencies.record(received.since(planned));
+        if is_main {
+            self.latencies.record(received.since(planned));
+        }
     }
 
     /// Counts a lost peer in the current interval.
@@ -334,7 +337,7 @@ mod tests {
         }
         let answered = |timeline: &mut Timeline, planned: Instant, received: u64| {
             timeline.advance_to_event(at(received), &mut None);
-            timeline.note_answered(planned, at(received));
+            timeline.note_answered(planned, at(received), true);
         };
         answered(&mut timeline, at(99).minus(Duration::from_micros(7)), 99);
         timeline.advance_to_event(at(199), &mut None);
@@ -415,7 +418,7 @@ mod tests {
         timeline.advance(at(310), &mut recording);
         // A moment before the current interval reopens no closed one.
         timeline.advance(at(10), &mut recording);
-        timeline.note_answered(at(10), at(10));
+        timeline.note_answered(at(10), at(10), true);
         timeline.advance(at(2_000), &mut recording);
         assert_eq!(kept.lock().unwrap()[3..], [(400, 1), (500, 0)], "an interval of the drain has no event");
         timeline.advance_to_event(at(700), &mut recording);

@@ -8,6 +8,7 @@ mod kept;
 mod lag;
 mod pace;
 mod peers;
+mod propagation;
 mod recorder;
 mod schedule;
 mod stage;

@@ -16,6 +16,7 @@ mod work;
 use super::accounts::Accounts;
 use super::dials::Dials;
 use super::in_flight::{Flight, InFlight};
+use super::operations::Part;
 use super::pacer::{Pacer, RateRequest};
 use super::phase::{EarlyEnd, EndCause, Phase};
 use super::plan::Plan;
@@ -48,6 +49,10 @@ pub struct Generator {
     pings: bool,
     /// [`Workload::opens_connections`].
     opens_connections: bool,
+    /// [`Workload::is_passive`].
+    is_passive: bool,
+    /// The metrics of the scheduled operations.
+    part: Part,
     /// The planned length of the run.
     duration: Duration,
     phase: Phase,
@@ -82,10 +87,13 @@ impl Generator {
         assert!(!plan.connect_rate.is_zero(), "the plan's connect rate is zero");
         assert!((1..=MAX_LOAD_STAGES).contains(&plan.stages.len()), "the plan has no stage or too many stages");
         let workload: Box<dyn Workload> = Box::new(Ping);
-        let (accounts, roster) = (Accounts::new(&plan, workload.metrics(), true), Roster::new(plan.share()));
+        let (accounts, roster) =
+            (Accounts::new(&plan, workload.metrics(), &[0], true, false), Roster::new(plan.share()));
         Self {
             pings: workload.pings(),
             opens_connections: workload.opens_connections(),
+            is_passive: false,
+            part: accounts.ledger.part(0),
             workload,
             pacer: Pacer::new(&plan, &roster, false, Phase::Run, Instant::ZERO),
             duration: plan.duration(),
@@ -108,13 +116,22 @@ impl Generator {
     ///
     /// # Panics
     ///
-    /// If the workload has no metric or more than [`MAX_METRICS`] metrics.
+    /// If the workload has no metric or more than [`MAX_METRICS`] metrics, or if its main metrics do not ascend from 0
+    /// within them.
     #[must_use]
     pub fn with_workload(mut self, workload: Box<dyn Workload>) -> Self {
         let (metrics, recorder) = (workload.metrics(), self.accounts.ledger.take_recorder());
         assert!((1..=MAX_METRICS).contains(&metrics.len()), "the workload has no metric or too many metrics");
+        let mains = workload.main_metrics();
+        let is_ascending = mains.is_sorted_by(|one, next| one < next);
+        assert!(mains.first() == Some(&0) && mains.last() < Some(&metrics.len()) && is_ascending, "wrong main metrics");
         (self.pings, self.opens_connections) = (workload.pings(), workload.opens_connections());
-        self.accounts = Accounts::new(&self.plan, metrics, !self.opens_connections);
+        self.is_passive = workload.is_passive();
+        if self.is_passive {
+            self.plan = self.plan.without_operations();
+        }
+        self.accounts = Accounts::new(&self.plan, metrics, mains, !self.opens_connections, self.is_passive);
+        self.part = self.accounts.ledger.part(0);
         self.pacer = Pacer::new(&self.plan, &self.roster, self.opens_connections, Phase::Run, Instant::ZERO);
         self.workload = workload;
         match recorder {
@@ -159,16 +176,25 @@ impl Generator {
 
     // --- Events -----------------------------------------------------------------------------------------------------
 
+    /// Calls the workload with its operations.
+    fn call_workload(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        call: impl FnOnce(&mut dyn Workload, &mut Ctx<'_>, &mut Operations<'_>),
+    ) {
+        let frees_slot = !self.opens_connections;
+        let Self { workload, in_flight, accounts, pacer, roster, phase, .. } = &mut *self;
+        let mut operations = Operations { in_flight, accounts, pacer, roster, phase: *phase, frees_slot };
+        call(workload.as_mut(), ctx, &mut operations);
+    }
+
     /// Calls the workload with its operations, and then starts what an operation's end lets begin.
     fn with_operations(
         &mut self,
         ctx: &mut Ctx<'_>,
         call: impl FnOnce(&mut dyn Workload, &mut Ctx<'_>, &mut Operations<'_>),
     ) {
-        let frees_slot = !self.opens_connections;
-        let Self { workload, in_flight, accounts, pacer, .. } = &mut *self;
-        let mut operations = Operations { in_flight, accounts, pacer, frees_slot };
-        call(workload.as_mut(), ctx, &mut operations);
+        self.call_workload(ctx, call);
         if self.in_flight.take_ended() {
             self.continue_after_end(ctx);
         }

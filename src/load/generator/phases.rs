@@ -32,6 +32,7 @@ impl Generator {
                 self.accounts.end_run(ctx);
             }
             Phase::Done => {
+                self.call_workload(ctx, |workload, ctx, operations| workload.on_end(ctx, operations));
                 self.end_unanswered(ctx);
                 if before != Phase::Drain {
                     self.pacer = self.pacer_of(Phase::Run, ctx.now());
@@ -52,8 +53,8 @@ impl Generator {
             }
         }
         let schedule = match &self.pacer {
-            Pacer::Scheduled(schedule, _) => Some(schedule.clone()),
-            Pacer::PerLivingPeer(..) | Pacer::Max(_) => None,
+            Pacer::Scheduled(schedule, _) if !self.is_passive => Some(schedule.clone()),
+            Pacer::Scheduled(..) | Pacer::PerLivingPeer(..) | Pacer::Max(_) => None,
         };
         self.accounts.begin_run(ctx, schedule);
     }
@@ -73,7 +74,7 @@ impl Generator {
                 for (stage, operations) in schedule.rest(nanos(time)) {
                     for (slot, count, is_ready) in self.roster.shares(operations) {
                         let is_ready = is_ready || self.opens_connections;
-                        self.accounts.ledger.note_rest(stage, self.roster.connection(slot), count, is_ready);
+                        self.accounts.ledger.note_rest(stage, self.part, self.roster.connection(slot), count, is_ready);
                     }
                 }
                 self.record_rest(now, nanos(time));
@@ -111,7 +112,7 @@ impl Generator {
 
     pub(super) fn entry(&self, operation: &DueOperation) -> Entry {
         let DueOperation { index, slot, planned } = *operation;
-        Entry { index, connection: self.roster.connection(slot), planned }
+        Entry { index, connection: self.roster.connection(slot), planned, part: self.part }
     }
 
     /// Records the cause of an early end. Then enters the drain if the run has begun, else the last phase.
@@ -223,9 +224,10 @@ impl Generator {
             Phase::Warmup => self.pacer.next_moment(),
             Phase::Run => {
                 let dial = self.dials.next_moment(self.plan.connect_rate);
-                self.pacer.next_moment().min(self.accounts.ledger.awaited_interval_end()).min(dial)
+                let interval_end = self.accounts.ledger.awaited_interval_end(self.is_passive);
+                self.pacer.next_moment().min(interval_end).min(dial)
             }
-            Phase::Drain => self.accounts.ledger.awaited_interval_end(),
+            Phase::Drain => self.accounts.ledger.awaited_interval_end(false),
             Phase::Ramp | Phase::Done => Instant::MAX,
         };
         let moment = next.min(self.phase_end());

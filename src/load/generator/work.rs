@@ -133,6 +133,9 @@ impl Generator {
     }
 
     pub(super) fn change_rate(&mut self, ctx: &mut Ctx<'_>, request: RateRequest) {
+        if self.is_passive {
+            return;
+        }
         let at = self.phase_elapsed(ctx);
         let planned = self.plan.stages.first().map(|stage| stage.from);
         let change = match self.phase {

@@ -6,7 +6,7 @@
 
 mod operations;
 
-pub use operations::Operations;
+pub use operations::{Expected, Miss, Operations};
 
 use crate::api::{Chunk, Delivery, Event, Frame};
 use crate::handler::Ctx;
@@ -91,6 +91,20 @@ pub trait Workload: fmt::Debug + Send {
     /// the times until earlier steps. The generator asks once, before the load.
     fn metrics(&self) -> &[&'static str];
 
+    /// Returns the indices of the main metrics, in ascending order from 0, if there are several kinds of operations:
+    /// each kind has a main metric, and the metrics until the next main one are its further ones. The generator asks
+    /// once, before the load. By default there is one kind, whose main metric is the first.
+    fn main_metrics(&self) -> &[usize] {
+        &[0]
+    }
+
+    /// Returns whether the workload only observes. The generator then starts no operations, at any rate of the plan:
+    /// each operation is something that a peer is [expected](Operations::expect) to do. The generator asks once, before
+    /// the load. By default returns false.
+    fn is_passive(&self) -> bool {
+        false
+    }
+
     /// Returns whether each operation opens a connection of its own. The generator then holds no other peers: when an
     /// operation is due, it dials, and the plan's number of connections is the maximum number that is open at the same
     /// time. The generator asks once, before the load. By default returns false.
@@ -135,6 +149,12 @@ pub trait Workload: fmt::Debug + Send {
     /// Handles a timer that the workload set with [`Ctx::set_timer`]. By default does nothing.
     fn on_timer(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, key: u64) {
         let _ = (ctx, operations, key);
+    }
+
+    /// Handles the end of the load, after its drain: a passive workload reports what is still missing. By default does
+    /// nothing.
+    fn on_end(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>) {
+        let _ = (ctx, operations);
     }
 }
 

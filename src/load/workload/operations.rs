@@ -3,7 +3,11 @@
 use crate::id::PeerId;
 use crate::load::accounts::Accounts;
 use crate::load::in_flight::InFlight;
+use crate::load::ledger::Entry;
 use crate::load::pacer::Pacer;
+use crate::load::phase::Phase;
+use crate::load::record::OperationResult;
+use crate::load::roster::Roster;
 use crate::time::Instant;
 use std::fmt;
 
@@ -34,6 +38,8 @@ pub struct Operations<'a> {
     pub(in crate::load) in_flight: &'a mut InFlight,
     pub(in crate::load) accounts: &'a mut Accounts,
     pub(in crate::load) pacer: &'a mut Pacer,
+    pub(in crate::load) roster: &'a Roster,
+    pub(in crate::load) phase: Phase,
     /// Whether the end of an operation lets the next one of its slot begin.
     pub(in crate::load) frees_slot: bool,
 }
@@ -74,6 +80,57 @@ impl Operations<'_> {
         true
     }
 
+    /// Counts an operation of a passive workload: something that a peer is expected to do. Returns whether it counts;
+    /// it does not outside the counted run, or after the peer's end. An operation that counts must end with
+    /// [`observed`](Self::observed) or [`missed`](Self::missed) exactly once.
+    ///
+    /// # Panics
+    ///
+    /// If the workload has no main metric with this index.
+    pub fn expect(&mut self, peer: PeerId, expected: Expected) -> bool {
+        let entry = self.entry(peer, expected).filter(|_| self.phase == Phase::Run);
+        entry.inspect(|&entry| self.accounts.ledger.note_due(expected.since, entry, true)).is_some()
+    }
+
+    /// Ends an operation of a passive workload: at `moment` the peer did what it was expected to do.
+    ///
+    /// # Panics
+    ///
+    /// If the workload has no main metric with this index.
+    pub fn observed(&mut self, peer: PeerId, expected: Expected, moment: Instant) {
+        if let Some(entry) = self.entry(peer, expected) {
+            self.accounts.ledger.note_observed(entry, moment);
+            self.in_flight.note_ended();
+        }
+    }
+
+    /// Ends an operation of a passive workload: the peer did not do what it was expected to do, as is known at
+    /// `moment`.
+    ///
+    /// # Panics
+    ///
+    /// If the workload has no main metric with this index.
+    pub fn missed(&mut self, peer: PeerId, expected: Expected, miss: Miss, moment: Instant) {
+        let Some(entry) = self.entry(peer, expected) else { return };
+        let ledger = &mut self.accounts.ledger;
+        match miss {
+            Miss::TimedOut => ledger.note_unanswered(moment, entry, expected.since, 0, OperationResult::TimedOut),
+            Miss::Lost => ledger.note_unanswered(moment, entry, expected.since, 0, OperationResult::Lost),
+            Miss::Failed(cause) => {
+                if ledger.note_refused(moment, entry, expected.since, 0) {
+                    self.accounts.note_operation_failure(cause);
+                }
+            }
+        }
+        self.in_flight.note_ended();
+    }
+
+    fn entry(&self, peer: PeerId, expected: Expected) -> Option<Entry> {
+        let Expected { index, metric, since } = expected;
+        let connection = self.roster.connection(self.roster.slot_of_peer(peer)?);
+        Some(Entry { index, connection, planned: since, part: self.accounts.ledger.part_of_main(metric) })
+    }
+
     /// Returns the number of a peer's operations in flight.
     pub fn count(&self, peer: PeerId) -> usize {
         self.in_flight.count(peer)
@@ -84,6 +141,45 @@ impl Operations<'_> {
             self.pacer.note_ended(slot as usize, moment);
         }
     }
+}
+
+/// An operation of a passive workload: something that a peer is expected to do.
+///
+/// ```
+/// use peerloop::load::{Expected, Miss, Operations};
+/// use peerloop::time::Instant;
+/// use peerloop::{Ctx, PeerId};
+///
+/// /// Expects something of a peer, which has done it after all or has not.
+/// fn observe(ctx: &Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, since: Instant, is_done: bool) {
+///     let expected = Expected { index: 0, metric: 0, since };
+///     if operations.expect(peer, expected) {
+///         match is_done {
+///             true => operations.observed(peer, expected, ctx.now()),
+///             false => operations.missed(peer, expected, Miss::Failed("not_done"), ctx.now()),
+///         }
+///     }
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// A number that no other operation of the workload has.
+    pub index: u64,
+    /// The index of the main metric that measures the operation.
+    pub metric: usize,
+    /// The moment from which the latency counts.
+    pub since: Instant,
+}
+
+/// The reason why an expected operation ended without its observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// The load ended.
+    TimedOut,
+    /// The peer was lost.
+    Lost,
+    /// Another cause, from a closed list. The report counts the causes.
+    Failed(&'static str),
 }
 
 impl fmt::Debug for Operations<'_> {

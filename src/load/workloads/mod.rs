@@ -4,11 +4,13 @@ mod connections;
 mod headers;
 mod inv;
 mod ping;
+mod propagation;
 
 pub use connections::{Churn, Connect, Handshake};
 pub use headers::Headers;
 pub use inv::Inv;
 pub use ping::Ping;
+pub use propagation::Propagation;
 
 use super::workload::Started;
 use crate::handler::Ctx;

@@ -214,14 +214,14 @@ fn lacks_zone(address: &SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(address) if address.ip().is_unicast_link_local() && address.scope_id() == 0)
 }
 
-/// Refuses more than [`MAX_POLITE_PEERS`] peers, and operations other than pings, if a target has a public address,
+/// Refuses more than [`MAX_POLITE_PEERS`] peers, and workloads that are not polite, if a target has a public address,
 /// unless --yes is given.
-pub(crate) fn guard(targets: &[Target], connections: usize, only_pings: bool, agreed: bool) -> Result<(), Failure> {
+pub(crate) fn guard(targets: &[Target], connections: usize, is_polite: bool, agreed: bool) -> Result<(), Failure> {
     let public = targets.iter().flat_map(|target| &target.addresses).find(|address| !is_own_ground(address.ip()));
     match public {
-        Some(target) if !only_pings && !agreed => Err(Failure::usage(format!(
-            "{target} is a public address: only --workload ping is allowed without its owner's consent; add --yes if \
-             the owner agrees"
+        Some(target) if !is_polite && !agreed => Err(Failure::usage(format!(
+            "{target} is a public address: only --workload ping and propagation are allowed without its owner's \
+             consent; add --yes if the owner agrees"
         ))),
         Some(target) if connections > MAX_POLITE_PEERS && !agreed => Err(Failure::usage(format!(
             "{target} is a public address: {connections} peers exceed the {MAX_POLITE_PEERS} allowed \
@@ -417,7 +417,7 @@ mod tests {
         assert_eq!(guard(&public, 8, true, false), Ok(()));
         assert_eq!(guard(&public[..1], 1_000, true, false), Ok(()));
         let refused = guard(&public, 1, false, false).unwrap_err().message;
-        assert!(refused.contains("only --workload ping is allowed"), "{refused}");
+        assert!(refused.contains("only --workload ping and propagation are allowed"), "{refused}");
         assert_eq!((guard(&public, 1, false, true), guard(&public[..1], 9, false, false)), (Ok(()), Ok(())));
     }
 

@@ -21,6 +21,7 @@ pub(super) fn dry_run(setup: &Setup) -> String {
     // The built-in node has no address yet. The number of operations does not depend on it.
     plan.targets.push((Ipv4Addr::LOCALHOST, 1).into());
     let operations = match plan.pace {
+        _ if setup.workload.is_passive() => format!("{noun} would be observed"),
         Pace::Max => format!("{noun} would be sent and counted as fast as the peers reply"),
         pace => {
             // At a rate per living peer, the plan holds as long as all peers live.

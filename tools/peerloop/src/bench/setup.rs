@@ -17,7 +17,7 @@ use crate::run::metrics::Metrics;
 use crate::settings;
 use crate::targets::{self, Family, Target};
 use crate::thresholds::Condition;
-use crate::units::Percentiles;
+use crate::units::{Percentiles, counted};
 use peerloop::config::Multistreams;
 use peerloop::histogram::LATENCY_MAX_NANOS;
 use peerloop::load::{Generator, Plan, Rate, Segment};
@@ -104,23 +104,20 @@ impl Setup {
     pub(crate) fn new(args: &BenchArgs) -> Result<Self, Failure> {
         check_build(args)?;
         let is_built_in = args.targets.is_empty();
+        check_passive(args)?;
         let asked = settings::network(args.network, std::env::vars_os())?;
         let names = targets::expand(&args.targets)?;
         let network = match is_built_in {
             true => asked.unwrap_or(Network::Regtest),
             false => targets::network(asked, names.iter().map(String::as_str))?,
         };
-        // Only the built-in node is certain to bear more than a few operations, and only if they are pings.
-        let bears_more = is_built_in && args.workload == WorkloadKind::Ping;
         let find = Find::new(&args.find)?;
-        let connections = connections(args, bears_more, find.as_ref())?;
-        let (peer_default, connect_default) = if bears_more { (10, 1_000) } else { (1, 100) };
-        let [rate_per_peer, connect_rate] = [peer_default, connect_default].map(Rate::per_second);
-        let shape = Shape::new(&args.load, connections, Defaults { rate_per_peer, connect_rate })?;
+        let (connections, defaults) = defaults(args, find.as_ref())?;
+        let shape = Shape::new(&args.load, connections, defaults)?;
         let shape = if let Some(find) = &find { shape.of_search(find) } else { shape };
         check_seed(&shape, args.seed)?;
         let own = shape.segment.connections(connections);
-        check_min_peers(args.min_peers, own)?;
+        check_min_peers(args, own)?;
         let mut sources: Vec<IpAddr> = args.source_ip.iter().flat_map(|source| source.addresses()).collect();
         sources.sort_unstable();
         sources.dedup();
@@ -163,7 +160,7 @@ impl Setup {
             outputs: Outputs::default(),
         };
         check_labels(&setup.labels)?;
-        targets::guard(&setup.nodes, connections, args.workload == WorkloadKind::Ping, args.yes)?;
+        targets::guard(&setup.nodes, connections, args.workload.is_polite(), args.yes)?;
         setup.check_length()?;
         setup.shape.check_start(connections, setup.warmup)?;
         setup.check_machine()?;
@@ -318,6 +315,35 @@ impl Outputs {
     }
 }
 
+/// Returns the number of peers in all segments together, and the defaults of the load.
+fn defaults(args: &BenchArgs, find: Option<&Find>) -> Result<(usize, Defaults), Failure> {
+    // Only the built-in node is certain to bear more than a few operations, and only if they are pings.
+    let bears_more = args.targets.is_empty() && args.workload == WorkloadKind::Ping;
+    let (rate_per_peer, connect_rate) = match bears_more {
+        true => (10, 1_000),
+        false => (u64::from(!args.workload.is_passive()), 100),
+    };
+    let [rate_per_peer, connect_rate] = [rate_per_peer, connect_rate].map(Rate::per_second);
+    Ok((connections(args, bears_more, find)?, Defaults { rate_per_peer, connect_rate }))
+}
+
+/// Refuses flags that a run that only observes cannot have.
+fn check_passive(args: &BenchArgs) -> Result<(), Failure> {
+    let load = &args.load;
+    let contradiction = match () {
+        () if !args.workload.is_passive() => return Ok(()),
+        () if args.find.find_max.is_some() => "with --find-max: it has no load to search; omit --find-max",
+        () if args.targets.is_empty() => "without a target: the built-in node announces nothing; give one or more",
+        () if load.rate.is_some() => "with -r: it plans no operations; omit -r",
+        () if load.rate_per_peer.is_some() => "with --rate-per-peer: it plans no operations; omit --rate-per-peer",
+        () if !load.stages.is_empty() => "with --stage: it plans no operations; use -d for the duration",
+        () if load.count.is_some() => "with -n: it plans no operations; use -d for the duration",
+        () if load.arrival.is_some() => "with --arrival: it plans no operations; omit --arrival",
+        () => return Ok(()),
+    };
+    Err(Failure::usage(format!("--workload {} cannot be used {contradiction}", args.workload)))
+}
+
 /// Refuses the live view in a program without it.
 fn check_build(args: &BenchArgs) -> Result<(), Failure> {
     match args.tui && cfg!(not(feature = "tui")) {
@@ -328,11 +354,19 @@ fn check_build(args: &BenchArgs) -> Result<(), Failure> {
     }
 }
 
-/// Refuses to require more peers than are planned.
-fn check_min_peers(min_peers: MinPeers, own: usize) -> Result<(), Failure> {
-    match min_peers.of(own) > own {
+/// Refuses a run that has too few peers of its own for its workload or for `--min-peers`.
+fn check_min_peers(args: &BenchArgs, own: usize) -> Result<(), Failure> {
+    if args.workload.is_passive() && own < 2 {
+        return Err(Failure::usage(format!(
+            "--workload {} compares peers, and this run has only {}; raise -c to 2 or more",
+            args.workload,
+            counted(own, "peer")
+        )));
+    }
+    match args.min_peers.of(own) > own {
         true => Err(Failure::usage(format!(
-            "--min-peers {min_peers} is more than the {own} planned peers; lower it or raise -c"
+            "--min-peers {} is more than the {own} planned peers; lower it or raise -c",
+            args.min_peers
         ))),
         false => Ok(()),
     }

@@ -2,14 +2,17 @@
 //!
 //! Invalid input is refused with the reason and with an example of valid input.
 
-use crate::units::parse_duration;
+use crate::units::{parse_duration, parse_time_above_zero};
 use peerloop::load::Workload;
-use peerloop::load::workloads::{Churn, Connect, Handshake, Headers, Inv, Ping};
+use peerloop::load::workloads::{Churn, Connect, Handshake, Headers, Inv, Ping, Propagation};
 use std::fmt;
 use std::time::Duration;
 
 /// The time for which `churn` holds a connection.
 const DEFAULT_HOLD: Duration = Duration::from_secs(1);
+
+/// The time within which `propagation` expects all peers to announce a hash.
+const DEFAULT_LIMIT: Duration = Duration::from_secs(30);
 
 /// The kind of a bench's operations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub(crate) enum WorkloadKind {
     Churn(Duration),
     Inv,
     Headers,
+    /// Announcements that are expected within this time of the first one.
+    Propagation(Duration),
 }
 
 impl WorkloadKind {
@@ -29,8 +34,18 @@ impl WorkloadKind {
     pub(crate) fn opens_connections(&self) -> bool {
         match self {
             Self::Connect | Self::Handshake | Self::Churn(_) => true,
-            Self::Ping | Self::Inv | Self::Headers => false,
+            Self::Ping | Self::Inv | Self::Headers | Self::Propagation(_) => false,
         }
+    }
+
+    /// Returns whether the run only observes.
+    pub(crate) fn is_passive(&self) -> bool {
+        matches!(self, Self::Propagation(_))
+    }
+
+    /// Returns whether a node bears the workload without its owner's consent.
+    pub(crate) fn is_polite(&self) -> bool {
+        matches!(self, Self::Ping | Self::Propagation(_))
     }
 
     /// Makes the workload of one process, whose seed is `seed`.
@@ -42,6 +57,7 @@ impl WorkloadKind {
             Self::Churn(hold) => Box::new(Churn::new(*hold)),
             Self::Inv => Box::new(Inv::new(seed)),
             Self::Headers => Box::new(Headers),
+            Self::Propagation(limit) => Box::new(Propagation::new(*limit)),
         }
     }
 }
@@ -55,11 +71,13 @@ impl fmt::Display for WorkloadKind {
             Self::Churn(hold) => write!(f, "churn:{}", humantime::format_duration(*hold)),
             Self::Inv => f.write_str("inv"),
             Self::Headers => f.write_str("headers"),
+            Self::Propagation(limit) => write!(f, "propagation:{}", humantime::format_duration(*limit)),
         }
     }
 }
 
-/// Parses a workload: `ping`, `connect`, `handshake`, `churn`, `churn:TIME`, `inv` or `headers`.
+/// Parses a workload: `ping`, `connect`, `handshake`, `churn`, `churn:TIME`, `inv`, `headers`, `propagation` or
+/// `propagation:TIME`.
 pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
     let (name, value) = text.split_once(':').map_or((text, None), |(name, value)| (name, Some(value)));
     let kind = match (name, value) {
@@ -73,13 +91,18 @@ pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
         }
         ("inv", None) => WorkloadKind::Inv,
         ("headers", None) => WorkloadKind::Headers,
+        ("propagation", None) => WorkloadKind::Propagation(DEFAULT_LIMIT),
+        ("propagation", Some(limit)) => {
+            let limit = parse_time_above_zero(limit).map_err(|error| format!("the time for announcements: {error}"))?;
+            WorkloadKind::Propagation(limit)
+        }
         ("ping" | "connect" | "handshake" | "inv" | "headers", Some(_)) => {
             return Err(format!("`{name}` has no value: write `{name}` alone"));
         }
         _ => {
             return Err(format!(
-                "`{text}` is not a workload: use ping, connect, handshake, churn, inv or headers, or churn:TIME, for \
-                 example churn:5s"
+                "`{text}` is not a workload: use ping, connect, handshake, churn, inv, headers or propagation, or \
+                 churn:TIME or propagation:TIME, for example churn:5s"
             ));
         }
     };
@@ -92,14 +115,16 @@ mod tests {
 
     #[test]
     fn a_workload_is_parsed_from_the_text_that_it_shows() {
-        for text in ["ping", "connect", "handshake", "churn:1s", "churn:1m 30s", "inv", "headers"] {
+        for text in ["ping", "connect", "handshake", "churn:1s", "churn:1m 30s", "inv", "headers", "propagation:30s"] {
             let kind = parse_workload(text).unwrap();
             assert_eq!(kind.to_string(), text);
             let workload = kind.build(7);
             assert_eq!(Some(workload.name()), text.split(':').next());
             assert_eq!(workload.opens_connections(), kind.opens_connections());
+            assert_eq!(workload.is_passive(), kind.is_passive());
         }
         assert_eq!(parse_workload("churn"), parse_workload("churn:1s"));
+        assert_eq!(parse_workload("propagation"), parse_workload("propagation:30s"));
         assert_eq!(parse_workload("churn:0s"), Ok(WorkloadKind::Churn(Duration::ZERO)));
     }
 
@@ -113,6 +138,7 @@ mod tests {
             ("inv:", "`inv` has no value"),
             ("churn:5", "the time to hold connections: "),
             ("churn:", "the time to hold connections: "),
+            ("propagation:0s", "the time for announcements: "),
         ] {
             let error = parse_workload(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");

@@ -32,8 +32,8 @@ pub(crate) struct BenchArgs {
     /// Minimum number of peers that must become ready and stay until the end: 950, 95%; 0 allows any number
     #[arg(long, value_name = "N|P%", default_value = "100%", value_parser = parse_min_peers)]
     pub(crate) min_peers: MinPeers,
-    /// Kind of the operations: ping, inv (announce), headers (request), connect, handshake, or churn[:TIME] (connect,
-    /// hold and close)
+    /// Kind of the operations: ping, inv (announce), headers (request), connect, handshake, churn[:TIME] (connect, hold
+    /// and close), or propagation[:TIME] (observe announcements)
     #[arg(long, value_name = "KIND", default_value = "ping", value_parser = parse_workload)]
     pub(crate) workload: WorkloadKind,
     #[command(flatten)]
@@ -92,7 +92,7 @@ pub(crate) struct BenchArgs {
     /// Show a live view on the terminal; needs a program that was built with the feature tui
     #[arg(long, conflicts_with = "quiet")]
     pub(crate) tui: bool,
-    /// Allow more than 8 peers, and operations other than pings, to a public address
+    /// Allow more than 8 peers, and workloads other than ping and propagation, to a public address
     #[arg(long)]
     pub(crate) yes: bool,
     /// Seed of all randomness, stored in the JSON [default: random]

@@ -251,7 +251,7 @@ pub(crate) struct Target {
     pub(crate) peers: Peers,
     #[serde(flatten)]
     pub(crate) work: Work,
-    /// The main metric's latencies from the planned time. `None` for each target after the first 64, and in older
+    /// The latencies of all operations from the planned time. `None` for each target after the first 64, and in older
     /// documents.
     #[serde(default)]
     pub(crate) view: Option<View>,

@@ -1,6 +1,8 @@
 //! `bench --workload`: each workload against `serve`. Counts are exact, and nothing here depends on time.
 
+use crate::scripted::Peer;
 use crate::{ResultFile, Running, peerloop};
+use peerloop::wire::{Hash256, InventoryItem};
 use serde_json::Value;
 
 /// Runs a workload against a node, and returns the exit code, the text and the document.
@@ -123,6 +125,83 @@ fn a_node_that_has_gone_fails_the_run() {
     node.finish();
     let run = peerloop(&["bench", &address, "--network", "regtest", "--workload", "connect", "-d", "1s", "-q"]);
     assert!(run.code == Some(1) && run.stderr.contains("refused"), "{:?} {}", run.code, run.stderr);
+}
+
+#[test]
+fn the_announcements_of_two_nodes_are_observed() {
+    let file = ResultFile::new("propagation.json");
+    let nodes = [0, 1].map(|_| Running::serve(&["-q", "--announce"]));
+    let targets = nodes.each_ref().map(|(_, address)| address.as_str());
+    let flags = [
+        "--network",
+        "regtest",
+        "--workload",
+        "propagation",
+        "-c",
+        "4",
+        "-d",
+        "1h",
+        "--warmup",
+        "0s",
+        "--drain",
+        "60s",
+    ];
+    let files = ["--json", file.path(), "--connect-rate", "1k"];
+    let mut bench = Running::start(&[&["bench"], &targets[..], &flags, &files].concat());
+    let transaction = crate::scripted::transaction(1);
+    let item = InventoryItem::tx(Hash256::of(&transaction));
+    bench.wait_for("run ");
+    for (_, address) in &nodes {
+        let address = address.parse().expect("the node prints an address");
+        // The node announces to all other peers, so also to the witness, and before this to the older peers.
+        let (mut sender, mut witness) = (Peer::connect(address), Peer::connect(address));
+        sender.give(&transaction);
+        assert_eq!(witness.announced(), [item]);
+    }
+    bench.wait_for("run ");
+    bench.signal("INT");
+    let run = bench.finish();
+    let text = run.stdout + &run.stderr;
+    let json = file.json();
+    assert_eq!(number(&json, "/counts/planned"), 3, "{text}");
+    assert_eq!((number(&json, "/counts/answered"), number(&json, "/counts/timed_out")), (3, 0), "{text}");
+    assert_eq!(metric(&json, "tx_propagation")["planned"]["count"], 3);
+    assert_eq!(metric(&json, "block_propagation")["planned"]["count"], 0);
+    assert!(text.contains("100 % of 3 expected announcements received"), "{text}");
+    assert!(text.contains("3 expected   3 received   0 missing"), "{text}");
+    assert!(
+        text.contains("announcements are observed") && text.contains("count from the first announcement"),
+        "{text}"
+    );
+    assert!(!text.contains("from send") && text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    for (node, _) in nodes {
+        node.signal("TERM");
+        node.finish();
+    }
+}
+
+#[test]
+fn a_run_that_only_observes_refuses_a_schedule_with_advice() {
+    let refused = |more: &[&str], part: &str| {
+        let run = peerloop(&[&["bench", "--network", "regtest", "--workload", "propagation:5s"], more].concat());
+        assert!(run.code == Some(2) && run.stderr.contains(part), "{more:?}: {}", run.stderr);
+    };
+    refused(&[], "--workload propagation:5s cannot be used without a target: the built-in node announces nothing");
+    for (flag, value, advice) in [
+        ("-r", "5", "omit -r"),
+        ("--rate-per-peer", "5", "omit --rate-per-peer"),
+        ("--stage", "1@1s", "use -d"),
+        ("-n", "5", "use -d"),
+        ("--arrival", "even", "omit --arrival"),
+        ("--find-max", "tx_propagation:p99<1s", "omit --find-max"),
+    ] {
+        refused(&["127.0.0.1:18444", flag, value], advice);
+    }
+    refused(&["127.0.0.1:18444", "-c", "1"], "this run has only 1 peer; raise -c to 2 or more");
+    let flags = ["bench", "203.0.113.1", "--workload", "propagation", "-c", "2", "--dry-run"];
+    let polite = peerloop(&flags);
+    assert_eq!(polite.code, Some(0), "{}", polite.stderr);
+    assert!(polite.stdout.contains("announcements would be observed"), "{}", polite.stdout);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The table of latencies: a row for each view of each metric, with its percentiles.
 
-use super::{GAP_TO_MENTION, LAG, noun};
+use super::{GAP_TO_MENTION, LAG, is_passive, noun};
 use crate::model::{Document, Estimated, Group, Metric, Table, Work};
 use crate::output::json::Nanos;
 use crate::output::page::Page;
@@ -25,7 +25,8 @@ pub(super) fn write(page: &mut Page, document: &Document, send_lag: Option<Durat
         Some(p99) if p99 < GAP_TO_MENTION => ": the schedule was kept",
         Some(_) => &format!(": {} were sent late", noun(&document.config.workload)),
     };
-    page.wrapped("", &format!("{} count from the planned time{remark}", listed(&scheduled)));
+    let begin = if is_passive(&document.config.workload) { "first announcement" } else { "planned time" };
+    page.wrapped("", &format!("{} count from the {begin}{remark}", listed(&scheduled)));
     if let Some(unanswered) = unanswered(document.counts.work) {
         page.wrapped("", &unanswered);
     }
@@ -61,6 +62,8 @@ fn table(page: &mut Page, metrics: &[&Metric]) {
                 ("sent", "connect" | "handshake") => {
                     row("  from dial", &view.percentiles, view.latencies.count());
                 }
+                // Nothing is sent for an expected announcement.
+                ("sent", name) if name.ends_with("_propagation") => {}
                 ("sent", _) => row("  from send", &view.percentiles, view.latencies.count()),
                 (_, name) => row(name, &view.percentiles, view.latencies.count()),
             }

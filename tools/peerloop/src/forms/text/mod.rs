@@ -188,7 +188,7 @@ impl Limit {
 pub(crate) fn noun(workload: &str) -> &'static str {
     match kind(workload) {
         "ping" => "pings",
-        "inv" => "announcements",
+        "inv" | "propagation" => "announcements",
         "headers" => "requests",
         "connect" | "churn" => "connections",
         "handshake" => "handshakes",
@@ -204,6 +204,11 @@ fn kind(workload: &str) -> &str {
 /// Returns whether each of the workload's operations opens a connection of its own.
 fn opens_connections(workload: &str) -> bool {
     matches!(kind(workload), "connect" | "handshake" | "churn")
+}
+
+/// Returns whether the workload only observes.
+fn is_passive(workload: &str) -> bool {
+    kind(workload) == "propagation"
 }
 
 /// Describes the ramp: its ready peers, its duration, its dial rate and the requested dial rate.
@@ -224,7 +229,11 @@ fn success(document: &Document) -> Vec<String> {
     let mut parts = Vec::new();
     if work.planned > 0 {
         let share = show_share(work.answered, work.planned);
-        parts.push(format!("{share} of {} {} answered", work.planned, noun(&document.config.workload)));
+        let noun = noun(&document.config.workload);
+        parts.push(match is_passive(&document.config.workload) {
+            true => format!("{share} of {} expected {noun} received", work.planned),
+            false => format!("{share} of {} {noun} answered", work.planned),
+        });
     }
     if opens_connections(&document.config.workload) {
         return parts;
@@ -243,15 +252,20 @@ fn work(page: &mut Page, document: &Document) {
     let Document { run, config, counts, agents, .. } = document;
     let Work { planned, sent, unsent, answered, timed_out, .. } = counts.work;
     let rate = run.answered_per_s.map_or_else(|| "-".to_owned(), show_rate);
-    let mut parts = vec![format!("{planned} planned"), format!("{sent} sent")];
-    parts.extend((unsent > 0).then(|| format!("{unsent} unsent")));
-    parts.push(format!("{answered} answered"));
-    parts.push(format!("{timed_out} timed out"));
-    parts.push(match requested_rate(document) {
-        Some(requested) => format!("{rate} of {} requested", show_rate(requested)),
-        None => rate,
-    });
-    page.parts("Work       ", "   ", parts);
+    if is_passive(&config.workload) {
+        let counts = [format!("{planned} expected"), format!("{answered} received"), format!("{timed_out} missing")];
+        page.parts("Work       ", "   ", counts.into_iter().chain([rate]));
+    } else {
+        let mut parts = vec![format!("{planned} planned"), format!("{sent} sent")];
+        parts.extend((unsent > 0).then(|| format!("{unsent} unsent")));
+        parts.push(format!("{answered} answered"));
+        parts.push(format!("{timed_out} timed out"));
+        parts.push(match requested_rate(document) {
+            Some(requested) => format!("{rate} of {} requested", show_rate(requested)),
+            None => rate,
+        });
+        page.parts("Work       ", "   ", parts);
+    }
     changes(page, run);
     let [sent, received] = [counts.sent_bytes, counts.received_bytes].map(show_bytes);
     page.line(format_args!("Traffic    out {sent}   in {received}"));
@@ -420,6 +434,8 @@ fn operation_cause(cause: &str) -> &'static str {
         "too_many_marks" => "not sent: too many messages wait for the peer, which reads too slowly",
         "table_full" => "not opened: the connection table was full, because connections were still being closed",
         "undecodable" => "the reply could not be decoded",
+        "not_announced" => "the peer did not announce the hash within the time limit",
+        "too_many_hashes" => "the hash was dropped, because too many newer ones were announced",
         _ => "",
     }
 }

@@ -1,6 +1,6 @@
 //! The plan of a run in words: its peers, its rates, its stages and its times.
 
-use super::{noun, opens_connections};
+use super::{is_passive, noun, opens_connections};
 use crate::model::{Pace, PlannedStage, Settings};
 use crate::units::{counted, show_rate, show_seconds};
 
@@ -32,6 +32,10 @@ pub(crate) fn parts(config: &Settings, segment: [u32; 2]) -> Vec<String> {
 
 fn rates(parts: &mut Vec<String>, config: &Settings) {
     let noun = noun(&config.workload);
+    if is_passive(&config.workload) {
+        parts.push(format!("{noun} are observed"));
+        return;
+    }
     match (config.pace, &config.stages[..]) {
         (Pace::Max, _) => parts.push(format!("{noun} as fast as each peer replies")),
         (Pace::Scheduled | Pace::PerLivingPeer, [stage]) if stage.from_per_s == stage.to_per_s => {
