@@ -170,7 +170,8 @@ fn the_announcements_of_two_nodes_are_observed() {
     assert!(text.contains("100 % of 3 expected announcements received"), "{text}");
     assert!(text.contains("3 expected   3 received   0 missing"), "{text}");
     assert!(
-        text.contains("announcements are observed") && text.contains("count from the first announcement"),
+        text.contains("announcements are observed")
+            && text.contains("\ntx_propagation and block_propagation count from the first announcement"),
         "{text}"
     );
     assert!(!text.contains("from send") && text.lines().all(|line| line.chars().count() <= 80), "{text}");

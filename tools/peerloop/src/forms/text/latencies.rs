@@ -18,14 +18,16 @@ pub(super) fn write(page: &mut Page, document: &Document, send_lag: Option<Durat
     let shown: Vec<&Metric> = document.metrics.iter().filter(|metric| !metric.name.ends_with(LAG)).collect();
     table(page, &shown);
     estimates(page, document);
-    let scheduled: Vec<&str> =
-        shown.iter().filter(|metric| metric.planned.is_some()).map(|metric| metric.name.as_str()).collect();
+    let is_passive = is_passive(&document.config.workload);
+    // If the operations are not planned, only the connections are.
+    let counts = |metric: &&&Metric| metric.planned.is_some() && (metric.work.is_some() || !is_passive);
+    let scheduled: Vec<&str> = shown.iter().filter(counts).map(|metric| metric.name.as_str()).collect();
     let remark = match send_lag {
         None => "",
         Some(p99) if p99 < GAP_TO_MENTION => ": the schedule was kept",
         Some(_) => &format!(": {} were sent late", noun(&document.config.workload)),
     };
-    let begin = if is_passive(&document.config.workload) { "first announcement" } else { "planned time" };
+    let begin = if is_passive { "first announcement" } else { "planned time" };
     page.wrapped("", &format!("{} count from the {begin}{remark}", listed(&scheduled)));
     if let Some(unanswered) = unanswered(document.counts.work) {
         page.wrapped("", &unanswered);
