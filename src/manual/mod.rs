@@ -4,6 +4,7 @@
 //! - [`run_loop`]: the loop's turn, step by step, and how to embed the loop
 //! - [`peer_manager`]: how the loop dials, accepts, refuses and remembers peers by itself, and the cost of the manager
 //! - [`relay`]: the relay of transactions: trust, announcements, requests, memory and measurements
+//! - [`load_testing`]: the features that load testers expect, with the tests of each
 //! - [`workloads`]: the kinds of operations of a load, their metrics, and their requirements
 //! - [`results`]: the result files of `peerloop bench`, and the fields of its JSON document
 //! - [`reading`]: how to read the text and the page of a result, and the traps
@@ -28,6 +29,9 @@ pub mod peer_manager {}
 
 #[doc = include_str!("relay.md")]
 pub mod relay {}
+
+#[doc = include_str!("load_testing.md")]
+pub mod load_testing {}
 
 #[doc = include_str!("workloads.md")]
 pub mod workloads {}

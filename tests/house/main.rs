@@ -5,6 +5,7 @@
 
 mod chains;
 mod cycles;
+mod features;
 mod imports;
 mod paths;
 mod prose;
@@ -136,6 +137,11 @@ fn modules_are_in_one_crate() {
 #[test]
 fn every_requirement_is_shown_by_a_test() {
     assert_none(requirements::check(&sources()));
+}
+
+#[test]
+fn every_expected_feature_has_a_test() {
+    assert_none(features::check(&sources()));
 }
 
 #[test]

@@ -120,7 +120,8 @@ pub trait Workload: fmt::Debug + Send {
     }
 
     /// Starts an operation with a ready peer. If each operation opens a connection of its own, `peer` is the one that
-    /// has just been dialled, and its events follow.
+    /// has just been dialled, and its events follow. A peer that already has
+    /// [`MAX_OPERATIONS_PER_PEER`](crate::limits::MAX_OPERATIONS_PER_PEER) operations in flight gets no further one.
     fn start(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, operation: Operation) -> Started;
 
     /// Handles an event of a peer. Operations that are in flight when a peer closes end without a further call. By
