@@ -14,5 +14,6 @@ mod schedule;
 mod stage;
 mod stages;
 mod timeline;
+mod transactions;
 mod workload;
 mod workloads;

@@ -1,10 +1,14 @@
 //! The load generator's workloads against a real node, which answers every operation.
 
+use crate::mined::{MATURITY, signed_payment};
 use crate::node::Node;
 use crate::observer::config;
+use crate::two_nodes::until;
 use peerloop::Reactor;
-use peerloop::load::workloads::{Churn, Connect, Handshake, Headers, Inv};
+use peerloop::load::workloads::{Churn, Connect, Handshake, Headers, Inv, SendTx};
 use peerloop::load::{Generator, Plan, Rate, Report, Workload};
+use peerloop::wire::TxRef;
+use serde_json::json;
 use std::time::Duration;
 
 /// Starts fifty operations in a second, and waits for their replies.
@@ -46,4 +50,23 @@ fn a_node_accepts_a_connection_for_each_operation() {
         assert_answered(&report);
         assert_eq!((report.peers.ready, report.peers.lost, report.peers.failed), (50, 0, 0));
     }
+}
+
+#[test]
+fn a_node_requests_and_accepts_the_transactions_of_its_wallet() {
+    const COUNT: usize = 50;
+    let Some(node) = Node::start() else { return };
+    node.cli(&["generate", &(MATURITY + COUNT).to_string()]);
+    let address = node.cli(&["getnewaddress"]);
+    let unspent = node.json(&["listunspent"]);
+    let payments = unspent.as_array().expect("the reply is a list").iter().map(|output| {
+        let amount = output["amount"].as_f64().expect("the field is a number") - 0.01;
+        let bytes = signed_payment(&node, output, &address, amount, "ALL|FORKID");
+        TxRef::decode(&bytes).expect("the bytes are a transaction").into_owned()
+    });
+    let workload = SendTx::new(payments.collect());
+    assert_eq!(workload.count(), COUNT);
+    assert_answered(&run(&node, workload));
+    // The node validates a transaction after it has answered the ping.
+    until("the transactions", || node.json(&["getmempoolinfo"])["size"] == json!(COUNT));
 }

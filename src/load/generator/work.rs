@@ -103,14 +103,15 @@ impl Generator {
     #[inline]
     fn start(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, due: &DueOperation) -> Started {
         let DueOperation { index, planned, .. } = *due;
+        let is_warmup = self.phase == Phase::Warmup;
         if self.pings {
-            return self.workload.start(ctx, peer, Operation { index, planned, mark: 0 });
+            return self.workload.start(ctx, peer, Operation { index, is_warmup, planned, mark: 0 });
         }
         if !self.in_flight.has_room(peer) {
             return Started::NotSent { cause: TOO_MANY_OPERATIONS };
         }
         let mark = self.in_flight.next_mark();
-        let started = self.workload.start(ctx, peer, Operation { index, planned, mark });
+        let started = self.workload.start(ctx, peer, Operation { index, is_warmup, planned, mark });
         if let Started::Sent { key } = started {
             let (entry, slot) = (self.entry(due), due.slot as u32);
             self.in_flight.add(peer, Flight { entry, key, mark, sent: ctx.now(), slot, measured: 0 });

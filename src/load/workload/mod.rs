@@ -166,12 +166,15 @@ pub const MAX_METRICS: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Operation {
-    /// The index in the schedule. The warm-up and the run each begin with 0.
+    /// The index in the schedule of all segments together. The warm-up and the run each begin with 0.
     pub index: u64,
+    /// Whether the operation belongs to the warm-up, which is not measured.
+    pub is_warmup: bool,
     /// The planned moment.
     pub planned: Instant,
     /// A number that no other operation of this generator has. A message that is sent with
-    /// [`Ctx::send_marked`](crate::Ctx::send_marked) and this mark is timed from its write.
+    /// [`Ctx::send_marked`](crate::Ctx::send_marked) and this mark is timed from its write. Marks count from 0, so a
+    /// workload can use those above [`u64::MAX`] / 2 for further messages.
     pub mark: u64,
 }
 

@@ -5,12 +5,14 @@ mod headers;
 mod inv;
 mod ping;
 mod propagation;
+mod send_tx;
 
 pub use connections::{Churn, Connect, Handshake};
 pub use headers::Headers;
 pub use inv::Inv;
 pub use ping::Ping;
 pub use propagation::Propagation;
+pub use send_tx::SendTx;
 
 use super::workload::Started;
 use crate::handler::Ctx;

@@ -14,6 +14,7 @@ mod estimates;
 mod exit;
 mod forms;
 mod host;
+mod lines;
 mod machine;
 mod model;
 mod notices;
@@ -34,6 +35,7 @@ mod sources;
 mod status;
 mod targets;
 mod thresholds;
+mod transactions;
 mod units;
 
 use clap::CommandFactory;

@@ -7,8 +7,9 @@ use super::setup::Setup;
 use crate::forms::text::{noun, plan};
 use crate::machine::Machine;
 use crate::output::page::Page;
+use crate::units::counted;
 use peerloop::limits::EXACT_WAKE_SPIN;
-use peerloop::load::{EndCause, Pace, Rate};
+use peerloop::load::{EndCause, Pace, Plan, Rate, Segment, Stage};
 use std::net::Ipv4Addr;
 
 /// Formats the description of a bench that is not carried out.
@@ -16,22 +17,44 @@ pub(super) fn dry_run(setup: &Setup) -> String {
     if setup.find.is_some() {
         return render(setup) + "dry run the search would begin; nothing was opened or written\n";
     }
-    let mut plan = setup.plan();
     let noun = noun(&setup.workload.to_string());
-    // The built-in node has no address yet. The number of operations does not depend on it.
-    plan.targets.push((Ipv4Addr::LOCALHOST, 1).into());
-    let operations = match plan.pace {
+    let operations = match setup.shape.pace {
         _ if setup.workload.is_passive() => format!("{noun} would be observed"),
         Pace::Max => format!("{noun} would be sent and counted as fast as the peers reply"),
         pace => {
-            // At a rate per living peer, the plan holds as long as all peers live.
-            plan.pace = Pace::Scheduled;
-            let planned = setup.generator_of(plan).into_report_of_no_run(EndCause::NoneReady).work.planned;
+            let planned = operations(setup, setup.plan());
             let living = if pace == Pace::PerLivingPeer { " if all peers stay" } else { "" };
             format!("{planned} {noun} would be sent and counted{living}")
         }
     };
     render(setup) + &format!("dry run {operations}; nothing was opened or written\n")
+}
+
+/// Returns the number of operations of a plan. At a rate per living peer, it holds as long as all peers live.
+fn operations(setup: &Setup, mut plan: Plan) -> u64 {
+    // The built-in node has no address yet. The number of operations does not depend on it.
+    plan.targets.push((Ipv4Addr::LOCALHOST, 1).into());
+    plan.pace = Pace::Scheduled;
+    setup.generator_of(plan).into_report_of_no_run(EndCause::NoneReady).work.planned
+}
+
+/// Compares the number of transactions with that of the operations of all segments, each of which needs one.
+fn supply(setup: &Setup, transactions: usize) -> Vec<String> {
+    let supply = counted(transactions as u64, "transaction");
+    if setup.find.is_some() || setup.shape.pace == Pace::Max {
+        return vec![supply, "each is sent once".to_owned()];
+    }
+    let mut plan = setup.plan();
+    plan.segment = Segment::WHOLE;
+    let mut warmup = plan.clone();
+    warmup.max_operations = None;
+    warmup.stages = vec![Stage::constant(plan.stages[0].from, setup.warmup)];
+    let needed = operations(setup, plan) + operations(setup, warmup);
+    let mut parts = vec![format!("{supply} for {} with the warm-up", counted(needed, "operation"))];
+    if (transactions as u64) < needed {
+        parts.push("too few: the other operations fail (no_transaction)".to_owned());
+    }
+    parts
 }
 
 /// Formats the description of the bench.
@@ -47,6 +70,9 @@ pub(super) fn render(setup: &Setup) -> String {
     match &setup.find {
         Some(find) => page.parts("search  ", "  ", find.parts()),
         None => page.parts("plan    ", "  ", plan::parts(&build::settings(setup), segment)),
+    }
+    if let Some(transactions) = setup.workload_maker.transactions {
+        page.parts("file    ", "  ", supply(setup, transactions));
     }
     // The highest rate of the stages, for the part of this process.
     let rates = setup.shape.stages.iter().flat_map(|stage| [stage.from, stage.to]);

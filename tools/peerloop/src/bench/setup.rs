@@ -7,7 +7,7 @@ use super::folder::Folder;
 use super::min_peers::MinPeers;
 use super::shape::{Defaults, Shape};
 use super::terms::ArrivalKind;
-use super::workload::WorkloadKind;
+use super::workload::{WorkloadKind, WorkloadMaker};
 use crate::cli::BenchArgs;
 use crate::exit::Failure;
 use crate::host::Host;
@@ -52,6 +52,7 @@ pub(crate) struct Setup {
     pub(crate) min_peers: MinPeers,
     pub(crate) shape: Shape,
     pub(crate) workload: WorkloadKind,
+    pub(crate) workload_maker: WorkloadMaker,
     pub(crate) warmup: Duration,
     pub(crate) drain: Duration,
     pub(crate) timeout: Duration,
@@ -138,6 +139,7 @@ impl Setup {
             min_peers: args.min_peers,
             shape,
             workload: args.workload.clone(),
+            workload_maker: args.workload.prepare()?,
             warmup: args.warmup,
             drain: args.drain,
             timeout: args.timeout,
@@ -226,7 +228,7 @@ impl Setup {
 
     /// Returns a generator of this run's workload with another plan.
     pub(crate) fn generator_of(&self, plan: Plan) -> Generator {
-        Generator::new(plan).with_workload(self.workload.build(self.own_seed()))
+        Generator::new(plan).with_workload(self.workload_maker.make(self.own_seed()))
     }
 
     /// Returns the generator's plan.

@@ -54,6 +54,7 @@ fn setup(targets: &[&str]) -> Setup {
             start_at: None,
         },
         workload: WorkloadKind::Ping,
+        workload_maker: WorkloadKind::Ping.prepare().unwrap(),
         warmup: Duration::from_secs(2),
         drain: Duration::from_secs(2),
         timeout: Duration::from_secs(10),

@@ -1,11 +1,15 @@
 //! `--workload`: the kind of operations that a bench carries out, as people type it.
 //!
-//! Invalid input is refused with the reason and with an example of valid input.
+//! The file of a workload is read before the load. Invalid input is refused with the reason and with an example of
+//! valid input.
 
+use crate::exit::Failure;
+use crate::transactions;
 use crate::units::{parse_duration, parse_time_above_zero};
 use peerloop::load::Workload;
-use peerloop::load::workloads::{Churn, Connect, Handshake, Headers, Inv, Ping, Propagation};
+use peerloop::load::workloads::{Churn, Connect, Handshake, Headers, Inv, Ping, Propagation, SendTx};
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The time for which `churn` holds a connection.
@@ -13,6 +17,8 @@ const DEFAULT_HOLD: Duration = Duration::from_secs(1);
 
 /// The time within which `propagation` expects all peers to announce a hash.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(30);
+/// Maximum length of all transactions that a bench sends together. They are in memory during the load.
+const MAX_TX_BYTES: usize = 1 << 30;
 
 /// The kind of a bench's operations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +33,33 @@ pub(crate) enum WorkloadKind {
     Headers,
     /// Announcements that are expected within this time of the first one.
     Propagation(Duration),
+    /// The transactions in a file.
+    Tx(PathBuf),
+}
+
+/// Makes the workload of one process. The files that it needs have been read.
+pub(crate) struct WorkloadMaker {
+    /// Makes the workload of a seed.
+    make: Box<dyn Fn(u64) -> Box<dyn Workload> + Send>,
+    /// The number of transactions, each of which one operation needs; `None` if no operation needs one.
+    pub(crate) transactions: Option<usize>,
+}
+
+impl WorkloadMaker {
+    fn of<W: Workload + 'static>(make: impl Fn(u64) -> W + Send + 'static) -> Self {
+        Self { make: Box::new(move |seed| Box::new(make(seed))), transactions: None }
+    }
+
+    /// Makes the workload of one process, whose seed is `seed`.
+    pub(crate) fn make(&self, seed: u64) -> Box<dyn Workload> {
+        (self.make)(seed)
+    }
+}
+
+impl fmt::Debug for WorkloadMaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkloadMaker").field("transactions", &self.transactions).finish_non_exhaustive()
+    }
 }
 
 impl WorkloadKind {
@@ -34,7 +67,7 @@ impl WorkloadKind {
     pub(crate) fn opens_connections(&self) -> bool {
         match self {
             Self::Connect | Self::Handshake | Self::Churn(_) => true,
-            Self::Ping | Self::Inv | Self::Headers | Self::Propagation(_) => false,
+            Self::Ping | Self::Inv | Self::Headers | Self::Tx(_) | Self::Propagation(_) => false,
         }
     }
 
@@ -48,17 +81,28 @@ impl WorkloadKind {
         matches!(self, Self::Ping | Self::Propagation(_))
     }
 
-    /// Makes the workload of one process, whose seed is `seed`.
-    pub(crate) fn build(&self, seed: u64) -> Box<dyn Workload> {
-        match self {
-            Self::Ping => Box::new(Ping),
-            Self::Connect => Box::new(Connect),
-            Self::Handshake => Box::new(Handshake),
-            Self::Churn(hold) => Box::new(Churn::new(*hold)),
-            Self::Inv => Box::new(Inv::new(seed)),
-            Self::Headers => Box::new(Headers),
-            Self::Propagation(limit) => Box::new(Propagation::new(*limit)),
-        }
+    /// Reads the file that the workload needs, if any.
+    pub(crate) fn prepare(&self) -> Result<WorkloadMaker, Failure> {
+        Ok(match self {
+            Self::Ping => WorkloadMaker::of(|_| Ping),
+            Self::Connect => WorkloadMaker::of(|_| Connect),
+            Self::Handshake => WorkloadMaker::of(|_| Handshake),
+            Self::Churn(hold) => {
+                let hold = *hold;
+                WorkloadMaker::of(move |_| Churn::new(hold))
+            }
+            Self::Inv => WorkloadMaker::of(Inv::new),
+            Self::Headers => WorkloadMaker::of(|_| Headers),
+            Self::Propagation(limit) => {
+                let limit = *limit;
+                WorkloadMaker::of(move |_| Propagation::new(limit))
+            }
+            Self::Tx(path) => {
+                let workload = SendTx::new(transactions::read(path, MAX_TX_BYTES)?);
+                let transactions = Some(workload.count());
+                WorkloadMaker { transactions, ..WorkloadMaker::of(move |_| workload.clone()) }
+            }
+        })
     }
 }
 
@@ -72,12 +116,13 @@ impl fmt::Display for WorkloadKind {
             Self::Inv => f.write_str("inv"),
             Self::Headers => f.write_str("headers"),
             Self::Propagation(limit) => write!(f, "propagation:{}", humantime::format_duration(*limit)),
+            Self::Tx(path) => write!(f, "tx:{}", path.display()),
         }
     }
 }
 
-/// Parses a workload: `ping`, `connect`, `handshake`, `churn`, `churn:TIME`, `inv`, `headers`, `propagation` or
-/// `propagation:TIME`.
+/// Parses a workload: `ping`, `connect`, `handshake`, `churn`, `churn:TIME`, `inv`, `headers`, `propagation`,
+/// `propagation:TIME` or `tx:FILE`.
 pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
     let (name, value) = text.split_once(':').map_or((text, None), |(name, value)| (name, Some(value)));
     let kind = match (name, value) {
@@ -91,6 +136,10 @@ pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
         }
         ("inv", None) => WorkloadKind::Inv,
         ("headers", None) => WorkloadKind::Headers,
+        ("tx", Some(path)) if !path.is_empty() => WorkloadKind::Tx(path.into()),
+        ("tx", _) => {
+            return Err(format!("`{name}` needs a file: write `{name}:FILE`, for example {name}:transactions.txt"));
+        }
         ("propagation", None) => WorkloadKind::Propagation(DEFAULT_LIMIT),
         ("propagation", Some(limit)) => {
             let limit = parse_time_above_zero(limit).map_err(|error| format!("the time for announcements: {error}"))?;
@@ -101,8 +150,8 @@ pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
         }
         _ => {
             return Err(format!(
-                "`{text}` is not a workload: use ping, connect, handshake, churn, inv, headers or propagation, or \
-                 churn:TIME or propagation:TIME, for example churn:5s"
+                "`{text}` is not a workload: use ping, connect, handshake, churn, inv, headers or propagation; or one \
+                 with a value, churn:TIME, propagation:TIME or tx:FILE, for example churn:5s"
             ));
         }
     };
@@ -118,11 +167,12 @@ mod tests {
         for text in ["ping", "connect", "handshake", "churn:1s", "churn:1m 30s", "inv", "headers", "propagation:30s"] {
             let kind = parse_workload(text).unwrap();
             assert_eq!(kind.to_string(), text);
-            let workload = kind.build(7);
+            let workload = kind.prepare().unwrap().make(7);
             assert_eq!(Some(workload.name()), text.split(':').next());
             assert_eq!(workload.opens_connections(), kind.opens_connections());
             assert_eq!(workload.is_passive(), kind.is_passive());
         }
+        assert_eq!(parse_workload("tx:a:b").unwrap().to_string(), "tx:a:b");
         assert_eq!(parse_workload("churn"), parse_workload("churn:1s"));
         assert_eq!(parse_workload("propagation"), parse_workload("propagation:30s"));
         assert_eq!(parse_workload("churn:0s"), Ok(WorkloadKind::Churn(Duration::ZERO)));
@@ -133,7 +183,9 @@ mod tests {
         for (text, part) in [
             ("", "`` is not a workload: use ping, connect,"),
             ("Ping", "is not a workload"),
-            ("tx", "for example churn:5s"),
+            ("transactions", "for example churn:5s"),
+            ("tx", "`tx` needs a file: write `tx:FILE`"),
+            ("tx:", "`tx` needs a file"),
             ("ping:5", "`ping` has no value: write `ping` alone"),
             ("inv:", "`inv` has no value"),
             ("churn:5", "the time to hold connections: "),

@@ -1,16 +1,25 @@
 //! The flags of `serve`, and the settings of the responder that they describe.
 
 use super::knobs::{parse_block_bytes, parse_blocks, parse_delay, parse_share, parse_stall};
-use super::transactions;
 use crate::cli::network_parser;
 use crate::exit::Failure;
+use crate::transactions;
 use crate::units::{parse_address, parse_count, parse_rate_above_zero, parse_time_above_zero};
 use clap::Args;
 use peerloop::Network;
+use peerloop::bytes::Bytes;
+use peerloop::limits::RESPONDER_POOL_BYTES;
 use peerloop::load::{Rate, ResponderConfig, Stall};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Maximum length of all served transactions together.
+const MAX_TX_BYTES: usize = RESPONDER_POOL_BYTES;
+
+/// Number of bytes that the node's pool counts for a transaction besides its length, at most, if the length counts
+/// twice.
+const MAX_OTHER_BYTES: usize = 256;
 
 /// The node completes handshakes, answers ping, getheaders, getdata and inv, and accepts transactions and blocks
 /// without validating them. The flags under "Misbehaviour on purpose" make it a bad node; they combine, and act on
@@ -109,9 +118,12 @@ impl ServeArgs {
             .with_blocks(self.data.blocks.unwrap_or(blocks))
             .with_block_bytes(self.data.block_size.unwrap_or(block_bytes));
         let Some(path) = &self.data.tx else { return Ok(config) };
-        let transactions = transactions::read(path)?;
+        let transactions = transactions::read(path, MAX_TX_BYTES)?;
+        let transactions: Vec<_> =
+            transactions.iter().map(|tx| Bytes::copy_from_slice(tx.as_ref().encoded())).collect();
         // The transactions from peers have their usual room in addition.
-        let pool_bytes = config.pool_bytes + transactions::pool_bytes(&transactions);
+        let pool_bytes: usize = transactions.iter().map(|tx| 2 * tx.len() + MAX_OTHER_BYTES).sum();
+        let pool_bytes = config.pool_bytes + pool_bytes;
         Ok(config.with_transactions(transactions).with_pool_bytes(pool_bytes))
     }
 }

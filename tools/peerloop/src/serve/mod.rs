@@ -6,7 +6,6 @@
 mod args;
 mod knobs;
 mod report;
-mod transactions;
 
 pub(crate) use args::ServeArgs;
 

@@ -216,3 +216,63 @@ fn a_wrong_workload_and_a_public_address_are_refused_with_advice() {
     let plan = "plan    churn:5s, at most 1 connection at a time";
     assert!(agreed.stdout.contains(plan) && agreed.stdout.contains("10 connections would be"), "{}", agreed.stdout);
 }
+
+/// Returns the text of a file with different transactions without inputs and outputs.
+fn transactions(count: u16) -> String {
+    (0..count).map(|locktime| format!("010000000000{:08x}\n", u32::from(locktime).swap_bytes())).collect()
+}
+
+#[test]
+fn transactions_of_a_file_are_announced_sent_and_timed() {
+    let (node, address) = Running::serve(&["-q"]);
+    let folder = crate::folder();
+    let workload = format!("tx:{}", folder.with("enough", &transactions(100)));
+    let (code, text, json) = run("tx.json", &workload, &address, &["--threshold", "tx_getdata:failed<=0%"]);
+    assert_eq!((code, number(&json, "/counts/answered")), (Some(0), 100), "{text}");
+    assert!(text.contains("file    100 transactions for 100 operations") && !text.contains("too few"), "{text}");
+    assert!(text.contains("of 100 transactions answered"), "{text}");
+    assert_eq!(json["config"]["workload"], workload.as_str());
+    for name in ["tx_roundtrip", "tx_getdata"] {
+        assert_eq!(metric(&json, name)["planned"]["count"], 100, "{name}");
+    }
+    node.signal("TERM");
+    let served = node.finish().stdout;
+    assert!(served.contains("received: transactions 100\n"), "{served}");
+}
+
+#[test]
+fn operations_beyond_the_transactions_are_unsent_with_their_cause() {
+    let folder = crate::folder();
+    let workload = format!("tx:{}", folder.with("few", &transactions(60)));
+    let (node, address) = Running::serve(&["-q"]);
+    let (code, text, json) = run("few.json", &workload, &address, &[]);
+    assert_eq!((code, number(&json, "/counts/answered"), number(&json, "/counts/unsent")), (Some(0), 60, 40), "{text}");
+    let [cause] = &json["counts"]["failed_operations"].as_array().unwrap()[..] else { panic!("{json}") };
+    assert_eq!((&cause["cause"], &cause["count"]), (&"no_transaction".into(), &40.into()));
+    assert!(text.contains("Failed     transactions 40") && text.contains("60 transactions for 100"), "{text}");
+    node.signal("TERM");
+    node.finish();
+    // The warm-up and all segments need transactions, too.
+    let flags = ["bench", "--workload", &workload, "-c", "4", "-r", "20", "-d", "2s", "--segment", "1/2", "--dry-run"];
+    let dry = peerloop(&flags);
+    assert_eq!(dry.code, Some(0), "{}", dry.stderr);
+    let supply = "file    60 transactions for 80 operations with the warm-up\n        too few: the other operations";
+    assert!(dry.stdout.contains(supply) && dry.stdout.contains("run 20 transactions would"), "{}", dry.stdout);
+    let dry = peerloop(&["bench", "--workload", &workload, "-r", "max", "-d", "1s", "--dry-run"]);
+    assert!(dry.stdout.contains("file    60 transactions  each is sent once"), "{}", dry.stdout);
+}
+
+#[test]
+fn a_wrong_file_of_transactions_is_refused_with_its_line() {
+    let folder = crate::folder();
+    let path = folder.with("wrong", &(transactions(2) + "zz\n"));
+    let wrong = peerloop(&["bench", "--workload", &format!("tx:{path}"), "--dry-run"]);
+    assert_eq!(wrong.code, Some(1), "{}", wrong.stderr);
+    assert!(
+        wrong.complaint().contains(&format!("{path}:3: `z` is not a hexadecimal digit; write")),
+        "{}",
+        wrong.stderr
+    );
+    let none = peerloop(&["bench", "--workload", "tx", "--dry-run"]);
+    assert!(none.code == Some(2) && none.stderr.contains("write `tx:FILE`"), "{}", none.stderr);
+}
