@@ -94,6 +94,17 @@ pub trait Workload: fmt::Debug + Send {
     /// Returns the indices of the main metrics, in ascending order from 0, if there are several kinds of operations:
     /// each kind has a main metric, and the metrics until the next main one are its further ones. The generator asks
     /// once, before the load. By default there is one kind, whose main metric is the first.
+    ///
+    /// ```
+    /// use peerloop::load::Workload;
+    /// use peerloop::load::workloads::{Ping, Propagation};
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(Ping.main_metrics(), [0]);
+    /// let propagation = Propagation::new(Duration::from_secs(30));
+    /// assert_eq!(propagation.metrics(), ["tx_propagation", "block_propagation"]);
+    /// assert_eq!(propagation.main_metrics(), [0, 1]);
+    /// ```
     fn main_metrics(&self) -> &[usize] {
         &[0]
     }
