@@ -152,13 +152,13 @@ impl Search {
     /// of the curve to the last, with both axes logarithmic. Returns `None` for a curve without such a bend.
     pub(crate) fn find_knee(&self) -> Option<u64> {
         let curve = self.curve();
-        // Operations without a reply are slower than the slowest percentile that was measured.
+        // Operations without a reply are infinitely slow. For a finite curve they have grown just enough for a knee.
         let slowest = curve.iter().filter_map(|trial| trial.p99_ns).max()? as f64;
         let mut highest = 0.0_f64;
         let points: Vec<(f64, f64)> = curve
             .iter()
             .map(|trial| {
-                highest = highest.max(trial.p99_ns.map_or(2.0 * slowest, |p99| p99.max(1) as f64));
+                highest = highest.max(trial.p99_ns.map_or(MIN_GROWTH * slowest, |p99| p99.max(1) as f64));
                 ((trial.load as f64).ln(), highest.ln())
             })
             .collect();
