@@ -71,6 +71,21 @@ impl Limit {
     }
 }
 
+impl Doubt {
+    /// Returns the name: `send_lag`, `loop_lag`, `busy`, `dial_lag`, `unsent` or `nothing_measured`. A lag has the name
+    /// of the histogram that holds it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::SendLag { .. } => "send_lag",
+            Self::LoopLag { .. } => "loop_lag",
+            Self::Busy { .. } => "busy",
+            Self::DialLag { .. } => "dial_lag",
+            Self::Unsent { .. } => "unsent",
+            Self::NothingMeasured => "nothing_measured",
+        }
+    }
+}
+
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

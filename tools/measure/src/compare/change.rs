@@ -63,7 +63,7 @@ pub(super) struct Changes {
 
 impl Changes {
     pub(super) fn of(metric: &MetricRuns<'_>, pairing: Pairing) -> Self {
-        let MetricRuns { name, direction, scale, margin, base, new } = *metric;
+        let MetricRuns { name, direction, scale, margin, base, new, has_bad_run: _ } = *metric;
         assert!(pairing == Pairing::Unpaired || base.len() == new.len(), "{name}: each base run needs its new run");
         assert!(margin > 0.0, "{name}: the margin {margin} is not positive");
         let linear = |&value: &f64| {

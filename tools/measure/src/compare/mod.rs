@@ -66,6 +66,9 @@ pub struct MetricRuns<'a> {
     pub base: &'a [f64],
     /// One value per new run, in order.
     pub new: &'a [f64],
+    /// Whether a run's value must not be relied on, for example because the run is partial. The metric is then
+    /// undecided, and uses up none of the chance of error of the others.
+    pub has_bad_run: bool,
 }
 
 /// The result for a metric.
@@ -95,7 +98,7 @@ impl fmt::Display for Verdict {
 /// Why a metric is undecided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// A run is partial or its measurement is not trusted.
+    /// A run's value must not be relied on.
     BadRun,
     /// A side has fewer runs than [`MIN_RUNS`], so the spread between runs is unknown.
     TooFewRuns,
@@ -138,7 +141,6 @@ pub struct Comparison<'a> {
 }
 
 /// Compares all metrics that may fail a build at once, because the number of metrics counts for the confidence.
-/// `has_bad_run` states that a run is partial or not trusted, which makes everything undecided.
 ///
 /// ```
 /// use peerloop_measure::{Direction, MARGIN, MetricRuns, Pairing, Scale, Verdict, compare};
@@ -152,8 +154,9 @@ pub struct Comparison<'a> {
 ///     margin: MARGIN,
 ///     base: &base,
 ///     new: &new,
+///     has_bad_run: false,
 /// };
-/// let comparison = compare(&[p99], Pairing::Paired, false);
+/// let comparison = compare(&[p99], Pairing::Paired);
 /// assert_eq!(comparison.changes[0].verdict, Verdict::Worse);
 /// assert!((comparison.changes[0].estimate.unwrap() - 1.27).abs() < 0.01);
 /// ```
@@ -162,13 +165,14 @@ pub struct Comparison<'a> {
 ///
 /// If paired sides have different numbers of runs, a value is negative or not a number, a share is infinite, or a
 /// margin is not positive.
-pub fn compare<'a>(metrics: &[MetricRuns<'a>], pairing: Pairing, has_bad_run: bool) -> Comparison<'a> {
+pub fn compare<'a>(metrics: &[MetricRuns<'a>], pairing: Pairing) -> Comparison<'a> {
     let changes: Vec<Changes> = metrics.iter().map(|metric| Changes::of(metric, pairing)).collect();
-    let evidence: Vec<Evidence> = changes.iter().map(Evidence::of).collect();
+    let evidence: Vec<Evidence> =
+        metrics.iter().zip(&changes).map(|(metric, changes)| Evidence::of(metric, changes)).collect();
     let p_values: Vec<f64> = evidence.iter().map(|evidence| evidence.p_value).collect();
     let confirmed = holm(&p_values, 1.0 - CONFIDENCE);
     let judge = |index: usize| {
-        let judgement = evidence[index].judge(&changes[index], confirmed[index], has_bad_run);
+        let judgement = evidence[index].judge(&metrics[index], &changes[index], confirmed[index]);
         judgement.into_change(&metrics[index], &changes[index], metrics.len())
     };
     let runs = metrics.iter().map(|metric| metric.base.len().min(metric.new.len())).min().unwrap_or(0);
@@ -186,9 +190,9 @@ struct Evidence {
 }
 
 impl Evidence {
-    fn of(changes: &Changes) -> Self {
+    fn of(metric: &MetricRuns<'_>, changes: &Changes) -> Self {
         let none = Self { interval: None, p_value: 1.0, is_increase: false };
-        if changes.runs() < MIN_RUNS {
+        if changes.runs() < MIN_RUNS || metric.has_bad_run {
             return none;
         }
         let interval = changes.is_finite().then(|| Interval::of(changes));
@@ -205,10 +209,10 @@ impl Evidence {
         Self { interval, p_value, is_increase: increase < decrease }
     }
 
-    fn judge(&self, changes: &Changes, is_confirmed: bool, has_bad_run: bool) -> Judgement {
+    fn judge(&self, metric: &MetricRuns<'_>, changes: &Changes, is_confirmed: bool) -> Judgement {
         let doubt = |doubt| Judgement { verdict: Verdict::Undecided, doubt: Some(doubt), interval: self.interval };
         let decided = |verdict| Judgement { verdict, doubt: None, interval: self.interval };
-        if has_bad_run {
+        if metric.has_bad_run {
             return doubt(Doubt::BadRun);
         }
         if changes.runs() < MIN_RUNS {

@@ -61,7 +61,15 @@ fn rounds(base: Target, new: Target, count: usize, random: &mut Random) -> (Side
 }
 
 fn judge<'a>(base: &'a Side, new: &'a Side, pairing: Pairing) -> Comparison<'a> {
-    let metric = |name, direction, scale, margin, base, new| MetricRuns { name, direction, scale, margin, base, new };
+    let metric = |name, direction, scale, margin, base, new| MetricRuns {
+        name,
+        direction,
+        scale,
+        margin,
+        base,
+        new,
+        has_bad_run: false,
+    };
     let smaller = Direction::SmallerIsBetter;
     let metrics = [
         metric("p50", smaller, Scale::Ratio, MARGIN, &base.p50, &new.p50),
@@ -69,7 +77,7 @@ fn judge<'a>(base: &'a Side, new: &'a Side, pairing: Pairing) -> Comparison<'a> 
         metric("failed", smaller, Scale::Difference, 0.001, &base.failed, &new.failed),
         metric("rate", Direction::LargerIsBetter, Scale::Ratio, MARGIN, &base.rate, &new.rate),
     ];
-    compare(&metrics, pairing, false)
+    compare(&metrics, pairing)
 }
 
 /// Counts the comparisons in which a metric has one of these verdicts.
@@ -216,10 +224,17 @@ fn few_or_bad_runs_decide_nothing() {
         margin: MARGIN,
         base: &base.p50,
         new: &new.p50,
+        has_bad_run: true,
     };
-    let doubted = compare(&[metric], Pairing::Paired, true);
+    let doubted = compare(&[metric], Pairing::Paired);
     assert_eq!((doubted.changes[0].verdict, doubted.changes[0].doubt), (Verdict::Undecided, Some(Doubt::BadRun)));
     assert_eq!((doubted.fails(FailOn::Worse), doubted.fails(FailOn::Undecided)), (Ok(false), Ok(true)));
+    // The other metrics are still judged.
+    let good = MetricRuns { has_bad_run: false, ..metric };
+    let judged = compare(&[metric, good, metric], Pairing::Paired);
+    let verdicts: Vec<Verdict> = judged.changes.iter().map(|change| change.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Undecided, Verdict::Worse, Verdict::Undecided]);
+    assert_eq!(judged.verdict(), Verdict::Worse);
 }
 
 /// A value of a run: often one of few, so that equal ones, infinite ones and zeros meet.
@@ -240,8 +255,8 @@ proptest::proptest! {
         let pairing = if is_paired { Pairing::Paired } else { Pairing::Unpaired };
         let judged = |base: &[f64], new: &[f64]| {
             let (direction, scale) = (Direction::SmallerIsBetter, Scale::Ratio);
-            let metric = MetricRuns { name: "p99", direction, scale, margin: MARGIN, base, new };
-            let mut comparison = compare(&[metric], pairing, false);
+            let metric = MetricRuns { name: "p99", direction, scale, margin: MARGIN, base, new, has_bad_run: false };
+            let mut comparison = compare(&[metric], pairing);
             let change = comparison.changes.remove(0);
             (change.verdict, change.doubt, change.estimate, change.interval)
         };

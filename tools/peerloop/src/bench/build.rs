@@ -326,16 +326,18 @@ fn timeline(report: &Report, recorded: Recorded) -> Timeline {
 }
 
 fn generator(report: &Report) -> model::Generator {
-    let (verdict, reasons) = match &report.verdict {
-        Verdict::Trusted => (Trust::Trusted, Vec::new()),
-        Verdict::NotTrusted(doubts) => (Trust::NotTrusted, doubts.iter().map(ToString::to_string).collect()),
+    let (verdict, found) = match &report.verdict {
+        Verdict::Trusted => (Trust::Trusted, &[][..]),
+        Verdict::NotTrusted(doubts) => (Trust::NotTrusted, &doubts[..]),
     };
+    let doubts = found.iter().map(|doubt| doubt.name().to_owned()).collect();
+    let reasons = found.iter().map(ToString::to_string).collect();
     let limit = match report.limit {
         load::Limit::Node => model::Limit::Node,
         load::Limit::Generator => model::Limit::Generator,
         _ => model::Limit::None,
     };
-    model::Generator { cpu_working: report.busy, cpu_spinning: report.spinning, verdict, reasons, limit }
+    model::Generator { cpu_working: report.busy, cpu_spinning: report.spinning, verdict, doubts, reasons, limit }
 }
 
 /// Describes the end of a bench for these reasons, in the order in which they apply.

@@ -66,7 +66,8 @@ pub(crate) struct Run {
     pub(crate) source: String,
     pub(crate) id: String,
     pub(crate) start: String,
-    /// Why the run decides nothing, in one line; `None` for a good run.
+    /// Why the run is in doubt, in one line; `None` for a good run. The reason of each metric states whether it is
+    /// still judged.
     pub(crate) doubt: Option<String>,
     /// The values of the judged metrics, in their order.
     pub(crate) values: Vec<Option<f64>>,

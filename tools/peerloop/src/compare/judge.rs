@@ -54,14 +54,14 @@ pub(super) fn judge(mut base: Vec<Named>, mut new: Vec<Named>, margin: f64) -> R
             margin: judged.margin(margin),
             base,
             new,
+            has_bad_run: first_doubt(sides, judged).is_some(),
         })
         .collect();
-    let has_bad_run = sides.iter().any(|side| side.iter().any(|run| doubt(&run.document).is_some()));
     let how = match pairing {
         Pairing::Interleaved => measure::Pairing::Paired,
         Pairing::Apart => measure::Pairing::Unpaired,
     };
-    let comparison = measure::compare(&metrics, how, has_bad_run);
+    let comparison = measure::compare(&metrics, how);
     let rows = comparison.changes.iter().zip(&metrics).zip(Judged::ALL);
     let rows: Vec<Metric> = rows.map(|((change, runs), judged)| row(change, runs, judged, sides)).collect();
     let verdict = Verdict::from(comparison.verdict());
@@ -69,7 +69,7 @@ pub(super) fn judge(mut base: Vec<Named>, mut new: Vec<Named>, margin: f64) -> R
         schema: SCHEMA,
         tool: Tool::THIS,
         verdict,
-        reason: bad_runs(sides).next().unwrap_or_else(|| reason(verdict, &rows)),
+        reason: reason(verdict, &rows),
         margin,
         pairing,
         metrics: rows,
@@ -180,7 +180,8 @@ fn row(change: &Change<'_>, runs: &MetricRuns<'_>, judged: Judged, [base, new]: 
         reason: String::new(),
         more_rounds: change.more_rounds,
     };
-    metric.reason = reason_of(&metric, change.doubt, runs.base.len().min(runs.new.len()));
+    let bad_run = first_doubt([base, new], judged);
+    metric.reason = reason_of(&metric, change.doubt, runs.base.len().min(runs.new.len()), bad_run);
     metric
 }
 
@@ -212,7 +213,7 @@ fn show_margin(margin: f64, unit: Unit) -> String {
     }
 }
 
-fn reason_of(metric: &Metric, doubt: Option<Doubt>, runs: usize) -> String {
+fn reason_of(metric: &Metric, doubt: Option<Doubt>, runs: usize, bad_run: Option<String>) -> String {
     let Metric { unit, change, interval, .. } = metric;
     let margin = show_margin(metric.margin, *unit);
     let change = match (change, interval) {
@@ -230,7 +231,7 @@ fn reason_of(metric: &Metric, doubt: Option<Doubt>, runs: usize) -> String {
             Verdict::Better | Verdict::Worse => format!("{change}, beyond the margin of {margin}"),
             Verdict::Same | Verdict::Undecided => format!("{change}, within the margin of {margin}"),
         },
-        Some(Doubt::BadRun) => "a run is partial or not trusted".to_owned(),
+        Some(Doubt::BadRun) => bad_run.unwrap_or_default(),
         Some(Doubt::TooFewRuns) => format!(
             "{change} with {} a side: from {MIN_RUNS} on, the spread between runs is known{more}",
             counted(runs as u64, "run")
@@ -254,14 +255,19 @@ fn reason(verdict: Verdict, rows: &[Metric]) -> String {
     }
 }
 
-/// Names each run that decides nothing, with the reason.
-fn bad_runs(sides: [&Vec<Named>; 2]) -> impl Iterator<Item = String> {
+/// Names the first run whose value must not be relied on, with the reason.
+fn first_doubt(sides: [&Vec<Named>; 2], judged: Judged) -> Option<String> {
+    sides.into_iter().flatten().find_map(|run| Some(format!("{} {}", run.name, judged.doubt(&run.document)?)))
+}
+
+/// Names each run that is in doubt, with the reason.
+fn doubtful_runs(sides: [&Vec<Named>; 2]) -> impl Iterator<Item = String> {
     sides.into_iter().flatten().filter_map(|run| Some(format!("{} {}", run.name, doubt(&run.document)?)))
 }
 
 fn warnings(sides: [&Vec<Named>; 2]) -> Vec<String> {
     let all = || sides.into_iter().flatten();
-    let mut warnings: Vec<String> = bad_runs(sides).collect();
+    let mut warnings: Vec<String> = doubtful_runs(sides).collect();
     let hosts: BTreeSet<Option<&str>> = all().map(|run| run.document.host.name.as_deref()).collect();
     if hosts.len() > 1 {
         warnings.push("the runs were made on different machines".to_owned());

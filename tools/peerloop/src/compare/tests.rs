@@ -4,6 +4,7 @@ use super::document::{Pairing, Verdict};
 use super::judge::judge;
 use super::*;
 use crate::model::{self, Trust, View};
+use crate::runs::Judged;
 use crate::units::parse_percentiles;
 use peerloop::histogram::LatencyHistogram;
 use std::time::Duration;
@@ -81,20 +82,84 @@ fn fewer_than_8_pairs_fail_no_build() {
 }
 
 #[test]
-fn a_partial_or_untrusted_run_is_named_and_nothing_is_decided() {
+fn a_run_that_did_not_carry_out_its_plan_is_named_and_nothing_is_decided() {
     for change in [
         (|run: &mut Named| run.document.run.partial = true) as fn(&mut Named),
         |run| run.document.generator.verdict = Trust::NotTrusted,
-        |run| run.document.run.answered_per_s = None,
+        |run| distrust(run, &["send_lag", "busy"]),
     ] {
         let mut sides = interleaved(8, 1_000, 1_300);
         change(&mut sides[1][3]);
         let document = judged(sides).document;
         assert_eq!(verdicts(&document), [Verdict::Undecided; 4]);
         assert!(document.warnings[0].starts_with("new3 "), "{:?}", document.warnings);
-        assert_eq!(document.reason, document.warnings[0]);
+        assert_eq!(document.reason, format!("ping_rtt p50: {}", document.warnings[0]));
         assert!(document.new.runs[3].doubt.is_some() && document.new.runs[2].doubt.is_none());
     }
+}
+
+fn distrust(run: &mut Named, doubts: &[&str]) {
+    let generator = &mut run.document.generator;
+    generator.verdict = Trust::NotTrusted;
+    generator.doubts = doubts.iter().map(|&name| name.to_owned()).collect();
+    generator.reasons = doubts.iter().map(|name| format!("too much {name}")).collect();
+}
+
+/// Gives every lag of the generator 100 values: `slow` times `nanos`, and otherwise 0.
+fn set_lags(run: &mut Named, slow: u64, nanos: u64) {
+    let percentiles = parse_percentiles("50,99").unwrap();
+    for name in ["send_lag", "loop_lag", "dial_lag"] {
+        let mut histogram = LatencyHistogram::new();
+        (0..100).for_each(|rank| histogram.record(Duration::from_nanos(if rank < slow { nanos } else { 0 })));
+        let view = Some(View::new(&percentiles, histogram, 0, None));
+        let metrics = &mut run.document.metrics;
+        match metrics.iter_mut().find(|metric| metric.name == name) {
+            Some(metric) => metric.measured = view,
+            None => metrics.push(model::Metric {
+                name: name.to_owned(),
+                unit: "ns".to_owned(),
+                work: None,
+                planned: None,
+                sent: None,
+                measured: view,
+            }),
+        }
+    }
+}
+
+#[test]
+fn a_late_generator_leaves_open_only_what_it_may_have_caused() {
+    let late = |slow: u64| {
+        let mut sides = interleaved(8, 1_000, 1_300);
+        set_lags(&mut sides[0][2], slow, 5_000);
+        distrust(&mut sides[0][2], &["send_lag", "dial_lag"]);
+        judged(sides)
+    };
+    // Two operations in a hundred were late: the median is not affected, the 99th percentile is.
+    let judgement = late(2);
+    let document = &judgement.document;
+    assert_eq!(verdicts(document), [Verdict::Worse, Verdict::Undecided, Verdict::Same, Verdict::Same]);
+    assert_eq!((document.verdict, judgement.fails(FailOn::Worse)), (Verdict::Worse, Ok(true)));
+    assert_eq!(document.warnings, ["base2 is not trusted: too much send_lag; too much dial_lag"]);
+    let reason = &document.metrics[1].reason;
+    assert!(reason.starts_with("base2 is not trusted: its generator was late by 15"), "{reason}");
+    // Half of the operations were late.
+    assert_eq!(verdicts(&late(60).document), [Verdict::Undecided, Verdict::Undecided, Verdict::Same, Verdict::Same]);
+}
+
+#[test]
+fn a_lag_may_be_a_tenth_of_a_percentile() {
+    let value = |lag_ns: u64| {
+        let mut run = started("run", 0, 1_000);
+        set_lags(&mut run, 100, lag_ns);
+        distrust(&mut run, &["loop_lag"]);
+        [50.0, 99.0].map(|percent| Judged::Percentile("", percent).doubt(&run.document).is_some())
+    };
+    // Three lags of the same size against 50 us and 99 us.
+    assert_eq!(value(1_600), [false, false]);
+    assert_eq!(value(1_700), [true, false]);
+    assert_eq!(value(3_200), [true, false]);
+    assert_eq!(value(3_400), [true, true]);
 }
 
 #[test]

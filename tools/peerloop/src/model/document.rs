@@ -434,6 +434,10 @@ pub(crate) struct Generator {
     #[serde(default)]
     pub(crate) cpu_spinning: f64,
     pub(crate) verdict: Trust,
+    /// The names of the doubts. A lag has the name of the metric that holds it.
+    #[serde(default)]
+    pub(crate) doubts: Vec<String>,
+    /// Each doubt, in one line.
     pub(crate) reasons: Vec<String>,
     /// The side that kept the load below the plan, if there is one.
     #[serde(default)]

@@ -9,6 +9,13 @@ use std::time::Duration;
 /// The difference of failed shares below which a change does not matter: one operation in a thousand.
 const FAILED_MARGIN: f64 = 0.001;
 
+/// The part of a percentile that the generator's own lags may be in a run that is not trusted. A larger part would
+/// make the percentile describe the generator.
+const MAX_LAG_SHARE: f64 = 0.1;
+
+/// The lags of the generator, each with a metric of the run's document.
+const LAGS: [&str; 3] = ["send_lag", "loop_lag", "dial_lag"];
+
 /// The unit of a metric's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,6 +93,29 @@ impl Judged {
         }
     }
 
+    /// Returns why the value of a run must not be relied on, in one line.
+    ///
+    /// If a generator that was late is the only reason to distrust a run, the plan was still carried out in full. Its
+    /// counts are then as good as any, and so is a percentile at which the generator was hardly late.
+    pub(crate) fn doubt(self, document: &Document) -> Option<String> {
+        if let Some(doubt) = plan_doubt(document) {
+            return Some(doubt);
+        }
+        let Some(value) = self.value(document) else {
+            return Some("has no operations".to_owned());
+        };
+        let generator = &document.generator;
+        let Self::Percentile(label, percent) = self else { return None };
+        if generator.verdict == Trust::Trusted {
+            return None;
+        }
+        let lag_ns: f64 = LAGS.iter().filter_map(|name| lag(document, name, percent)).sum();
+        (lag_ns > value * MAX_LAG_SHARE).then(|| {
+            let lag = show_value(lag_ns, Unit::Nanoseconds);
+            format!("is not trusted: its generator was late by {lag} (p{label}); lower the rate or free a CPU for it")
+        })
+    }
+
     /// Returns the interval within the run; a missing bound is infinite.
     pub(crate) fn interval(self, document: &Document) -> Option<[Option<f64>; 2]> {
         let Self::Percentile(label, percent) = self else { return None };
@@ -99,17 +129,38 @@ impl Judged {
     }
 }
 
-/// Returns why a run decides nothing, in one line.
+/// Returns why a run is in doubt, in one line. Whether a metric is still judged is decided by [`Judged::doubt`].
 pub(crate) fn doubt(document: &Document) -> Option<String> {
+    let trust = || match document.generator.verdict {
+        Trust::NotTrusted => Some(distrust(document)),
+        Trust::Trusted => None,
+    };
+    plan_doubt(document).or_else(trust).or_else(|| Judged::ALL.into_iter().find_map(|judged| judged.doubt(document)))
+}
+
+/// Returns why a run did not carry out its plan, so that none of its values counts.
+fn plan_doubt(document: &Document) -> Option<String> {
     if document.run.partial {
         return Some("is partial: its results cover less than was planned".to_owned());
     }
-    if document.generator.verdict == Trust::NotTrusted {
-        let reasons = document.generator.reasons.join("; ");
-        return Some(format!("is not trusted: {reasons}"));
+    let doubts = &document.generator.doubts;
+    let is_only_late = !doubts.is_empty() && doubts.iter().all(|doubt| LAGS.contains(&doubt.as_str()));
+    let is_carried_out = document.generator.verdict == Trust::Trusted || is_only_late;
+    (!is_carried_out).then(|| distrust(document))
+}
+
+fn distrust(document: &Document) -> String {
+    format!("is not trusted: {}", document.generator.reasons.join("; "))
+}
+
+/// Returns a lag of the generator at a percentile, in nanoseconds.
+fn lag(document: &Document, name: &str, percent: f64) -> Option<f64> {
+    let metric = document.metrics.iter().find(|metric| metric.name == name)?;
+    match metric.first_view()?.percentile(percent) {
+        Percentile::Measured(lag) => Some(lag.as_nanos() as f64),
+        Percentile::Beyond(_) => Some(f64::INFINITY),
+        Percentile::NoData => None,
     }
-    let lacks = Judged::ALL.into_iter().any(|judged| judged.value(document).is_none());
-    lacks.then(|| "has no operations".to_owned())
 }
 
 /// Formats a value. An infinite one stands for failed operations.

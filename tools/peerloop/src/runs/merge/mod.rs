@@ -207,6 +207,8 @@ fn add_generator(sum: &mut Generator, other: Generator) {
     if other.verdict == Trust::NotTrusted {
         sum.verdict = Trust::NotTrusted;
     }
+    let new = other.doubts.into_iter().filter(|doubt| !sum.doubts.contains(doubt)).collect::<Vec<_>>();
+    sum.doubts.extend(new);
     sum.reasons.extend(other.reasons);
     let rank = |limit| match limit {
         Limit::Generator => 2,
