@@ -1,13 +1,13 @@
 //! The load generator's workloads against a real node, which answers every operation.
 
-use crate::mined::{MATURITY, signed_payment};
+use crate::mined::{MATURITY, hash, signed_payment};
 use crate::node::Node;
 use crate::observer::config;
 use crate::two_nodes::until;
 use peerloop::Reactor;
-use peerloop::load::workloads::{Churn, Connect, Handshake, Headers, Inv, SendTx};
+use peerloop::load::workloads::{Churn, Connect, GetData, Handshake, Headers, Inv, SendTx};
 use peerloop::load::{Generator, Plan, Rate, Report, Workload};
-use peerloop::wire::TxRef;
+use peerloop::wire::{InventoryItem, TxRef};
 use serde_json::json;
 use std::time::Duration;
 
@@ -69,4 +69,14 @@ fn a_node_requests_and_accepts_the_transactions_of_its_wallet() {
     assert_answered(&run(&node, workload));
     // The node validates a transaction after it has answered the ping.
     until("the transactions", || node.json(&["getmempoolinfo"])["size"] == json!(COUNT));
+}
+
+#[test]
+fn a_node_sends_the_requested_blocks() {
+    let Some(node) = Node::start() else { return };
+    let mined = node.json(&["generate", "5"]);
+    let hashes = mined.as_array().expect("the reply is a list").iter();
+    let items = hashes.map(|text| InventoryItem::block(hash(text.as_str().expect("the hash is a string"))));
+    let workload = GetData::new(items.collect()).expect("there are blocks");
+    assert_answered(&run(&node, workload));
 }

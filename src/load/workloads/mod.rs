@@ -1,6 +1,7 @@
 //! The workloads of this crate. Each is a small type that implements [`Workload`](super::Workload).
 
 mod connections;
+mod get_data;
 mod headers;
 mod inv;
 mod ping;
@@ -8,6 +9,7 @@ mod propagation;
 mod send_tx;
 
 pub use connections::{Churn, Connect, Handshake};
+pub use get_data::GetData;
 pub use headers::Headers;
 pub use inv::Inv;
 pub use ping::Ping;

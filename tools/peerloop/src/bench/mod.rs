@@ -13,6 +13,7 @@ mod ending;
 mod events;
 mod find;
 mod folder;
+mod items;
 mod labels;
 mod live;
 mod metrics;

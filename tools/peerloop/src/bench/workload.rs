@@ -3,11 +3,12 @@
 //! The file of a workload is read before the load. Invalid input is refused with the reason and with an example of
 //! valid input.
 
+use super::items;
 use crate::exit::Failure;
 use crate::transactions;
 use crate::units::{parse_duration, parse_time_above_zero};
 use peerloop::load::Workload;
-use peerloop::load::workloads::{Churn, Connect, Handshake, Headers, Inv, Ping, Propagation, SendTx};
+use peerloop::load::workloads::{Churn, Connect, GetData, Handshake, Headers, Inv, Ping, Propagation, SendTx};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,7 @@ const DEFAULT_HOLD: Duration = Duration::from_secs(1);
 
 /// The time within which `propagation` expects all peers to announce a hash.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(30);
+
 /// Maximum length of all transactions that a bench sends together. They are in memory during the load.
 const MAX_TX_BYTES: usize = 1 << 30;
 
@@ -35,6 +37,8 @@ pub(crate) enum WorkloadKind {
     Propagation(Duration),
     /// The transactions in a file.
     Tx(PathBuf),
+    /// Requests of the items in a file.
+    GetData(PathBuf),
 }
 
 /// Makes the workload of one process. The files that it needs have been read.
@@ -67,7 +71,7 @@ impl WorkloadKind {
     pub(crate) fn opens_connections(&self) -> bool {
         match self {
             Self::Connect | Self::Handshake | Self::Churn(_) => true,
-            Self::Ping | Self::Inv | Self::Headers | Self::Tx(_) | Self::Propagation(_) => false,
+            Self::Ping | Self::Inv | Self::Headers | Self::Tx(_) | Self::GetData(_) | Self::Propagation(_) => false,
         }
     }
 
@@ -102,6 +106,11 @@ impl WorkloadKind {
                 let transactions = Some(workload.count());
                 WorkloadMaker { transactions, ..WorkloadMaker::of(move |_| workload.clone()) }
             }
+            Self::GetData(path) => {
+                let wrong = || Failure::run(format!("{}: there is nothing to request", path.display()));
+                let workload = GetData::new(items::read(path)?).ok_or_else(wrong)?;
+                WorkloadMaker::of(move |_| workload.clone())
+            }
         })
     }
 }
@@ -117,12 +126,13 @@ impl fmt::Display for WorkloadKind {
             Self::Headers => f.write_str("headers"),
             Self::Propagation(limit) => write!(f, "propagation:{}", humantime::format_duration(*limit)),
             Self::Tx(path) => write!(f, "tx:{}", path.display()),
+            Self::GetData(path) => write!(f, "getdata:{}", path.display()),
         }
     }
 }
 
 /// Parses a workload: `ping`, `connect`, `handshake`, `churn`, `churn:TIME`, `inv`, `headers`, `propagation`,
-/// `propagation:TIME` or `tx:FILE`.
+/// `propagation:TIME`, `tx:FILE` or `getdata:FILE`.
 pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
     let (name, value) = text.split_once(':').map_or((text, None), |(name, value)| (name, Some(value)));
     let kind = match (name, value) {
@@ -137,8 +147,9 @@ pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
         ("inv", None) => WorkloadKind::Inv,
         ("headers", None) => WorkloadKind::Headers,
         ("tx", Some(path)) if !path.is_empty() => WorkloadKind::Tx(path.into()),
-        ("tx", _) => {
-            return Err(format!("`{name}` needs a file: write `{name}:FILE`, for example {name}:transactions.txt"));
+        ("getdata", Some(path)) if !path.is_empty() => WorkloadKind::GetData(path.into()),
+        ("tx" | "getdata", _) => {
+            return Err(format!("`{name}` needs a file: write `{name}:FILE`, for example {name}:list.txt"));
         }
         ("propagation", None) => WorkloadKind::Propagation(DEFAULT_LIMIT),
         ("propagation", Some(limit)) => {
@@ -151,7 +162,7 @@ pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
         _ => {
             return Err(format!(
                 "`{text}` is not a workload: use ping, connect, handshake, churn, inv, headers or propagation; or one \
-                 with a value, churn:TIME, propagation:TIME or tx:FILE, for example churn:5s"
+                 with a value, churn:TIME, propagation:TIME, tx:FILE or getdata:FILE, for example churn:5s"
             ));
         }
     };
@@ -186,6 +197,7 @@ mod tests {
             ("transactions", "for example churn:5s"),
             ("tx", "`tx` needs a file: write `tx:FILE`"),
             ("tx:", "`tx` needs a file"),
+            ("getdata:", "`getdata` needs a file: write `getdata:FILE`"),
             ("ping:5", "`ping` has no value: write `ping` alone"),
             ("inv:", "`inv` has no value"),
             ("churn:5", "the time to hold connections: "),

@@ -33,8 +33,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N|P%", default_value = "100%", value_parser = parse_min_peers)]
     pub(crate) min_peers: MinPeers,
     /// Kind of the operations: ping, inv (announce), headers (request), connect, handshake, churn[:TIME] (connect, hold
-    /// and close), tx:FILE (send transactions: one per line, in hexadecimal), or propagation[:TIME] (observe
-    /// announcements)
+    /// and close), tx:FILE (send transactions: one per line, in hexadecimal), getdata:FILE (request `tx HASH` or
+    /// `block HASH` of each line), or propagation[:TIME] (observe announcements)
     #[arg(long, value_name = "KIND", default_value = "ping", value_parser = parse_workload)]
     pub(crate) workload: WorkloadKind,
     #[command(flatten)]

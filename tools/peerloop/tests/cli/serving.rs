@@ -9,7 +9,7 @@ use peerloop::wire::{
 };
 use std::net::SocketAddr;
 
-fn connect(address: &str) -> Peer {
+pub(crate) fn connect(address: &str) -> Peer {
     Peer::connect(address.parse::<SocketAddr>().expect("the node prints its address"))
 }
 
@@ -22,7 +22,7 @@ fn stopped(node: Running) -> String {
 }
 
 /// Requests the headers after the genesis block, and returns the hashes.
-fn hashes(peer: &mut Peer) -> Vec<Hash256> {
+pub(crate) fn hashes(peer: &mut Peer) -> Vec<Hash256> {
     let mut prev = BlockHeader::genesis_of(Network::Regtest).hash();
     peer.send(&MessageRef::GetHeaders(Locator::from_hashes(70_016, [prev], Hash256::ZERO).as_ref()));
     let payload = peer.wait_for(CommandName::HEADERS);

@@ -1,8 +1,10 @@
 //! `bench --workload`: each workload against `serve`. Counts are exact, and nothing here depends on time.
 
 use crate::scripted::Peer;
+use crate::serving::{connect, hashes};
 use crate::{ResultFile, Running, peerloop};
-use peerloop::wire::{Hash256, InventoryItem};
+use peerloop::wire::{Hash256, InventoryItem, TxRef};
+use peerloop_testkit::bytes::hex;
 use serde_json::Value;
 
 /// Runs a workload against a node, and returns the exit code, the text and the document.
@@ -275,4 +277,37 @@ fn a_wrong_file_of_transactions_is_refused_with_its_line() {
     );
     let none = peerloop(&["bench", "--workload", "tx", "--dry-run"]);
     assert!(none.code == Some(2) && none.stderr.contains("write `tx:FILE`"), "{}", none.stderr);
+}
+
+#[test]
+fn items_of_a_file_are_requested_and_timed() {
+    let folder = crate::folder();
+    let text = transactions(2);
+    let served = folder.with("served", &text);
+    let (node, address) = Running::serve(&["-q", "--blocks", "3", "--block-size", "100KiB", "--tx", &served]);
+    let txids = text.lines().map(|line| TxRef::decode(&hex(line)).expect("the transaction is valid").txid());
+    let txs: String = txids.map(|txid| format!("tx {txid}\n")).collect();
+    let blocks = hashes(&mut connect(&address)).into_iter().map(|hash| format!("block {hash}\n"));
+    let blocks: String = blocks.collect();
+    let patient = ["--drain", "60s"];
+    for (name, items, metric_name) in
+        [("txs", &txs, "tx_fetch"), ("blocks", &blocks, "block_fetch"), ("both", &(blocks.clone() + &txs), "fetch")]
+    {
+        let workload = format!("getdata:{}", folder.with(name, items));
+        let (code, text, json) = run(&format!("getdata-{name}.json"), &workload, &address, &patient);
+        assert_eq!((code, number(&json, "/counts/answered")), (Some(0), 100), "{text}");
+        assert_eq!(metric(&json, metric_name)["planned"]["count"], 100, "{text}");
+        assert!(text.contains("of 100 requests answered"), "{text}");
+    }
+    let lacking = folder.with("lacking", &format!("tx {}\n", "7".repeat(64)));
+    let (code, text, json) = run("lacking.json", &format!("getdata:{lacking}"), &address, &patient);
+    assert_eq!((code, number(&json, "/counts/timed_out")), (Some(0), 100), "{text}");
+    let [cause] = &json["counts"]["failed_operations"].as_array().unwrap()[..] else { panic!("{json}") };
+    assert_eq!((&cause["cause"], &cause["count"]), (&"notfound".into(), &100.into()));
+    node.signal("TERM");
+    node.finish();
+    let wrong = folder.with("wrong", &(txs + "header 77\n"));
+    let refused = peerloop(&["bench", "--workload", &format!("getdata:{wrong}"), "--dry-run"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.complaint().contains(&format!("{wrong}:3: `77` is not a hash")), "{}", refused.stderr);
 }

@@ -189,7 +189,7 @@ pub(crate) fn noun(workload: &str) -> &'static str {
     match kind(workload) {
         "ping" => "pings",
         "inv" | "propagation" => "announcements",
-        "headers" => "requests",
+        "headers" | "getdata" => "requests",
         "tx" => "transactions",
         "connect" | "churn" => "connections",
         "handshake" => "handshakes",
@@ -435,6 +435,8 @@ fn operation_cause(cause: &str) -> &'static str {
         "too_many_marks" => "not sent: too many messages wait for the peer, which reads too slowly",
         "table_full" => "not opened: the connection table was full, because connections were still being closed",
         "no_transaction" => "not sent: the file has too few transactions, or the warm-up used them",
+        "notfound" => "the peer lacks the item",
+        "bad_checksum" => "the checksum of the transaction or block was wrong",
         "rejected" => "the peer rejected the transaction",
         "undecodable" => "the reply could not be decoded",
         "not_announced" => "the peer did not announce the hash within the time limit",
