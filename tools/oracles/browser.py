@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Opens pages of runs in a headless Chromium, and checks them as a reader sees them.
+"""Opens pages of runs and comparisons in a headless Chromium, and checks them as a reader sees them.
 
-Usage: browser.py CHROMIUM DIR.., where each DIR was written by `peerloop bench -o DIR`. In the light and the dark form,
+Usage: browser.py CHROMIUM DIR.., where each DIR has a page report.html of `peerloop bench` or `peerloop compare`. In the light and the dark form,
 every text must have a contrast of at least 4.5, no two labels of a picture may overlap, and the pictures must have
 pixels in the colours of their lines. At a width of 320 pixels, the page may not scroll sideways. The page may request
 nothing but itself, and may cause no message of the browser. It must be printable.

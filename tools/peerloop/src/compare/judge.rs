@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug)]
 pub(super) struct Judgement {
     pub(super) document: Document,
+    /// The runs of the base and of the new version, in the order of their starts.
+    pub(super) runs: [Vec<Named>; 2],
     /// Whether the build fails if it must not be worse, or neither worse nor undecided. The error says why a build
     /// cannot depend on these runs.
     fails: [Result<bool, String>; 2],
@@ -78,7 +80,7 @@ pub(super) fn judge(mut base: Vec<Named>, mut new: Vec<Named>, margin: f64) -> R
         new: side(&new),
     };
     let fails = [FailOn::Worse, FailOn::Undecided].map(|on| fails(&comparison, on));
-    Ok(Judgement { document, fails })
+    Ok(Judgement { document, runs: [base, new], fails })
 }
 
 fn fails(comparison: &Comparison<'_>, on: FailOn) -> Result<bool, String> {
@@ -205,7 +207,7 @@ pub(super) fn show_change(change: f64, unit: Unit) -> String {
 }
 
 /// Formats the size of a margin: `5 %`, of shares `0.1 points`.
-fn show_margin(margin: f64, unit: Unit) -> String {
+pub(super) fn show_margin(margin: f64, unit: Unit) -> String {
     let hundredths = (100.0 * margin * 1e6).round() / 1e6;
     match unit {
         Unit::Share => format!("{hundredths} points"),

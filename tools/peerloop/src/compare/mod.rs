@@ -1,6 +1,7 @@
 //! `compare`: whether a new version is better or worse than the base, by several runs of each.
 
 mod document;
+mod html;
 mod judge;
 mod rounds;
 #[cfg(test)]
@@ -72,6 +73,8 @@ enum Format {
     Json,
     /// For a review
     Markdown,
+    /// For a browser: one page with plots and all runs, without scripts
+    Html,
 }
 
 /// The verdicts that fail a build.
@@ -84,11 +87,13 @@ enum Failing {
 }
 
 impl Format {
-    fn write(self, document: &Document, out: &mut dyn Write) -> io::Result<()> {
+    fn write(self, judgement: &Judgement, out: &mut dyn Write) -> io::Result<()> {
+        let Judgement { document, runs, .. } = judgement;
         match self {
             Self::Text => text::text(document, out),
             Self::Json => json::write(document, out),
             Self::Markdown => text::markdown(document, out),
+            Self::Html => html::write(document, runs, out),
         }
     }
 }
@@ -133,8 +138,7 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Named>, Failure> {
 /// Compares the runs, writes the comparison, and decides the exit.
 fn conclude(args: &CompareArgs, base: Vec<Named>, new: Vec<Named>) -> Result<Exit, Failure> {
     let judgement = judge(base, new, args.margin)?;
-    let Judgement { document, .. } = &judgement;
-    Sink::Stdout.write_with(|out| args.format.write(document, out))?;
+    Sink::Stdout.write_with(|out| args.format.write(&judgement, out))?;
     let on = match args.fail_on {
         None => return Ok(Exit::Success),
         Some(Failing::Worse) => FailOn::Worse,
@@ -142,10 +146,11 @@ fn conclude(args: &CompareArgs, base: Vec<Named>, new: Vec<Named>) -> Result<Exi
     };
     match judgement.fails(on) {
         Ok(false) => Ok(Exit::Success),
-        Ok(true) => Err(Failure {
-            exit: Exit::Missed,
-            message: format!("compare: the new version is {}: {}", document.verdict.word(), document.reason),
-        }),
+        Ok(true) => {
+            let Document { verdict, reason, .. } = &judgement.document;
+            let message = format!("compare: the new version is {}: {reason}", verdict.word());
+            Err(Failure { exit: Exit::Missed, message })
+        }
         Err(problem) => Err(Failure::usage(format!("compare --fail-on: {problem}"))),
     }
 }

@@ -23,7 +23,7 @@ fn started(name: &str, second: u32, nanos: u64) -> Named {
 }
 
 /// Returns runs that were made in the order A B B A, with a spread of a few percent.
-fn interleaved(count: u32, base_nanos: u64, new_nanos: u64) -> [Vec<Named>; 2] {
+pub(super) fn interleaved(count: u32, base_nanos: u64, new_nanos: u64) -> [Vec<Named>; 2] {
     let spread = |nanos: u64, index: u32| nanos + nanos * u64::from(index * 7 % 5) / 100;
     let run = |side: &str, position: u32, index: u32, nanos| {
         started(&format!("{side}{index}"), position, spread(nanos, index))
@@ -35,7 +35,7 @@ fn interleaved(count: u32, base_nanos: u64, new_nanos: u64) -> [Vec<Named>; 2] {
     [base.collect(), new.collect()]
 }
 
-fn judged([base, new]: [Vec<Named>; 2]) -> Judgement {
+pub(super) fn judged([base, new]: [Vec<Named>; 2]) -> Judgement {
     judge(base, new, 0.05).unwrap()
 }
 
@@ -210,22 +210,22 @@ fn a_percentile_among_failed_operations_is_infinitely_worse() {
         let main = run.document.metrics.iter_mut().find(|metric| metric.work.is_some()).unwrap();
         main.planned.as_mut().unwrap().set_failed(5);
     }
-    let document = judged(sides).document;
-    let metric = &document.metrics[1];
+    let judgement = judged(sides);
+    let metric = &judgement.document.metrics[1];
     assert_eq!((metric.verdict, metric.new, metric.change), (Verdict::Worse, None, None), "{metric:?}");
     assert!(metric.reason.contains("the change has no size"), "{metric:?}");
     let mut out = Vec::new();
-    Format::Text.write(&document, &mut out).unwrap();
+    Format::Text.write(&judgement, &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains("\nping_rtt p99        101 us      failed             -  worse\n"), "{text}");
 }
 
 #[test]
 fn every_form_shows_the_verdict_and_its_reason() {
-    let document = judged(interleaved(8, 1_000, 1_300)).document;
+    let judgement = judged(interleaved(8, 1_000, 1_300));
     let written = |format: Format| {
         let mut out = Vec::new();
-        format.write(&document, &mut out).unwrap();
+        format.write(&judgement, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     };
     let text = written(Format::Text);

@@ -57,14 +57,16 @@ fn side(side: &Side) -> Vec<String> {
     [counted(side.runs.len() as u64, "run")].into_iter().chain(side.targets.iter().chain(agents).cloned()).collect()
 }
 
-fn runs(document: &Document) -> String {
+/// States how the runs belong together.
+pub(super) fn runs(document: &Document) -> String {
     match document.pairing {
         Pairing::Interleaved => "Interleaved runs, compared pair by pair".to_owned(),
         Pairing::Apart => "Runs at different times: a drift of the machine counts as a change".to_owned(),
     }
 }
 
-fn cells(metric: &Metric) -> [String; 3] {
+/// Formats the values of both sides and the change.
+pub(super) fn cells(metric: &Metric) -> [String; 3] {
     let show = |value: Option<f64>| show_value(value.unwrap_or(f64::INFINITY), metric.unit);
     let change = metric.change.map_or_else(|| "-".to_owned(), |change| show_change(change, metric.unit));
     [show(metric.base), show(metric.new), change]

@@ -17,8 +17,8 @@ pub(crate) const SCHEMA: u32 = 2;
 /// The program that wrote the object.
 #[derive(Debug, Serialize)]
 pub(crate) struct Tool {
-    name: &'static str,
-    version: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
 }
 
 impl Tool {

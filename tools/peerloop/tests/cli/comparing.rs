@@ -21,6 +21,8 @@ fn two_runs_are_compared_without_a_verdict() {
     let json = peerloop(&["compare", &base, "--format", "json", "--", &new]);
     let json: Value = serde_json::from_str(&json.stdout).expect("the output is JSON");
     assert_eq!((&json["verdict"], &json["margin"]), (&"undecided".into(), &0.05.into()));
+    let page = peerloop(&["compare", &base, "--format", "html", "--", &new]).stdout;
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("UNDECIDED"), "{page}");
     let refused = peerloop(&["compare", &base, "--", &other]);
     assert_eq!(refused.code, Some(1));
     assert!(refused.complaint().contains("`config.drain_ns` differs: it is 2000000000 in "), "{}", refused.stderr);

@@ -73,7 +73,7 @@ fn odds(quantile: f64) -> f64 {
 
 /// Lists the points of the curve, up to the percentile that a single operation is above. Operations that never
 /// completed have no point.
-fn curve(view: &View) -> Vec<Option<(f64, f64)>> {
+pub(crate) fn curve(view: &View) -> Vec<Option<(f64, f64)>> {
     let last = view.count() as f64;
     let levels = hgrm::levels().map(|percent| (percent, odds(percent / 100.0))).take_while(|(_, at)| *at < last);
     let levels = levels.chain([(100.0 * (1.0 - 1.0 / last), last)]);
@@ -95,7 +95,7 @@ fn intervals<'a>(
     })
 }
 
-fn marks(view: &View) -> impl Iterator<Item = ((f64, f64), String)> {
+pub(crate) fn marks(view: &View) -> impl Iterator<Item = ((f64, f64), String)> {
     let is_resolved = |percent: f64| view.count() as f64 * (1.0 - percent / 100.0) >= 0.999;
     MARKED.into_iter().filter(move |(percent, _)| is_resolved(*percent)).filter_map(|(percent, name)| {
         let value = view.percentile(percent).measured()?;

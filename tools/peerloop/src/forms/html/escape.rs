@@ -7,7 +7,7 @@
 const MAX_CHARS: usize = 400;
 
 /// Escapes a text for the content of an element, or for an attribute in quotes.
-pub(super) fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut chars = text.chars();
     for char in chars.by_ref().take(MAX_CHARS) {
@@ -36,7 +36,7 @@ fn is_visible(char: char) -> bool {
 
 /// Escapes JSON for a data block: ASCII without `<`, `>` and `&`, so that no text in it can end or change the block.
 /// The result is the same JSON.
-pub(super) fn json(json: &str) -> String {
+pub(crate) fn json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     let mut units = [0; 2];
     for char in json.chars() {

@@ -2,7 +2,7 @@
 //! errors.
 
 use super::table::{Cell, Table};
-use super::{LAG, percentile_text};
+use super::{LAG, percentile_text, section};
 use crate::forms::text::plan;
 use crate::model::{Document, Failed, Group, Host, Metric, Outcome, Side, View, Work};
 use crate::output::json::Nanos;
@@ -254,9 +254,4 @@ fn more(all: usize, shown: usize, noun: &str) -> String {
         0 => String::new(),
         more => format!("<p>{} more: see result.json.</p>\n", counted(more as u64, noun)),
     }
-}
-
-/// Writes a section with a heading.
-pub(super) fn section(id: &str, heading: &str, body: &str) -> String {
-    format!("<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{heading}</h2>\n{body}</section>\n")
 }

@@ -5,22 +5,21 @@
 //! [`times::MAX_INTERVALS`] intervals, and the embedded document is reduced. All text is untrusted and escaped, and the
 //! page forbids the browser to run or load anything. A page is well-formed XML too, so any parser can check it.
 
-mod curve;
+pub(crate) mod curve;
 mod embed;
-mod escape;
+pub(crate) mod escape;
 mod facts;
 mod head;
 mod heat;
 mod limits;
-mod svg;
-mod table;
+pub(crate) mod svg;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 mod times;
 
 use crate::model::{Document, Percentile, View};
 use embed::Embedded;
-use facts::section;
 use std::io::{self, Write};
 use times::Times;
 
@@ -28,9 +27,9 @@ use times::Times;
 const LAG: &str = "_lag";
 
 /// The maximum length of a page in bytes. The document in it has as many details as fit.
-const MAX_BYTES: usize = 499_999;
+pub(crate) const MAX_BYTES: usize = 499_999;
 /// Length of everything after the pictures and tables, without the embedded document.
-const ROOM_FOR_THE_END: usize = 2_000;
+pub(crate) const ROOM_FOR_THE_END: usize = 2_000;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -46,14 +45,7 @@ pub(crate) fn write(document: &Document, out: &mut dyn Write) -> io::Result<()> 
 fn page(document: &Document) -> Result<String, String> {
     let main = document.main_metric().map_or("", |metric| metric.name.as_str());
     let times = Times::new(document, main)?;
-    let title = escape::text(&head::title(document));
-    let mut html = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"/>\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
-         <meta name=\"color-scheme\" content=\"light dark\"/>\n<title>{title}</title>\n<style>\n{STYLE}</style>\n\
-         </head>\n<body>\n"
-    );
+    let mut html = opening(&head::title(document));
     html += &head::top(document);
     html += &section("configuration", "Configuration and host", &facts::configuration(document));
     html += &facts::thresholds(document);
@@ -78,6 +70,23 @@ fn page(document: &Document) -> Result<String, String> {
     html += embedded.as_ref().map_or("", |embedded| &embedded.block);
     html += "</body>\n</html>\n";
     Ok(html)
+}
+
+/// Writes the begin of a page, up to the begin of its body.
+pub(crate) fn opening(title: &str) -> String {
+    let title = escape::text(title);
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <meta name=\"color-scheme\" content=\"light dark\"/>\n<title>{title}</title>\n<style>\n{STYLE}</style>\n\
+         </head>\n<body>\n"
+    )
+}
+
+/// Writes a section with a heading.
+pub(crate) fn section(id: &str, heading: &str, body: &str) -> String {
+    format!("<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{heading}</h2>\n{body}</section>\n")
 }
 
 fn over_time(times: &Times<'_>) -> Result<String, String> {
@@ -126,7 +135,7 @@ fn percentile_text(view: &View, value: Percentile) -> String {
 }
 
 /// Writes a picture with its title and its explanation. A narrow window shows a part of it, and scrolls it.
-fn figure(svg: String, title: &str, text: &str) -> String {
+pub(crate) fn figure(svg: String, title: &str, text: &str) -> String {
     let [title, text] = [title, text].map(escape::text);
     format!(
         "<figure>\n<h3>{title}</h3>\n<div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"{title}\">\
@@ -136,6 +145,6 @@ fn figure(svg: String, title: &str, text: &str) -> String {
 }
 
 /// Writes the place of a picture that has nothing to show.
-fn no_data(title: &str, why: &str) -> String {
+pub(crate) fn no_data(title: &str, why: &str) -> String {
     format!("<figure>\n<h3>{}</h3>\n<p>No data: {}.</p>\n</figure>\n", escape::text(title), escape::text(why))
 }

@@ -4,19 +4,19 @@ use super::escape;
 
 /// A cell's text, and whether it shows a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Cell {
+pub(crate) struct Cell {
     text: String,
     is_bad: bool,
 }
 
 impl Cell {
     /// Returns a cell that shows a failure if `is_bad` is set.
-    pub(super) fn marked(text: impl Into<String>, is_bad: bool) -> Self {
+    pub(crate) fn marked(text: impl Into<String>, is_bad: bool) -> Self {
         Self { text: text.into(), is_bad }
     }
 
     /// Returns a cell with a number of failures, which is marked unless it is zero.
-    pub(super) fn failures(count: u64) -> Self {
+    pub(crate) fn failures(count: u64) -> Self {
         Self::marked(count.to_string(), count > 0)
     }
 }
@@ -29,20 +29,20 @@ impl<T: ToString> From<T> for Cell {
 
 /// A table that is being written.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     caption: String,
     head: String,
     body: String,
 }
 
 impl Table {
-    pub(super) fn new<T: AsRef<str>>(caption: &str, columns: impl IntoIterator<Item = T>) -> Self {
+    pub(crate) fn new<T: AsRef<str>>(caption: &str, columns: impl IntoIterator<Item = T>) -> Self {
         let columns = columns.into_iter().map(|name| format!("<th scope=\"col\">{}</th>", escape::text(name.as_ref())));
         Self { caption: escape::text(caption), head: columns.collect(), body: String::new() }
     }
 
     /// Adds a row; its heading is the first cell.
-    pub(super) fn row(&mut self, heading: &str, cells: impl IntoIterator<Item = Cell>) {
+    pub(crate) fn row(&mut self, heading: &str, cells: impl IntoIterator<Item = Cell>) {
         // The direction of a text in one cell has no effect on the others.
         self.body += &format!("<tr><th scope=\"row\"><bdi>{}</bdi></th>", escape::text(heading));
         for Cell { text, is_bad } in cells {
@@ -53,7 +53,7 @@ impl Table {
     }
 
     /// Returns the table. `class` is `facts` for a table of texts, or `numbers`.
-    pub(super) fn finish(self, class: &str) -> String {
+    pub(crate) fn finish(self, class: &str) -> String {
         let Self { caption, head, body } = self;
         format!(
             "<div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\"><table class=\"{class}\">\

@@ -7,10 +7,10 @@
 mod scale;
 
 use super::escape;
-pub(super) use scale::{Scale, Tick, counts, latencies, percentiles, times};
+pub(crate) use scale::{Scale, Tick, changes, counts, latencies, nice, percentiles, times};
 
 /// The width of every picture, in its own units. The page scales it to the width of the text.
-pub(super) const WIDTH: f64 = 760.0;
+pub(crate) const WIDTH: f64 = 760.0;
 /// The space before the frame, for the labels of the vertical axis; equal in all pictures, so that their time axes
 /// are in line.
 const LEFT: f64 = 76.0;
@@ -25,39 +25,39 @@ const CHAR_WIDTH: f64 = 8.2;
 const SAMPLE_WIDTH: f64 = 34.0;
 
 /// The height of the strip that a picture may have above its frame.
-pub(super) const STRIP: f64 = 26.0;
+pub(crate) const STRIP: f64 = 26.0;
 
 /// The horizontal positions of the frame.
-pub(super) const ACROSS: (f64, f64) = (LEFT, WIDTH - RIGHT);
+pub(crate) const ACROSS: (f64, f64) = (LEFT, WIDTH - RIGHT);
 
 /// Returns the vertical positions of a frame of this height, from its bottom to its top.
-pub(super) fn upwards(height: f64) -> (f64, f64) {
+pub(crate) fn upwards(height: f64) -> (f64, f64) {
     (TOP + height, TOP)
 }
 
 /// An axis of a picture.
 #[derive(Clone, Debug)]
-pub(super) struct Axis {
-    pub(super) scale: Scale,
-    pub(super) ticks: Vec<Tick>,
+pub(crate) struct Axis {
+    pub(crate) scale: Scale,
+    pub(crate) ticks: Vec<Tick>,
     /// The quantity, with its unit unless the labels have it.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
 }
 
 impl Axis {
     /// Returns the axis in a frame that is lower by `strip`, so that there is room above it.
-    pub(super) fn below(mut self, strip: f64) -> Self {
+    pub(crate) fn below(mut self, strip: f64) -> Self {
         self.scale = self.scale.below(strip);
         self
     }
 }
 
 /// A point in values of the axes, or a gap in the line.
-pub(super) type Point = Option<(f64, f64)>;
+pub(crate) type Point = Option<(f64, f64)>;
 
 /// A picture that is being drawn.
 #[derive(Debug)]
-pub(super) struct Plot {
+pub(crate) struct Plot {
     x: Axis,
     y: Axis,
     /// The parts behind the grid.
@@ -68,13 +68,21 @@ pub(super) struct Plot {
 }
 
 impl Plot {
-    pub(super) fn new(x: Axis, y: Axis) -> Self {
+    pub(crate) fn new(x: Axis, y: Axis) -> Self {
         let (back, front, legend) = (String::new(), String::new(), String::new());
         Self { x, y, back, front, legend, legend_end: LEFT }
     }
 
     /// Draws a line through points, and names it in the legend. A gap interrupts the line.
-    pub(super) fn line(&mut self, class: &str, name: &str, points: impl IntoIterator<Item = Point>) {
+    pub(crate) fn line(&mut self, class: &str, name: &str, points: impl IntoIterator<Item = Point>) {
+        self.trace(class, points);
+        let (from, to) = (self.legend_end, self.legend_end + SAMPLE_WIDTH - 8.0);
+        let sample = format!("<path class=\"line {class}\" d=\"M{} 12H{}\"/>", number(from), number(to));
+        self.name(&sample, SAMPLE_WIDTH, name);
+    }
+
+    /// Draws a line that the legend does not name.
+    pub(crate) fn trace(&mut self, class: &str, points: impl IntoIterator<Item = Point>) {
         let mut path = String::new();
         let mut is_first = true;
         for point in points {
@@ -88,13 +96,10 @@ impl Plot {
             is_first = false;
         }
         self.front += &format!("<path class=\"line {class}\" d=\"{path}\"/>");
-        let (from, to) = (self.legend_end, self.legend_end + SAMPLE_WIDTH - 8.0);
-        let sample = format!("<path class=\"line {class}\" d=\"M{} 12H{}\"/>", number(from), number(to));
-        self.name(&sample, SAMPLE_WIDTH, name);
     }
 
     /// Draws marks at points, each with a text that is shown if the pointer is over it.
-    pub(super) fn marks(&mut self, class: &str, marks: impl IntoIterator<Item = ((f64, f64), String)>) {
+    pub(crate) fn marks(&mut self, class: &str, marks: impl IntoIterator<Item = ((f64, f64), String)>) {
         for ((x, y), text) in marks {
             let [x, y] = [self.x.scale.at(x), self.y.scale.at(y)].map(number);
             let text = escape::text(&text);
@@ -105,7 +110,7 @@ impl Plot {
     }
 
     /// Draws vertical intervals at values of the horizontal axis; an end of infinity is at the end of the axis.
-    pub(super) fn whiskers(&mut self, class: &str, intervals: impl IntoIterator<Item = (f64, (f64, f64))>) {
+    pub(crate) fn whiskers(&mut self, class: &str, intervals: impl IntoIterator<Item = (f64, (f64, f64))>) {
         let mut path = String::new();
         for (x, (low, high)) in intervals {
             let (x, [low, high]) = (self.x.scale.at(x), [low, high].map(|value| self.y.scale.at(value)));
@@ -117,8 +122,14 @@ impl Plot {
         }
     }
 
+    /// Names a kind of marks in the legend.
+    pub(crate) fn mark_key(&mut self, class: &str, name: &str) {
+        let x = number(self.legend_end + 6.0);
+        self.name(&format!("<circle class=\"mark {class}\" cx=\"{x}\" cy=\"12\" r=\"3.5\"/>"), 16.0, name);
+    }
+
     /// Names a colour of areas or cells in the legend.
-    pub(super) fn key(&mut self, class: &str, name: &str) {
+    pub(crate) fn key(&mut self, class: &str, name: &str) {
         let sample = format!("<path class=\"{class}\" d=\"M{} 6h14v12h-14z\"/>", number(self.legend_end));
         self.name(&sample, 20.0, name);
     }
@@ -131,7 +142,7 @@ impl Plot {
 
     /// Fills parts of the frame between two values of the horizontal axis, each with a label at its top if there is
     /// room for it.
-    pub(super) fn bands(&mut self, class: &str, bands: &[((f64, f64), String)]) {
+    pub(crate) fn bands(&mut self, class: &str, bands: &[((f64, f64), String)]) {
         let (bottom, top) = self.y.scale.positions();
         let mut path = String::new();
         let mut labels = String::new();
@@ -150,7 +161,7 @@ impl Plot {
     }
 
     /// Draws a vertical line with a label before it.
-    pub(super) fn vertical(&mut self, class: &str, value: f64, label: &str) {
+    pub(crate) fn vertical(&mut self, class: &str, value: f64, label: &str) {
         let (bottom, top) = self.y.scale.positions();
         let x = self.x.scale.at(value);
         self.front +=
@@ -160,7 +171,7 @@ impl Plot {
     }
 
     /// Draws a horizontal line with a label above it, `at` units from its begin, if the value is on the axis.
-    pub(super) fn horizontal(&mut self, class: &str, value: f64, label: &str, at: f64) {
+    pub(crate) fn horizontal(&mut self, class: &str, value: f64, label: &str, at: f64) {
         if self.y.scale.holds(value) {
             let y = self.y.scale.at(value);
             let (first, last) = ACROSS;
@@ -171,7 +182,7 @@ impl Plot {
     }
 
     /// Fills cells with one colour: their horizontal and vertical ends, as values of the axes.
-    pub(super) fn cells(&mut self, class: &str, cells: impl IntoIterator<Item = [(f64, f64); 2]>) {
+    pub(crate) fn cells(&mut self, class: &str, cells: impl IntoIterator<Item = [(f64, f64); 2]>) {
         let mut path = String::new();
         for [(from, to), (low, high)] in cells {
             let [from, to] = [from, to].map(|value| self.x.scale.at(value));
@@ -186,7 +197,7 @@ impl Plot {
     }
 
     /// Fills parts of a strip above the frame, each with a colour and its horizontal ends; nothing without parts.
-    pub(super) fn strip(&mut self, name: &str, parts: &[(&str, (f64, f64))]) {
+    pub(crate) fn strip(&mut self, name: &str, parts: &[(&str, (f64, f64))]) {
         let (_, top) = self.y.scale.positions();
         for (class, (from, to)) in parts {
             let [from, to] = [*from, *to].map(|value| self.x.scale.at(value));
@@ -200,7 +211,7 @@ impl Plot {
     }
 
     /// Returns the picture. `id` is unique in the page; the description stands for the picture where it is not seen.
-    pub(super) fn finish(self, id: &str, title: &str, description: &str) -> String {
+    pub(crate) fn finish(self, id: &str, title: &str, description: &str) -> String {
         let (bottom, _) = self.y.scale.positions();
         let height = number(bottom + BOTTOM);
         let (title, description) = (escape::text(title), escape::text(description));

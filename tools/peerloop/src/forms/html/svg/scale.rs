@@ -64,7 +64,7 @@ pub(crate) fn counts(max: f64) -> (f64, Vec<Tick>) {
 }
 
 /// Returns the smallest of 1, 2 and 5 times a power of ten that is not below the value.
-fn nice(value: f64) -> f64 {
+pub(crate) fn nice(value: f64) -> f64 {
     let power = 10_f64.powf(value.log10().floor());
     [1.0, 2.0, 5.0].map(|factor| factor * power).into_iter().find(|nice| *nice >= value * 0.999).unwrap_or(10.0 * power)
 }
@@ -106,6 +106,24 @@ fn show_latency(nanos: f64) -> String {
         1e3.. => format!("{} us", (nanos / 1e3).round()),
         _ => format!("{} ns", nanos.round()),
     }
+}
+
+/// Maximum number of decimals of a label.
+const MAX_DECIMALS: f64 = 6.0;
+
+/// Returns the ends of an axis that holds both changes, and its labelled values with their signs.
+pub(crate) fn changes(low: f64, high: f64) -> ((f64, f64), Vec<Tick>) {
+    let step = nice((high - low) / 5.0);
+    let decimals = (-step.log10().floor()).clamp(0.0, MAX_DECIMALS) as usize;
+    let (first, last) = ((low / step).floor() as i64, (high / step).ceil() as i64);
+    let show = |index: i64, value: f64| match index {
+        0 => "0".to_owned(),
+        _ if step >= 1e3 => format!("{}{}", if value < 0.0 { '-' } else { '+' }, show_count(value.abs(), 10.0 * step)),
+        _ => format!("{value:+.decimals$}"),
+    };
+    let ticks = (first..=last).map(|index| (index, index as f64 * step));
+    let ticks = ticks.map(|(index, value)| (value, show(index, value)));
+    ((first as f64 * step, last as f64 * step), ticks.collect())
 }
 
 /// The distances between two labels of a time axis, in seconds.
@@ -192,6 +210,19 @@ mod tests {
         assert_eq!(of(1.0, 1.0), "1 ns 2 ns");
         assert_eq!(of(5e5, 3e9), "100 us 1 ms 10 ms 100 ms 1 s 10 s");
         assert!(latencies(1.0, 9e15).1.len() <= 9);
+    }
+
+    #[test]
+    fn an_axis_of_changes_holds_both_ends_and_its_labels_have_signs() {
+        let of = |low, high| {
+            let ((first, last), ticks) = changes(low, high);
+            assert!(first <= low && high <= last, "{low} {high}");
+            labels(&ticks).join(" ")
+        };
+        assert_eq!(of(-5.0, 5.0), "-6 -4 -2 0 +2 +4 +6");
+        assert_eq!(of(-5.0, 30.2), "-10 0 +10 +20 +30 +40");
+        assert_eq!(of(-0.1, 0.13), "-0.10 -0.05 0 +0.05 +0.10 +0.15");
+        assert_eq!(of(-5.0, 4e9), "-1G 0 +1G +2G +3G +4G");
     }
 
     #[test]
