@@ -4,6 +4,7 @@
 
 mod account;
 mod beside;
+mod block_fetch;
 mod get_data;
 mod kept;
 mod lag;

@@ -1,5 +1,6 @@
 //! The workloads of this crate. Each is a small type that implements [`Workload`](super::Workload).
 
+mod block_fetch;
 mod connections;
 mod get_data;
 mod headers;
@@ -8,6 +9,7 @@ mod ping;
 mod propagation;
 mod send_tx;
 
+pub use block_fetch::BlockFetch;
 pub use connections::{Churn, Connect, Handshake};
 pub use get_data::GetData;
 pub use headers::Headers;

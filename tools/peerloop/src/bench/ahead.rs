@@ -202,6 +202,7 @@ mod tests {
     use super::super::node::BuiltInNode;
     use super::*;
     use peerloop::Network;
+    use peerloop::load::ResponderConfig;
     use std::net::TcpListener;
 
     /// Connects to `nodes` as before a bench. Returns the loop's handler and number of dials after the loop has ended.
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn addresses_that_refuse_are_skipped_until_one_accepts() {
-        let node = BuiltInNode::start(Network::Regtest, 9).unwrap();
+        let node = BuiltInNode::start(Network::Regtest, 9, ResponderConfig::default()).unwrap();
         let (ahead, dialled) = end(&[&[refusing(), "[::1]:1".parse().unwrap(), node.address]]);
         assert_eq!((ahead.ready, ahead.failed, dialled), (vec![node.address], None, 3));
         node.stop().unwrap();
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn several_names_of_one_node_need_only_one_connection() {
-        let node = BuiltInNode::start(Network::Regtest, 9).unwrap();
+        let node = BuiltInNode::start(Network::Regtest, 9, ResponderConfig::default()).unwrap();
         let address = node.address;
         let (ahead, dialled) = end(&[&[address], &[refusing(), address], &[address]]);
         assert_eq!((ahead.ready, ahead.failed, dialled), (vec![address; 3], None, 1));

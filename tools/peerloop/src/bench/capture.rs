@@ -1,7 +1,7 @@
 //! Real intervals and operations for the tests of the recording: the library alone can make them.
 
 use super::node::BuiltInNode;
-use peerloop::load::{Generator, Interval, IntervalHistograms, OperationRecord, Plan, Rate, Recorder};
+use peerloop::load::{Generator, Interval, IntervalHistograms, OperationRecord, Plan, Rate, Recorder, ResponderConfig};
 use peerloop::{Config, Network, Reactor};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl Recorder for Capture {
 
 /// Runs a short load on loopback and returns its first interval with a latency.
 pub(super) fn capture() -> Captured {
-    let node = BuiltInNode::start(Network::Regtest, 1).expect("the node starts");
+    let node = BuiltInNode::start(Network::Regtest, 1, ResponderConfig::default()).expect("the node starts");
     let plan = Plan::new(vec![node.address], 1, Rate::per_second(100));
     let plan = plan.with_rate(Rate::per_second(100), Duration::from_millis(250)).with_drain(Duration::from_secs(5));
     let (intervals, operations) = (channel(), channel());

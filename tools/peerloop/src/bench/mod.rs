@@ -91,7 +91,10 @@ pub(crate) fn run(mut args: BenchArgs) -> Result<Exit, Failure> {
     process::prepare(setup.descriptors());
     let notices = Notices::with_rate_changes()?;
     let node = match setup.is_built_in() {
-        true => Some(BuiltInNode::start(setup.network, setup.own_connections() * setup.streams_per_peer())?),
+        true => {
+            let connections = setup.own_connections() * setup.streams_per_peer();
+            Some(BuiltInNode::start(setup.network, connections, setup.workload.built_in_node())?)
+        }
         false => None,
     };
     setup.targets.extend(node.as_ref().map(|node| node.address));

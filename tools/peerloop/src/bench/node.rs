@@ -2,7 +2,7 @@
 
 use crate::exit::Failure;
 use peerloop::MioNet;
-use peerloop::load::{Responder, ResponderRequest};
+use peerloop::load::{Responder, ResponderConfig, ResponderRequest};
 use peerloop::{Config, Handle, Network, Reactor};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -28,12 +28,12 @@ struct Ready {
 }
 
 impl BuiltInNode {
-    /// Starts a node that accepts `connections` connections; its loop is built on its own thread.
-    pub(crate) fn start(network: Network, connections: usize) -> Result<Self, Failure> {
+    /// Starts a node with these settings that accepts `connections` connections; its loop is built on its own thread.
+    pub(crate) fn start(network: Network, connections: usize, settings: ResponderConfig) -> Result<Self, Failure> {
         let (sender, receiver) = sync_channel(1);
         let config = Config::new(network).with_max_links(connections + SPARE_LINKS);
         let failed = |error: String| Failure::machine(format!("starting the built-in node on 127.0.0.1: {error}"));
-        let thread = Builder::new().name("node".to_owned()).spawn(move || run(config, sender));
+        let thread = Builder::new().name("node".to_owned()).spawn(move || run(config, settings, sender));
         let thread = thread.map_err(|error| failed(error.to_string()))?;
         match receiver.recv() {
             Ok(Ready { address, handle }) => Ok(Self { address, handle, thread }),
@@ -51,9 +51,9 @@ impl BuiltInNode {
     }
 }
 
-fn run(config: Config, ready: SyncSender<Ready>) -> Result<(), String> {
+fn run(config: Config, settings: ResponderConfig, ready: SyncSender<Ready>) -> Result<(), String> {
     let mut reactor: Reactor<MioNet, Responder> =
-        Reactor::new(config, Responder::default()).map_err(|error| error.to_string())?;
+        Reactor::new(config, Responder::new(settings)).map_err(|error| error.to_string())?;
     let address = reactor.listen((Ipv4Addr::LOCALHOST, 0).into()).map_err(|error| error.to_string())?;
     let sent = ready.send(Ready { address, handle: reactor.handle() });
     drop(ready);

@@ -5,10 +5,13 @@
 
 use super::items;
 use crate::exit::Failure;
+use crate::serve::parse_block_bytes;
 use crate::transactions;
-use crate::units::{parse_duration, parse_time_above_zero};
-use peerloop::load::Workload;
-use peerloop::load::workloads::{Churn, Connect, GetData, Handshake, Headers, Inv, Ping, Propagation, SendTx};
+use crate::units::{parse_duration, parse_time_above_zero, write_bytes};
+use peerloop::load::workloads::{
+    BlockFetch, Churn, Connect, GetData, Handshake, Headers, Inv, Ping, Propagation, SendTx,
+};
+use peerloop::load::{ResponderConfig, Workload};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,6 +38,8 @@ pub(crate) enum WorkloadKind {
     Headers,
     /// Announcements that are expected within this time of the first one.
     Propagation(Duration),
+    /// Blocks of this length.
+    Block(u64),
     /// The transactions in a file.
     Tx(PathBuf),
     /// Requests of the items in a file.
@@ -71,7 +76,13 @@ impl WorkloadKind {
     pub(crate) fn opens_connections(&self) -> bool {
         match self {
             Self::Connect | Self::Handshake | Self::Churn(_) => true,
-            Self::Ping | Self::Inv | Self::Headers | Self::Tx(_) | Self::GetData(_) | Self::Propagation(_) => false,
+            Self::Ping
+            | Self::Inv
+            | Self::Headers
+            | Self::Tx(_)
+            | Self::GetData(_)
+            | Self::Block(_)
+            | Self::Propagation(_) => false,
         }
     }
 
@@ -83,6 +94,22 @@ impl WorkloadKind {
     /// Returns whether a node bears the workload without its owner's consent.
     pub(crate) fn is_polite(&self) -> bool {
         matches!(self, Self::Ping | Self::Propagation(_))
+    }
+
+    /// Returns the settings of a built-in node that serves what the workload needs.
+    pub(crate) fn built_in_node(&self) -> ResponderConfig {
+        match self {
+            Self::Block(bytes) => ResponderConfig::default().with_block_bytes(*bytes),
+            Self::Ping
+            | Self::Connect
+            | Self::Handshake
+            | Self::Churn(_)
+            | Self::Inv
+            | Self::Headers
+            | Self::Propagation(_)
+            | Self::Tx(_)
+            | Self::GetData(_) => ResponderConfig::default(),
+        }
     }
 
     /// Reads the file that the workload needs, if any.
@@ -100,6 +127,10 @@ impl WorkloadKind {
             Self::Propagation(limit) => {
                 let limit = *limit;
                 WorkloadMaker::of(move |_| Propagation::new(limit))
+            }
+            Self::Block(bytes) => {
+                let bytes = *bytes;
+                WorkloadMaker::of(move |_| BlockFetch::new(bytes))
             }
             Self::Tx(path) => {
                 let workload = SendTx::new(transactions::read(path, MAX_TX_BYTES)?);
@@ -125,6 +156,7 @@ impl fmt::Display for WorkloadKind {
             Self::Inv => f.write_str("inv"),
             Self::Headers => f.write_str("headers"),
             Self::Propagation(limit) => write!(f, "propagation:{}", humantime::format_duration(*limit)),
+            Self::Block(bytes) => write!(f, "block:{}", write_bytes(*bytes)),
             Self::Tx(path) => write!(f, "tx:{}", path.display()),
             Self::GetData(path) => write!(f, "getdata:{}", path.display()),
         }
@@ -132,7 +164,7 @@ impl fmt::Display for WorkloadKind {
 }
 
 /// Parses a workload: `ping`, `connect`, `handshake`, `churn`, `churn:TIME`, `inv`, `headers`, `propagation`,
-/// `propagation:TIME`, `tx:FILE` or `getdata:FILE`.
+/// `propagation:TIME`, `tx:FILE`, `getdata:FILE` or `block:SIZE`.
 pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
     let (name, value) = text.split_once(':').map_or((text, None), |(name, value)| (name, Some(value)));
     let kind = match (name, value) {
@@ -151,6 +183,13 @@ pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
         ("tx" | "getdata", _) => {
             return Err(format!("`{name}` needs a file: write `{name}:FILE`, for example {name}:list.txt"));
         }
+        ("block", Some(size)) => {
+            let bytes = parse_block_bytes(size).map_err(|error| format!("the length of the blocks: {error}"))?;
+            WorkloadKind::Block(bytes)
+        }
+        ("block", None) => {
+            return Err("`block` needs a length: write `block:SIZE`, for example block:4MiB".to_owned());
+        }
         ("propagation", None) => WorkloadKind::Propagation(DEFAULT_LIMIT),
         ("propagation", Some(limit)) => {
             let limit = parse_time_above_zero(limit).map_err(|error| format!("the time for announcements: {error}"))?;
@@ -162,7 +201,7 @@ pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
         _ => {
             return Err(format!(
                 "`{text}` is not a workload: use ping, connect, handshake, churn, inv, headers or propagation; or one \
-                 with a value, churn:TIME, propagation:TIME, tx:FILE or getdata:FILE, for example churn:5s"
+                 with a value, churn:TIME, propagation:TIME, tx:FILE, getdata:FILE or block:SIZE, for example churn:5s"
             ));
         }
     };
@@ -175,7 +214,17 @@ mod tests {
 
     #[test]
     fn a_workload_is_parsed_from_the_text_that_it_shows() {
-        for text in ["ping", "connect", "handshake", "churn:1s", "churn:1m 30s", "inv", "headers", "propagation:30s"] {
+        for text in [
+            "ping",
+            "connect",
+            "handshake",
+            "churn:1s",
+            "churn:1m 30s",
+            "inv",
+            "headers",
+            "block:4MiB",
+            "propagation:30s",
+        ] {
             let kind = parse_workload(text).unwrap();
             assert_eq!(kind.to_string(), text);
             let workload = kind.prepare().unwrap().make(7);
@@ -198,6 +247,9 @@ mod tests {
             ("tx", "`tx` needs a file: write `tx:FILE`"),
             ("tx:", "`tx` needs a file"),
             ("getdata:", "`getdata` needs a file: write `getdata:FILE`"),
+            ("block", "`block` needs a length: write `block:SIZE`"),
+            ("block:4MB", "the length of the blocks: `4MB` is not a size"),
+            ("block:142", "the length of the blocks: `142` is out of range"),
             ("ping:5", "`ping` has no value: write `ping` alone"),
             ("inv:", "`inv` has no value"),
             ("churn:5", "the time to hold connections: "),

@@ -49,7 +49,7 @@ pub(super) fn parse_stall(text: &str) -> Result<Stall, String> {
 }
 
 /// Parses the length of a block.
-pub(super) fn parse_block_bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_block_bytes(text: &str) -> Result<u64, String> {
     let bytes = parse_bytes(text)?;
     match (MIN_RESPONDER_BLOCK_BYTES..=MAX_RESPONDER_BLOCK_BYTES).contains(&bytes) {
         true => Ok(bytes),

@@ -8,6 +8,7 @@ mod knobs;
 mod report;
 
 pub(crate) use args::ServeArgs;
+pub(crate) use knobs::parse_block_bytes;
 
 use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::machine::{self, Machine, Need, STREAMS_PER_PEER};

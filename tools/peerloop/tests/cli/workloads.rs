@@ -36,6 +36,7 @@ fn each_workload_measures_its_own_metrics_against_a_node() {
         ("ping", "pings", &["ping_rtt"][..]),
         ("inv", "announcements", &["inv_getdata"]),
         ("headers", "requests", &["headers_fetch"]),
+        ("block:1KiB", "requests", &["block_fetch", "block_first_bytes"]),
         ("connect", "connections", &["connect"]),
         ("handshake", "handshakes", &["handshake", "connect"]),
         ("churn:10ms", "connections", &["handshake", "connect"]),
@@ -66,7 +67,7 @@ fn each_workload_measures_its_own_metrics_against_a_node() {
 
 #[test]
 fn the_built_in_node_answers_every_workload() {
-    for workload in ["inv", "headers", "connect", "handshake", "churn:0s"] {
+    for workload in ["inv", "headers", "block:64KiB", "connect", "handshake", "churn:0s"] {
         let flags = ["bench", "--workload", workload, "-c", "10", "-r", "200", "-d", "200ms", "--warmup", "0s", "-q"];
         let run = peerloop(&flags);
         assert_eq!(run.code, Some(0), "{workload}: {}{}", run.stdout, run.stderr);
@@ -77,8 +78,9 @@ fn the_built_in_node_answers_every_workload() {
 #[test]
 fn replies_that_the_node_drops_are_failed_operations() {
     let (node, address) = Running::serve(&["-q", "--drop", "100%"]);
-    for workload in ["inv", "headers"] {
-        let (code, text, json) = run(&format!("dropped-{workload}.json"), workload, &address, &["--drain", "100ms"]);
+    for workload in ["inv", "headers", "block:1KiB"] {
+        let (code, text, json) =
+            run(&format!("dropped-{}.json", &workload[..3]), workload, &address, &["--drain", "100ms"]);
         assert_eq!((code, number(&json, "/counts/timed_out")), (Some(0), 100), "{workload}: {text}");
         assert_eq!(
             (&json["generator"]["verdict"], &json["metrics"][2]["planned"]["failed"]),
@@ -310,4 +312,19 @@ fn items_of_a_file_are_requested_and_timed() {
     let refused = peerloop(&["bench", "--workload", &format!("getdata:{wrong}"), "--dry-run"]);
     assert_eq!(refused.code, Some(1), "{}", refused.stderr);
     assert!(refused.complaint().contains(&format!("{wrong}:3: `77` is not a hash")), "{}", refused.stderr);
+}
+
+#[test]
+fn blocks_of_another_size_are_failed_operations_with_their_cause() {
+    let (node, address) = Running::serve(&["-q", "--blocks", "3", "--block-size", "1KiB"]);
+    let (code, text, json) = run("wrong-size.json", "block:2KiB", &address, &[]);
+    assert_eq!((code, number(&json, "/counts/answered"), number(&json, "/counts/timed_out")), (Some(0), 0, 100));
+    let [cause] = &json["counts"]["failed_operations"].as_array().unwrap()[..] else { panic!("{json}") };
+    assert_eq!((&cause["cause"], &cause["count"]), (&"wrong_size".into(), &100.into()));
+    assert!(text.contains("the block has another length"), "{text}");
+    assert_eq!(metric(&json, "block_first_bytes")["planned"]["failed"], 100);
+    node.signal("TERM");
+    node.finish();
+    let none = peerloop(&["bench", "--workload", "block", "--dry-run"]);
+    assert!(none.code == Some(2) && none.stderr.contains("write `block:SIZE`"), "{}", none.stderr);
 }

@@ -189,7 +189,7 @@ pub(crate) fn noun(workload: &str) -> &'static str {
     match kind(workload) {
         "ping" => "pings",
         "inv" | "propagation" => "announcements",
-        "headers" | "getdata" => "requests",
+        "headers" | "getdata" | "block" => "requests",
         "tx" => "transactions",
         "connect" | "churn" => "connections",
         "handshake" => "handshakes",
@@ -436,6 +436,8 @@ fn operation_cause(cause: &str) -> &'static str {
         "table_full" => "not opened: the connection table was full, because connections were still being closed",
         "no_transaction" => "not sent: the file has too few transactions, or the warm-up used them",
         "notfound" => "the peer lacks the item",
+        "no_block" => "the peer has no block after the genesis block; `serve` has some",
+        "wrong_size" => "the block has another length than the workload's",
         "bad_checksum" => "the checksum of the transaction or block was wrong",
         "rejected" => "the peer rejected the transaction",
         "undecodable" => "the reply could not be decoded",

@@ -1,0 +1,215 @@
+//! The workload of blocks: each operation requests the target's first block, which must have the expected length.
+
+use super::send;
+use crate::api::{ChecksumVerdict, Chunk, Delivery, Event, Frame};
+use crate::handler::{Ctx, PeerMap};
+use crate::id::PeerId;
+use crate::limits::MAX_OPERATIONS_PER_PEER;
+use crate::load::workload::{Operation, Operations, Started, Workload};
+use crate::protocol::{CommandName, PROTOCOL_VERSION};
+use crate::wire::{BlockHeader, Hash256, Header, Inventory, InventoryItem, Locator, MessageRef};
+use std::collections::VecDeque;
+use std::mem;
+
+/// The index of the metric `block_first_bytes`.
+const FIRST_BYTES: usize = 1;
+
+/// Fetches a block of one length over and over. The metric `block_fetch` is the time from a `getdata` to the block's
+/// last byte, and `block_first_bytes` the time to the end of its header, the first 80 bytes.
+///
+/// Each peer asks for the headers after the network's genesis block as soon as it is ready, and then requests the first
+/// of these blocks. Operations that are due before the reply are sent after it, and count from their planned moments.
+///
+/// An operation fails if the target has no such block (`no_block`), if it sends a `notfound` (`notfound`), or if the
+/// block has another length (`wrong_size`) or a wrong checksum (`bad_checksum`). Undecodable headers fail the
+/// operations that wait for them (`undecodable`). An SV Node in its initial sync sends no headers, so the operations
+/// time out.
+///
+/// Blocks are read in parts and never kept: each peer needs 80 bytes of the block that is arriving, and 8 bytes for
+/// each of at most [`MAX_OPERATIONS_PER_PEER`] blocks that it waits for. A further operation is not sent, with the
+/// cause `too_many_operations`.
+///
+/// ```
+/// use peerloop::load::{Generator, Plan, Rate, workloads::BlockFetch};
+///
+/// let plan = Plan::new(vec!["127.0.0.1:18444".parse().unwrap()], 10, Rate::per_second(10));
+/// let generator = Generator::new(plan).with_workload(Box::new(BlockFetch::new(4_000_000)));
+/// ```
+#[derive(Debug)]
+pub struct BlockFetch {
+    block_bytes: u64,
+    peers: PeerMap<Peer>,
+}
+
+/// The state of one peer.
+#[derive(Debug, Default)]
+struct Peer {
+    block: Block,
+    /// The marks of the operations whose block has not arrived, the oldest first. Those of ended operations stay until
+    /// their block has arrived, so that it answers no other operation.
+    awaited: VecDeque<u64>,
+    /// The first bytes of the arriving message, at most a header.
+    begin: Vec<u8>,
+}
+
+/// The knowledge about a peer's first block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Block {
+    #[default]
+    Unasked,
+    Asked,
+    Known(Hash256),
+    Missing,
+}
+
+impl BlockFetch {
+    /// Returns the workload whose blocks must have `block_bytes` each.
+    pub fn new(block_bytes: u64) -> Self {
+        Self { block_bytes, peers: PeerMap::new() }
+    }
+
+    /// Sends the requests of the operations that wait for the hash, or fails them.
+    fn note_block(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, block: Block) {
+        let Some(state) = self.peers.get_mut(peer).filter(|state| state.block == Block::Asked) else { return };
+        state.block = block;
+        for mark in mem::take(&mut state.awaited) {
+            let started = match block {
+                Block::Known(hash) => request(ctx, peer, hash, mark),
+                Block::Missing => Started::NotSent { cause: "no_block" },
+                Block::Unasked | Block::Asked => Started::NotSent { cause: "undecodable" },
+            };
+            match started {
+                Started::Sent { .. } | Started::Pinged { .. } => state.awaited.push_back(mark),
+                Started::NotSent { cause } => drop(operations.failed(peer, mark, cause, ctx.now())),
+            }
+        }
+    }
+}
+
+/// Requests the headers after the genesis block.
+fn ask(ctx: &mut Ctx<'_>, peer: PeerId) -> Result<(), &'static str> {
+    let genesis = BlockHeader::genesis_of(ctx.config().network).hash();
+    let locator = Locator::from_hashes(PROTOCOL_VERSION as i32, [genesis], Hash256::ZERO);
+    ctx.send(peer, &MessageRef::GetHeaders(locator.as_ref())).map_err(|error| error.label())
+}
+
+fn request(ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, mark: u64) -> Started {
+    let items = Inventory::from_items([InventoryItem::block(hash)]);
+    send(ctx, peer, &MessageRef::GetData(items.as_ref()), mark, mark)
+}
+
+impl Workload for BlockFetch {
+    fn name(&self) -> &'static str {
+        "block"
+    }
+
+    fn metrics(&self) -> &[&'static str] {
+        &["block_fetch", "block_first_bytes"]
+    }
+
+    fn start(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, operation: Operation) -> Started {
+        let mark = operation.mark;
+        // Each ready peer has a state.
+        let Some(state) = self.peers.get_mut(peer) else { return Started::NotSent { cause: "not_ready" } };
+        if state.awaited.len() >= MAX_OPERATIONS_PER_PEER {
+            return Started::NotSent { cause: "too_many_operations" };
+        }
+        if state.block == Block::Unasked {
+            match ask(ctx, peer) {
+                Ok(()) => state.block = Block::Asked,
+                Err(cause) => return Started::NotSent { cause },
+            }
+        }
+        let started = match state.block {
+            Block::Known(hash) => request(ctx, peer, hash, mark),
+            Block::Missing => Started::NotSent { cause: "no_block" },
+            Block::Unasked | Block::Asked => Started::Sent { key: mark },
+        };
+        if let Started::Sent { .. } = started {
+            state.awaited.push_back(mark);
+        }
+        started
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, _operations: &mut Operations<'_>, peer: PeerId, event: &Event<'_>) {
+        match event {
+            Event::Ready { .. } => {
+                // After a failure, the peer's first operation asks again.
+                let block = if ask(ctx, peer).is_ok() { Block::Asked } else { Block::Unasked };
+                self.peers.insert(peer, Peer { block, ..Peer::default() });
+            }
+            Event::Closed { .. } => drop(self.peers.remove(peer)),
+            Event::Opened { .. }
+            | Event::VersionReceived
+            | Event::Pong { .. }
+            | Event::Written { .. }
+            | Event::LimitsAnnounced { .. }
+            | Event::StreamOpened { .. }
+            | Event::SendHeaders
+            | Event::Rejected(_)
+            | Event::BodyCut { .. } => {}
+        }
+    }
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
+        match header.command {
+            CommandName::BLOCK => Delivery::Chunks,
+            CommandName::HEADERS | CommandName::NOTFOUND => Delivery::Buffer,
+            _ => Delivery::Discard,
+        }
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, frame: Frame<'_>) {
+        match frame.decode() {
+            Ok(MessageRef::Headers(headers)) => {
+                let first = headers.iter().next().map(|first| first.header);
+                let genesis = BlockHeader::genesis_of(ctx.config().network).hash();
+                // Headers after another block are an announcement.
+                if first.is_none_or(|first| first.prev_hash == genesis) {
+                    let block = first.map_or(Block::Missing, |first| Block::Known(first.hash()));
+                    self.note_block(ctx, operations, peer, block);
+                }
+            }
+            Ok(MessageRef::NotFound(items)) => {
+                let Some(state) = self.peers.get_mut(peer) else { return };
+                for _ in items.iter().filter(|item| Block::Known(item.hash) == state.block) {
+                    if let Some(mark) = state.awaited.pop_front() {
+                        operations.failed(peer, mark, "notfound", ctx.now());
+                    }
+                }
+            }
+            Err(_) if frame.command() == CommandName::HEADERS => {
+                self.note_block(ctx, operations, peer, Block::Unasked);
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    fn on_chunk(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, chunk: Chunk<'_>) {
+        let Some(state) = self.peers.get_mut(peer) else { return };
+        if chunk.offset() == 0 {
+            state.begin.clear();
+        }
+        let missing = (BlockHeader::LEN_BYTES - state.begin.len()).min(chunk.bytes().len());
+        state.begin.extend_from_slice(&chunk.bytes()[..missing]);
+        let is_wanted = state.begin.len() == BlockHeader::LEN_BYTES
+            && (missing > 0 || chunk.last().is_some())
+            && Block::Known(Hash256::of(&state.begin)) == state.block;
+        let Some(&mark) = state.awaited.front().filter(|_| is_wanted) else { return };
+        let is_right = chunk.total() == self.block_bytes;
+        if is_right {
+            operations.step(peer, mark, FIRST_BYTES, ctx.now());
+        }
+        let Some(verdict) = chunk.last() else { return };
+        state.awaited.pop_front();
+        match verdict {
+            ChecksumVerdict::Wrong => drop(operations.failed(peer, mark, "bad_checksum", ctx.now())),
+            ChecksumVerdict::Correct | ChecksumVerdict::Absent if is_right => {
+                operations.answered(peer, mark, ctx.now());
+            }
+            ChecksumVerdict::Correct | ChecksumVerdict::Absent => {
+                operations.failed(peer, mark, "wrong_size", ctx.now());
+            }
+        }
+    }
+}
