@@ -29,8 +29,8 @@ pub use compare::{
 pub use design::{DesignEffect, MIN_BATCHES};
 pub use quantile::{Estimate, MIN_TAIL};
 pub use search::{
-    Answer, Bound, End, Goal, GoalError, Purpose, Reason, Search, SearchOutcome, SearchSettings, Searched,
-    SettingsError, Step, TRIAL_INTERVAL, Trial, TrialRow, TrialVerdict,
+    Answer, Bound, Distrust, End, Goal, GoalError, Purpose, Reason, Remainder, Search, SearchOutcome, SearchSettings,
+    Searched, SettingsError, Step, TRIAL_INTERVAL, Trial, TrialRow, TrialVerdict,
 };
 pub use series::{MAX_INTERVALS, Series};
 pub use share::ShareInterval;

@@ -1,7 +1,7 @@
 //! The answer of a search and its table of trials.
 
 use super::Purpose;
-use super::evidence::{Bounds, Status};
+use super::evidence::Bounds;
 use super::trial::{Reason, TrialVerdict};
 use std::time::Duration;
 
@@ -86,26 +86,27 @@ pub struct TrialRow {
     pub verdict: TrialVerdict,
     /// The value that decided it.
     pub reason: Reason,
+    /// Why the generator was not trusted, even if that could not change the verdict.
+    pub distrust: Option<String>,
     /// The median latency, in nanoseconds.
     pub p50: Option<u64>,
 }
 
-/// Returns the answer that these bounds give.
-pub(super) fn of(bounds: Bounds, rows: &[TrialRow], status: impl Fn(u64) -> Option<Status>, high: u64) -> Answer {
+/// Returns the answer that these bounds give. The target's own limit is known if it fails at `fails`.
+pub(super) fn of(bounds: Bounds, fails: Option<u64>, rows: &[TrialRow], high: u64) -> Answer {
     let reason = |load: u64| {
         let bad = rows.iter().rev().find(|row| row.load == load && !row.verdict.is_good());
         bad.map_or(Reason::NoData, |row| row.reason.clone())
     };
-    let is_generator = |load: u64| matches!(status(load), Some(Status::Generator { .. }));
     match bounds {
         Bounds { lower: None, upper } => {
             let lowest = upper.or_else(|| rows.iter().map(|row| row.load).min()).unwrap_or(0);
             Answer::Nothing { lowest, reason: reason(lowest) }
         }
-        Bounds { lower: Some(load), upper: Some(above) } if is_generator(above) => {
-            Answer::AtLeast { load, bound: Bound::Generator { above, reason: reason(above) } }
-        }
-        Bounds { lower: Some(load), upper: Some(above) } => Answer::Number { load, above, reason: reason(above) },
+        Bounds { lower: Some(load), upper: Some(upper) } => match fails {
+            Some(above) => Answer::Number { load, above, reason: reason(above) },
+            None => Answer::AtLeast { load, bound: Bound::Generator { above: upper, reason: reason(upper) } },
+        },
         Bounds { lower: Some(load), upper: None } => {
             Answer::AtLeast { load, bound: if load >= high { Bound::Range } else { Bound::Time } }
         }

@@ -1,7 +1,7 @@
 //! The evidence of all trials about every tested load, and the bounds that follow.
 //!
 //! One noisy trial never decides for good. A generator that is not trusted twice in a row bounds a load provisionally,
-//! and three times in a row for good. A pass or a fail of a short trial is provisional. It is firm if a long trial
+//! and five times in a row for good. A pass or a fail of a short trial is provisional. It is firm if a long trial
 //! is clear, if most of the long trials of a load agree (the rule of MLRsearch), or if two short trials fail. A firm
 //! fail voids every pass above it, because a load that is known to fail is never below the answer. A firm pass voids
 //! provisional fails below it.
@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// The largest part of the long trials of a load that may fail while the load passes.
 const EXCEED_RATIO: f64 = 0.5;
+
+/// The number of untrusted trials in a row after which the generator is the limit for good: more than are made at once.
+const FIRMLY_UNTRUSTED: u32 = 5;
 
 /// The state of the knowledge about a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +54,7 @@ impl Evidence {
         let has_long = good + bad > 0.0;
         match self {
             Self { is_refuted: true, .. } => Status::Fail { is_firm: true },
-            Self { untrusted: 2.., .. } => Status::Generator { is_firm: self.untrusted > 2 },
+            Self { untrusted: 2.., .. } => Status::Generator { is_firm: self.untrusted >= FIRMLY_UNTRUSTED },
             Self { clear: Some(true), .. } => Status::Pass { is_firm: true },
             Self { clear: Some(false), .. } => Status::Fail { is_firm: true },
             // Even if all missing time were bad, or good.
@@ -130,6 +133,18 @@ impl Loads {
         self.loads.get(&load).map_or(0, |evidence| evidence.untrusted)
     }
 
+    /// Returns the lowest load above this one at which the target fails.
+    pub(super) fn failing_above(&self, lower: u64) -> Option<u64> {
+        let mut above = self.loads.range(lower + 1..);
+        let fails = |evidence: &Evidence| matches!(evidence.status(self.duration_sum), Status::Fail { .. });
+        above.find(|(_, evidence)| fails(evidence)).map(|(&load, _)| load)
+    }
+
+    /// Returns whether the generator is not trusted at this load, even after repetitions.
+    pub(super) fn is_untrusted(&self, load: u64) -> bool {
+        matches!(self.status(load), Some(Status::Generator { .. }))
+    }
+
     /// Returns the number of long trials in a row that the load has passed.
     pub(super) fn confirmations(&self, load: u64) -> u32 {
         self.loads.get(&load).map_or(0, |evidence| evidence.confirmations)
@@ -206,7 +221,8 @@ mod tests {
         assert_eq!(status(&[(Generator, None), (Pass, None)]), Some(Status::Pass { is_firm: false }));
         let two = [(Pass, None), (Generator, None), (Generator, LONG)];
         assert_eq!(status(&two), Some(Status::Generator { is_firm: false }));
-        assert_eq!(status(&[&two[..], &two[1..2]].concat()), Some(Status::Generator { is_firm: true }));
+        assert_eq!(status(&[&two[..], &two[1..]].concat()), Some(Status::Generator { is_firm: false }));
+        assert_eq!(status(&[&two[..], &two[1..], &two[1..2]].concat()), Some(Status::Generator { is_firm: true }));
         assert_eq!(status(&[&two[..], &two[..1]].concat()), Some(Status::Pass { is_firm: false }));
     }
 
@@ -223,6 +239,18 @@ mod tests {
         assert_eq!(bounds(&[(10, Pass, None), (20, Pass, None), (15, Fail, None)]), (Some(10), Some(15)));
         assert_eq!(bounds(&[(10, Fail, None)]), (None, Some(10)));
         assert_eq!(bounds(&[(10, RatherPass, None)]), (None, None));
+    }
+
+    #[test]
+    fn a_load_whose_generator_is_not_trusted_is_no_fail_of_the_target() {
+        let untrusted = [(10, Pass, None), (20, Generator, None), (20, Generator, None), (40, Fail, None)];
+        let found = loads(&untrusted);
+        assert_eq!(found.bounds(), Bounds { lower: Some(10), upper: Some(20) });
+        assert_eq!((found.is_untrusted(20), found.is_untrusted(40), found.is_untrusted(15)), (true, false, false));
+        assert_eq!(
+            (found.failing_above(10), found.failing_above(39), found.failing_above(40)),
+            (Some(40), Some(40), None)
+        );
     }
 
     #[test]

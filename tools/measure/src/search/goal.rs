@@ -3,6 +3,7 @@
 use crate::tally::{Share, Tally};
 use crate::threshold::{Function, Relation, Threshold};
 use std::fmt;
+use std::time::Duration;
 
 /// The goal that the searched load has to meet.
 ///
@@ -66,9 +67,15 @@ impl Goal {
 
     /// Returns the share of the operations that miss the limit, failed ones included.
     pub fn share(&self, tally: &Tally) -> Share {
+        self.share_beyond(tally, Duration::ZERO)
+    }
+
+    /// Returns the share of the operations that miss the limit by at least `excess`, failed ones included.
+    pub fn share_beyond(&self, tally: &Tally, excess: Duration) -> Share {
+        let excess = u64::try_from(excess.as_nanos()).unwrap_or(u64::MAX);
         match self.limit {
-            Limit::Below(limit) => tally.at_or_above(limit),
-            Limit::AtMost(limit) => tally.above(limit),
+            Limit::Below(limit) => tally.at_or_above(limit.saturating_add(excess)),
+            Limit::AtMost(limit) => tally.above(limit.saturating_add(excess)),
             Limit::Answered => Share { above: tally.failed(), total: tally.total() },
         }
     }
@@ -109,6 +116,12 @@ mod tests {
             [("a:p99<20ns", 5), ("a:p99<=20ns", 1), ("a:p99<21ns", 1), ("a:p99<10ns", 100), ("a:failed<2%", 1)]
         {
             assert_eq!(goal(text).unwrap().share(&tally), Share { above, total: 100 }, "{text}");
+        }
+        for (text, excess, above) in
+            [("a:p99<10ns", 10, 5), ("a:p99<=10ns", 10, 1), ("a:p99<10ns", 11, 1), ("a:failed<2%", 9, 1)]
+        {
+            let share = goal(text).unwrap().share_beyond(&tally, Duration::from_nanos(excess));
+            assert_eq!(share, Share { above, total: 100 }, "{text} by {excess} ns");
         }
         assert!((goal("a:p99.9<1ms").unwrap().allowed() - 0.001).abs() < 1e-9);
         assert_eq!(goal("a:failed<=0.5%").unwrap().allowed(), 0.005);

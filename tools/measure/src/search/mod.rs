@@ -11,9 +11,12 @@
 //!    four and so on, and the gap is halved again with long trials.
 //!
 //! After each trial that was not good, the target recovers at a low load. A target that an overload harms for longer
-//! than that gives a lower answer: the load that it copes with after an overload. An untrusted trial is repeated once.
-//! A load at which the generator is not trusted twice bounds the search like one that fails, but then the answer is
-//! never a number of the target.
+//! than that gives a lower answer: the load that it copes with after an overload.
+//!
+//! A trial that says nothing because of its generator is repeated: up to three times if the generator was busy, and
+//! twice, the second time as a long trial, if it was late. A load at which no repetition is trusted either bounds the
+//! search like one that fails. Then the answer is a number of the target only if the target fails at a load that is
+//! close. If the first load is one of them, the search ends.
 
 mod answer;
 mod evidence;
@@ -24,10 +27,15 @@ mod trial;
 pub use answer::{Answer, Bound, End, SearchOutcome, TrialRow};
 pub use goal::{Goal, GoalError};
 pub use settings::{SearchSettings, Searched, SettingsError};
-pub use trial::{Reason, TRIAL_INTERVAL, Trial, TrialVerdict};
+pub use trial::{Distrust, Reason, Remainder, TRIAL_INTERVAL, Trial, TrialVerdict};
 
 use evidence::{Bounds, Loads, Status};
 use std::time::Duration;
+
+/// How often an untrusted trial is repeated at once, if its generator was busy or late. If each trial is disturbed with
+/// a chance of 20 %, a whole search is misled in 1 of 100.
+const MAX_BUSY_REPETITIONS: u32 = 3;
+const MAX_LATE_REPETITIONS: u32 = 2;
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +190,8 @@ impl Search {
         };
         let load = load / self.recovery_divisor;
         let max_p50 = self.first_p50.map(|p50| p50 + p50 / 2);
-        Step::Recover { load: load.max(1), max_p50, calm: self.settings.calm, at_most: self.settings.max_recovery }
+        let at_most = self.settings.max_recovery.min(self.settings.time.saturating_sub(self.spent));
+        Step::Recover { load: load.max(1), max_p50, calm: self.settings.calm, at_most }
     }
 
     /// The load is applied already, and the target has coped with it.
@@ -191,11 +200,8 @@ impl Search {
     }
 
     fn next_trial(&self) -> Option<(u64, Duration, Purpose)> {
-        if let Some((load, time)) = self.repeat {
-            return self.has_time(time).then_some((load, time, Purpose::Recheck));
-        }
         if !self.is_late
-            && let Some(next) = self.narrowing_trial()
+            && let Some(next) = self.deciding_trial()
         {
             return Some(next);
         }
@@ -205,7 +211,14 @@ impl Search {
         (!is_confirmed && self.has_time(long)).then_some((lower, long, Purpose::Confirm))
     }
 
-    /// Returns the next trial that narrows the gap; `None` if it is narrow.
+    /// Returns the repetition of an untrusted trial, or the next trial that narrows the gap; `None` if it is narrow.
+    fn deciding_trial(&self) -> Option<(u64, Duration, Purpose)> {
+        let repetition = self.repeat.map(|(load, time)| (load, time, Purpose::Recheck));
+        repetition.or_else(|| self.narrowing_trial())
+    }
+
+    /// Returns the next trial that narrows the gap; `None` if it is narrow, or if there is no trusted load to begin
+    /// with.
     fn narrowing_trial(&self) -> Option<(u64, Duration, Purpose)> {
         let open = self.rows.last().map(|row| row.load);
         if let Some(load) = open.filter(|&load| self.loads.status(load) == Some(Status::Unclear)) {
@@ -215,12 +228,16 @@ impl Search {
         let (load, purpose) = match self.loads.bounds() {
             Bounds { lower: None, upper: None } => (low, Purpose::Climb),
             Bounds { lower: None, upper: Some(1) } => return None,
+            Bounds { lower: None, upper: Some(upper) } if self.loads.is_untrusted(upper) => return None,
             Bounds { lower: None, upper: Some(upper) } => (upper / 2, Purpose::Descend),
             Bounds { lower: Some(lower), upper: None } if lower >= high => return None,
             Bounds { lower: Some(lower), upper: None } => {
                 (((lower as f64 * self.climb) as u64).clamp(lower + 1, high), Purpose::Climb)
             }
             Bounds { lower: Some(lower), upper: Some(upper) } => {
+                if self.limit_of_target(self.loads.bounds()).is_some_and(|fails| fails != upper) {
+                    return None;
+                }
                 if self.settings.is_narrow(lower, upper) {
                     return self.recheck(lower, upper);
                 }
@@ -231,6 +248,14 @@ impl Search {
             }
         };
         Some((load, self.length(load), purpose))
+    }
+
+    /// Returns the load at which the target fails, if the answer is a number of the target: that load is the upper
+    /// bound, or it is close although the generator could not be trusted at a load in between.
+    fn limit_of_target(&self, Bounds { lower, upper }: Bounds) -> Option<u64> {
+        let (lower, upper) = lower.zip(upper)?;
+        let fails = self.loads.failing_above(lower)?;
+        (fails == upper || self.settings.is_nearly_narrow(lower, fails)).then_some(fails)
     }
 
     /// Returns another trial of a load that only provisionally does not pass, and before it a long one of the load that
@@ -255,7 +280,8 @@ impl Search {
     }
 
     fn has_time(&self, trial: Duration) -> bool {
-        self.spent + self.settings.settle + trial <= self.settings.time
+        // The load changes within an interval, which counts nowhere.
+        self.spent + TRIAL_INTERVAL + self.settings.settle + trial <= self.settings.time
     }
 
     /// Reports the result of the trial that [`Search::step`] has asked for. Ignored if it has asked for none.
@@ -265,15 +291,20 @@ impl Search {
         let is_long = time >= self.settings.long;
         let was_bound = self.loads.bounds().upper == Some(load);
         self.loads.add(load, verdict, is_long.then_some(time));
-        self.rows.push(TrialRow { load, time, purpose, verdict, reason, p50: trial.p50 });
+        let distrust = trial.distrust.as_ref().map(|distrust| distrust.reason().to_owned());
+        self.rows.push(TrialRow { load, time, purpose, verdict, reason, distrust, p50: trial.p50 });
         self.spent += trial.elapsed;
         self.must_recover = !verdict.is_good();
         if verdict.is_good() && self.first_p50.is_none() {
             self.first_p50 = trial.p50;
         }
-        let is_accident = verdict == TrialVerdict::Generator && self.loads.untrusted(load) == 1;
-        self.repeat = is_accident.then_some((load, time));
-        if purpose == Purpose::Confirm && !is_accident {
+        let was_late = matches!(trial.distrust, Some(Distrust::Late { .. }));
+        self.repeat = match (self.loads.untrusted(load), was_late) {
+            (1, _) | (2..=MAX_BUSY_REPETITIONS, false) => Some((load, time)),
+            (MAX_LATE_REPETITIONS, true) => Some((load, self.settings.long)),
+            _ => None,
+        };
+        if purpose == Purpose::Confirm && self.repeat.is_none() {
             self.note_confirmation(load, verdict);
         }
         if was_bound && verdict.is_good() {
@@ -299,7 +330,7 @@ impl Search {
 
     /// Stops narrowing the gap if the next trial and a recovery after it would use the time that confirming runs need.
     fn note_time(&mut self) {
-        let Some((_, time, _)) = self.narrowing_trial() else { return };
+        let Some((_, time, _)) = self.deciding_trial() else { return };
         let SearchSettings { confirmations, settle, long, calm, .. } = self.settings;
         let has_answer = self.loads.bounds().lower.is_some();
         let reserve = if has_answer { long * confirmations + settle * 2 + calm } else { Duration::ZERO };
@@ -339,7 +370,7 @@ impl Search {
             true => End::Time,
         };
         let confirmations = bounds.lower.map_or(0, |lower| self.loads.confirmations(lower));
-        let answer = answer::of(bounds, &self.rows, |load| self.loads.status(load), self.settings.high);
+        let answer = answer::of(bounds, self.limit_of_target(bounds), &self.rows, self.settings.high);
         SearchOutcome { answer, end, confirmations: confirmations.min(self.settings.confirmations) }
     }
 

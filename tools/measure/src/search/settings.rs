@@ -108,6 +108,11 @@ impl SearchSettings {
         upper - lower <= self.gap(lower)
     }
 
+    /// Returns whether a gap is narrow enough for an answer, if no load within it can be decided.
+    pub(super) fn is_nearly_narrow(&self, lower: u64, upper: u64) -> bool {
+        upper - lower <= 2 * self.gap(lower) + 1
+    }
+
     /// Returns the widest gap above this load that counts as narrow.
     fn gap(&self, lower: u64) -> u64 {
         match self.searched {

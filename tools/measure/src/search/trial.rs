@@ -1,8 +1,11 @@
 //! The judgement of one trial.
 //!
 //! A trial passes if it meets every goal beyond doubt, and fails if it misses one beyond doubt. Otherwise it is
-//! unclear, and its point estimates say on which side it lies. If the generator was not trusted, the trial says nothing
-//! about the target: neither a pass nor a fail.
+//! unclear, and its point estimates say on which side it lies.
+//!
+//! A generator without spare time is at its own limit, so the trial says nothing about the target. A generator that was
+//! late only makes a target look slower: it lengthens latencies and bunches operations. So a trial that meets every
+//! goal all the same counts. A trial that fails counts only if it also fails by its [`Remainder`].
 
 use super::goal::Goal;
 use crate::share::ShareInterval;
@@ -40,10 +43,44 @@ pub struct Trial {
     pub missing_peers: u64,
     /// The median latency, in nanoseconds.
     pub p50: Option<u64>,
-    /// Why the generator is not trusted, in a few words; `None` if it is trusted.
-    pub distrust: Option<String>,
+    /// Why the generator is not trusted; `None` if it is trusted.
+    pub distrust: Option<Distrust>,
     /// The whole time that the trial needed, its settling time included.
     pub elapsed: Duration,
+}
+
+/// Why the generator of a trial is not trusted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Distrust {
+    /// It had no time to spare, in a few words: the load is at its own limit.
+    Busy(String),
+    /// It was late.
+    Late {
+        /// How late, in a few words.
+        reason: String,
+        /// The evidence against the target that lateness does not explain; `None` if it may explain all.
+        remainder: Option<Remainder>,
+    },
+}
+
+/// The evidence of a trial, after every doubt that a late generator raises was decided in favour of the target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remainder {
+    /// The shares of operations that miss the goal by more than lateness explains.
+    pub shares: Vec<Share>,
+    /// The operations that were answered or that lateness may have kept from it.
+    pub completed: u64,
+    /// The operations that failed for another reason than lateness.
+    pub failed: u64,
+}
+
+impl Distrust {
+    /// Returns the reason in a few words.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Busy(reason) | Self::Late { reason, .. } => reason,
+        }
+    }
 }
 
 /// The verdict of a trial on its load.
@@ -120,37 +157,37 @@ impl fmt::Display for Reason {
 impl Trial {
     /// Judges the trial by the goal and by the conditions of every search.
     pub fn judge(&self, goal: &Goal) -> (TrialVerdict, Reason) {
-        if let Some(reason) = &self.distrust {
-            return (TrialVerdict::Generator, Reason::Untrusted(reason.clone()));
-        }
+        let whole = || self.judge_counts(goal, &self.shares, self.completed, self.failed);
+        let judged = match &self.distrust {
+            None => Some(whole()),
+            Some(Distrust::Busy(_)) => None,
+            Some(Distrust::Late { remainder, .. }) => {
+                Some(whole()).filter(|(verdict, _)| verdict.is_good()).or_else(|| {
+                    let Remainder { shares, completed, failed } = remainder.as_ref()?;
+                    let rest = self.judge_counts(goal, shares, *completed, *failed);
+                    (rest.0 == TrialVerdict::Fail).then_some(rest)
+                })
+            }
+        };
+        judged.unwrap_or_else(|| {
+            let reason = self.distrust.as_ref().map_or("", Distrust::reason);
+            (TrialVerdict::Generator, Reason::Untrusted(reason.to_owned()))
+        })
+    }
+
+    fn judge_counts(&self, goal: &Goal, shares: &[Share], completed: u64, failed: u64) -> (TrialVerdict, Reason) {
         if self.missing_peers > 0 {
             return (TrialVerdict::Fail, Reason::MissingPeers(self.missing_peers));
         }
-        let by_goal = self.judge_share(goal);
-        let others = [self.judge_completed(), self.judge_failed()].into_iter().flatten();
+        let others = [self.judge_completed(completed), self.judge_failed(failed)].into_iter().flatten();
         // The worst verdict counts, and the goal's own reason among equals.
-        std::iter::once(by_goal).chain(others).min_by_key(|(verdict, _)| badness(*verdict)).unwrap_or_else(no_data)
-    }
-
-    fn judge_share(&self, goal: &Goal) -> (TrialVerdict, Reason) {
-        let (above, total) =
-            self.shares.iter().fold((0, 0), |(above, total), share| (above + share.above, total + share.total));
-        let Some(ratio) = Share { above, total }.ratio() else { return no_data() };
-        let allowed = goal.allowed();
-        let interval = ShareInterval::of(&self.shares);
-        let verdict = match interval {
-            Some(interval) if interval.high <= allowed => TrialVerdict::Pass,
-            Some(interval) if interval.low > allowed => TrialVerdict::Fail,
-            Some(_) | None if ratio <= allowed => TrialVerdict::RatherPass,
-            Some(_) | None => TrialVerdict::RatherFail,
-        };
-        let bounds = interval.map(|interval| (interval.low, interval.high));
-        (verdict, Reason::Goal { ratio, bounds, allowed })
+        let all = std::iter::once(judge_shares(goal, shares)).chain(others);
+        all.min_by_key(|(verdict, _)| badness(*verdict)).unwrap_or_else(no_data)
     }
 
     /// A stall at the trial's end delays completions beyond it, so a small deficit is a matter of doubt.
-    fn judge_completed(&self) -> Option<(TrialVerdict, Reason)> {
-        let share = Share { above: self.completed, total: self.planned }.ratio()?;
+    fn judge_completed(&self, completed: u64) -> Option<(TrialVerdict, Reason)> {
+        let share = Share { above: completed, total: self.planned }.ratio()?;
         let time = TRIAL_INTERVAL.as_secs_f64() * self.shares.len() as f64;
         let edge = EDGE.as_secs_f64() / time;
         let verdict = if share < MIN_COMPLETED - edge { TrialVerdict::Fail } else { TrialVerdict::RatherFail };
@@ -158,11 +195,26 @@ impl Trial {
     }
 
     /// Failures are clustered, so few of them are a matter of doubt.
-    fn judge_failed(&self) -> Option<(TrialVerdict, Reason)> {
-        let share = Share { above: self.failed, total: self.planned }.ratio()?;
+    fn judge_failed(&self, failed: u64) -> Option<(TrialVerdict, Reason)> {
+        let share = Share { above: failed, total: self.planned }.ratio()?;
         let verdict = if share > 10.0 * MAX_FAILED { TrialVerdict::Fail } else { TrialVerdict::RatherFail };
         (share > MAX_FAILED).then_some((verdict, Reason::Failed(share)))
     }
+}
+
+fn judge_shares(goal: &Goal, shares: &[Share]) -> (TrialVerdict, Reason) {
+    let (above, total) = shares.iter().fold((0, 0), |(above, total), share| (above + share.above, total + share.total));
+    let Some(ratio) = Share { above, total }.ratio() else { return no_data() };
+    let allowed = goal.allowed();
+    let interval = ShareInterval::of(shares);
+    let verdict = match interval {
+        Some(interval) if interval.high <= allowed => TrialVerdict::Pass,
+        Some(interval) if interval.low > allowed => TrialVerdict::Fail,
+        Some(_) | None if ratio <= allowed => TrialVerdict::RatherPass,
+        Some(_) | None => TrialVerdict::RatherFail,
+    };
+    let bounds = interval.map(|interval| (interval.low, interval.high));
+    (verdict, Reason::Goal { ratio, bounds, allowed })
 }
 
 fn no_data() -> (TrialVerdict, Reason) {
@@ -231,11 +283,48 @@ mod tests {
     }
 
     #[test]
-    fn an_untrusted_trial_says_nothing_about_the_target() {
-        let distrust = Some("its loop lagged 5 ms".to_owned());
-        let (verdict, reason) = Trial { distrust, missing_peers: 3, ..trial(100) }.judge(&goal());
-        assert_eq!(verdict, TrialVerdict::Generator);
-        assert_eq!(reason.to_string(), "the generator was the limit: its loop lagged 5 ms");
+    fn a_trial_with_a_busy_generator_says_nothing_about_the_target() {
+        for slow in [0, 100] {
+            let distrust = Some(Distrust::Busy("its thread was busy 95 % of the time".to_owned()));
+            let (verdict, reason) = Trial { distrust, missing_peers: slow, ..trial(slow) }.judge(&goal());
+            assert_eq!(verdict, TrialVerdict::Generator);
+            assert_eq!(reason.to_string(), "the generator was the limit: its thread was busy 95 % of the time");
+        }
+    }
+
+    /// A trial whose generator was late, which may have made this many operations slow.
+    fn late(trial: Trial, remainder: Option<Remainder>) -> (TrialVerdict, Reason) {
+        let distrust = Some(Distrust::Late { reason: "its loop woke up to 5 ms late".to_owned(), remainder });
+        Trial { distrust, ..trial }.judge(&goal())
+    }
+
+    fn remainder(of: Trial) -> Option<Remainder> {
+        Some(Remainder { shares: of.shares, completed: of.completed, failed: of.failed })
+    }
+
+    #[test]
+    fn a_late_generator_makes_no_pass_worse() {
+        assert_eq!(late(trial(0), None), trial(0).judge(&goal()));
+        assert_eq!(late(trial(8), None), trial(8).judge(&goal()));
+        assert_eq!(trial(8).judge(&goal()).0, TrialVerdict::RatherPass);
+    }
+
+    #[test]
+    fn a_late_generator_excuses_a_fail_that_it_may_have_caused() {
+        let overloaded = || Trial { shares: vec![Share { above: 50, total: 100 }; 20], failed: 500, ..trial(0) };
+        let untrusted = (TrialVerdict::Generator, Reason::Untrusted("its loop woke up to 5 ms late".to_owned()));
+        assert_eq!(late(overloaded(), None), untrusted);
+        assert_eq!(late(overloaded(), remainder(trial(0))), untrusted);
+        // The rest is a matter of doubt.
+        assert_eq!(late(overloaded(), remainder(trial(15))), untrusted);
+        assert_eq!(late(overloaded(), remainder(overloaded())), overloaded().judge(&goal()));
+        let drops = Trial { failed: 21, ..trial(0) };
+        assert_eq!(late(overloaded(), remainder(drops)), (TrialVerdict::Fail, Reason::Failed(0.0105)));
+        let behind = Trial { completed: 1_000, ..trial(0) };
+        assert_eq!(late(overloaded(), remainder(behind)), (TrialVerdict::Fail, Reason::Completed(0.5)));
+        let evicts = Trial { missing_peers: 3, ..trial(0) };
+        assert_eq!(late(evicts.clone(), None).0, TrialVerdict::Generator);
+        assert_eq!(late(evicts, remainder(trial(0))), (TrialVerdict::Fail, Reason::MissingPeers(3)));
     }
 
     #[test]

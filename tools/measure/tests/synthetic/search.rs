@@ -2,12 +2,15 @@
 
 use crate::target::{Properties, Target};
 use peerloop_measure::{
-    Answer, Bound, End, Goal, Reason, Search, SearchOutcome, SearchSettings, Searched, Share, Step, Trial, TrialVerdict,
+    Answer, Bound, Distrust, End, Goal, Reason, Remainder, Search, SearchOutcome, SearchSettings, Searched, Share,
+    Step, Trial, TrialVerdict,
 };
+use std::ops::Range;
 use std::time::Duration;
 
-/// The searches of each row.
+/// The searches of each row, and of rows whose generator is disturbed.
 const SEARCHES: u64 = 100;
+const DISTURBED: u64 = 200;
 
 fn goal() -> Goal {
     Goal::of(&"ping_rtt:p99<50ms".parse().expect("the threshold is valid")).expect("the threshold is a goal")
@@ -50,8 +53,12 @@ struct Found {
 
 impl Found {
     fn of(name: &str, properties: Properties, truth: f64, settings: SearchSettings) -> Self {
-        let mut found = Self::default();
-        for seed in 0..SEARCHES {
+        Self::of_seeds(0..SEARCHES, name, properties, truth, settings)
+    }
+
+    fn of_seeds(seeds: Range<u64>, name: &str, properties: Properties, truth: f64, settings: SearchSettings) -> Self {
+        let (mut found, searches) = (Self::default(), seeds.end);
+        for seed in seeds {
             let search = search(properties, settings, seed);
             found.seconds.push(search.spent().as_secs_f64());
             match search.outcome() {
@@ -61,7 +68,7 @@ impl Found {
                     confirmations: 3,
                     ..
                 } => {
-                    assert!(above > load && above as f64 <= load as f64 * 1.021 + 1.0, "{load} {above}");
+                    assert!(above > load && above as f64 <= load as f64 * 1.041 + 1.0, "{load} {above}");
                     found.ratios.push(load as f64 / truth);
                 }
                 other => found.others.push(other),
@@ -71,7 +78,7 @@ impl Found {
         found.seconds.sort_by(f64::total_cmp);
         let within = found.within(0.02);
         println!(
-            "search: {name:<42} truth {truth:>7.0}: within 2 % {within:>3} of {SEARCHES}, ratio {:.3} to {:.3}, median \
+            "search: {name:<42} truth {truth:>7.0}: within 2 % {within:>3} of {searches}, ratio {:.3} to {:.3}, median \
              {:.0} s, longest {:.0} s, others {}",
             found.ratios.first().copied().unwrap_or(f64::NAN),
             found.ratios.last().copied().unwrap_or(f64::NAN),
@@ -159,9 +166,65 @@ fn a_generator_that_is_slower_than_the_target_is_the_limit() {
 
 #[test]
 fn an_accident_of_the_generator_is_no_limit() {
-    let properties = Properties { accident: 0.02, ..Properties::limited(20_000.0) };
-    let found = Found::of("2 % of trials not trusted by accident", properties, 20_000.0, rate(1_000, 100_000));
-    assert!(found.within(0.02) >= SEARCHES as usize * 95 / 100, "{:?}", found.others);
+    let limited = Properties::limited(20_000.0);
+    for (name, properties) in [
+        ("20 % of trials with a busy generator", Properties { accident: 0.2, ..limited }),
+        ("20 % of trials with a late generator", Properties { unsteady: 0.2, ..limited }),
+        ("all trials with a late generator", Properties { unsteady: 1.0, ..limited }),
+    ] {
+        let found = Found::of_seeds(0..DISTURBED, name, properties, 20_000.0, rate(1_000, 100_000));
+        assert!(found.within(0.03) >= DISTURBED as usize * 99 / 100, "{:?}", found.others);
+        assert!(found.seconds[found.seconds.len() / 2] <= 125.0, "{:?}", found.seconds);
+    }
+}
+
+#[test]
+fn a_generator_that_falls_behind_is_never_the_number_of_a_target() {
+    for (capacity, unsteady) in [(1e9, 0.0), (40_000.0, 0.0), (32_000.0, 0.2), (1e9, 1.0)] {
+        for seed in 0..SEARCHES / 4 {
+            let properties = Properties { generator_speed: 30_000.0, unsteady, ..Properties::limited(capacity) };
+            let search = search(properties, rate(1_000, 100_000), seed);
+            let Answer::AtLeast { load, bound: Bound::Generator { above, .. } } = search.outcome().answer else {
+                panic!("{:?} {:?}", search.outcome(), search.rows())
+            };
+            assert!((26_000..=30_600).contains(&load) && above > load, "{load} {above}");
+        }
+    }
+}
+
+/// A queue of 5 ms overflows if a pause of the generator is made up for.
+#[test]
+fn operations_that_a_late_generator_makes_a_target_drop_are_not_its_limit() {
+    for seed in 0..SEARCHES {
+        let properties = Properties { unsteady: 1.0, queue: 0.005, ..Properties::limited(20_000.0) };
+        let search = search(properties, rate(1_000, 100_000), seed);
+        match search.outcome().answer {
+            Answer::AtLeast { load: 1_000..=20_000, bound: Bound::Generator { .. } } => {}
+            Answer::Number { load: 19_400..=20_600, .. } => {}
+            other => panic!("{other:?} {:?}", search.rows()),
+        }
+    }
+}
+
+#[test]
+fn a_generator_that_cannot_carry_the_first_load_ends_the_search_at_once() {
+    for (low, trials) in [(1_000, 4), (50_000, 4)] {
+        let busy = search_by(rate(low, 100_000), |load, time| Trial {
+            distrust: Some(Distrust::Busy("its thread was busy".to_owned())),
+            ..trial(load, time, true)
+        });
+        let Answer::Nothing { lowest, reason: Reason::Untrusted(_) } = busy.outcome().answer else {
+            panic!("{:?}", busy.outcome())
+        };
+        assert_eq!((lowest, busy.rows().len(), busy.outcome().end), (low, trials, End::Narrow));
+    }
+    let late = search_by(rate(1_000, 100_000), |load, time| Trial {
+        distrust: Some(Distrust::Late { reason: "its loop woke up late".to_owned(), remainder: None }),
+        ..trial(load, time, false)
+    });
+    assert!(matches!(late.outcome().answer, Answer::Nothing { lowest: 1_000, reason: Reason::Untrusted(_) }));
+    let times: Vec<u64> = late.rows().iter().map(|row| row.time.as_secs()).collect();
+    assert_eq!(times, [2, 2, 10]);
 }
 
 /// Searches a target whose trials depend on nothing but their load.
@@ -332,12 +395,16 @@ proptest::proptest! {
     ) {
         let mut random = crate::random::Random::new(seed);
         let settings = rate(low, low + range).with_time(Duration::from_secs(seconds));
+        let late = |remainder| Some(Distrust::Late { reason: String::new(), remainder });
+        let nothing = Remainder { shares: Vec::new(), completed: 0, failed: 0 };
+        let mut distrusts = vec![Some(Distrust::Busy(String::new())), late(None), late(Some(nothing))];
+        distrusts.resize(10, None);
         let search = search_by(settings, |load, time| {
             let good = trial(load, time, random.uniform() < 0.5);
             let is_short = random.uniform() < 0.3;
             Trial {
                 completed: if is_short { good.planned * 97 / 100 } else { good.planned },
-                distrust: (random.uniform() < 0.2).then(String::new),
+                distrust: distrusts[(random.uniform() * 10.0) as usize].clone(),
                 ..good
             }
         });

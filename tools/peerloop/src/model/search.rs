@@ -100,6 +100,9 @@ pub(crate) struct Trial {
     pub(crate) p99_ns: Option<u64>,
     pub(crate) verdict: Verdict,
     pub(crate) reason: String,
+    /// Why the generator was not trusted, even if that could not change the verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) distrust: Option<String>,
 }
 
 /// Why a trial was made.
@@ -136,6 +139,12 @@ impl Trial {
 }
 
 impl Search {
+    /// Counts the trials that count although their generator was late.
+    pub(crate) fn late_trials(&self) -> usize {
+        let counts = |trial: &&Trial| trial.distrust.is_some() && trial.verdict != Verdict::Generator;
+        self.trials.iter().filter(counts).count()
+    }
+
     /// Returns the last trial of each load, in the order of the loads: the curve of latency over load.
     pub(crate) fn curve(&self) -> Vec<&Trial> {
         let mut curve: Vec<&Trial> = Vec::new();
@@ -192,6 +201,7 @@ mod tests {
             p99_ns: p99_us.map(|micros| micros * 1_000),
             verdict: Verdict::Pass,
             reason: String::new(),
+            distrust: None,
         }
     }
 

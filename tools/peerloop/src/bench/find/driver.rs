@@ -6,7 +6,7 @@
 use super::history::History;
 use super::load::{Load, Sample};
 use super::terms::shown;
-use super::trial::{Conditions, FAILED_AFTER, Measured, evaluate};
+use super::trial::{Conditions, FAILED_AFTER, Lag, Measured, evaluate};
 use crate::bench::min_peers::MinPeers;
 use crate::units::show_seconds;
 use peerloop_measure::{
@@ -96,19 +96,20 @@ impl<L: Load> Driver<'_, L> {
         let (first, before) = (self.history.len(), self.load.busy());
         self.pass(load, time, "is tried")?;
         let after = self.load.busy();
-        let limit = self.task.limit;
-        let overdue = self.load.unanswered(limit..time.max(limit));
-        let lost = self.load.unanswered(limit.max(FAILED_AFTER)..time.max(limit).max(FAILED_AFTER));
+        let (limit, trial) = (self.task.limit, first..self.history.len());
+        let excuse = Lag::of(&self.history, trial.clone()).excuse();
+        let mut unanswered_since = |wait: Duration| self.load.unanswered(wait..time.max(wait));
         let conditions = Conditions {
             goal: self.task.goal,
             limit,
-            overdue,
-            lost,
+            overdue: unanswered_since(limit),
+            inexcusable: unanswered_since(limit.saturating_add(excuse)),
+            lost: unanswered_since(limit.max(FAILED_AFTER)),
             peers: self.required_peers(load),
             busy: share(after.0.saturating_sub(before.0), after.1.saturating_sub(before.1)),
             elapsed: self.history.time().saturating_sub(begin),
         };
-        let (trial, measured) = evaluate(&self.history, first..self.history.len(), &conditions);
+        let (trial, measured) = evaluate(&self.history, trial, &conditions);
         self.search.trial_ended(trial);
         self.trials.extend(self.search.rows().last().map(|row| (row.clone(), measured)));
         Some(())

@@ -83,6 +83,10 @@ fn reason(find: &Find, found: &Found) -> String {
             }
         },
         measure::Answer::Nothing { lowest: 0, .. } => format!("no load was tried for {goal}"),
+        measure::Answer::Nothing { lowest, reason: reason @ measure::Reason::Untrusted(_) } => {
+            let advice = "use a machine that is faster or does nothing else, or begin --find-range lower";
+            format!("nothing is known about the node: at {}, {reason}; {advice}", shown(*lowest))
+        }
         measure::Answer::Nothing { lowest, reason } => {
             format!("no load that was tried meets {goal}; at {}, {reason}", shown(*lowest))
         }
@@ -116,5 +120,6 @@ fn trial(row: &TrialRow, measured: &Measured) -> Trial {
             measure::TrialVerdict::Generator => Verdict::Generator,
         },
         reason: row.reason.to_string(),
+        distrust: row.distrust.clone(),
     }
 }

@@ -1,8 +1,9 @@
 //! The result of a trial, from its intervals: the numbers that the search judges, and those of its table.
 
 use super::history::History;
+use super::load::Sample;
 use crate::units::show_latency;
-use peerloop_measure::{Goal, Reading, Tally, Trial};
+use peerloop_measure::{Distrust, Goal, Reading, Remainder, Share, Tally, Trial};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ const MAX_LAG: Duration = Duration::from_millis(1);
 
 /// Maximum share of a trial in which the generator's thread may be busy.
 const MAX_BUSY: f64 = 0.90;
+
+/// The longest lag of a generator whose trial may still count against the target. With a longer one, too many
+/// operations are planned in one interval and replied to in another.
+const MAX_EXCUSED_LAG: Duration = Duration::from_millis(100);
 
 /// The conditions on a trial.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +32,8 @@ pub(super) struct Conditions {
     pub(super) busy: f64,
     /// The operations of the trial that have waited for at least `limit` without a reply.
     pub(super) overdue: u64,
+    /// Those of them whose wait is longer than `limit` by more than the generator's [`Lag::excuse`].
+    pub(super) inexcusable: u64,
     /// Those of them that have waited for [`FAILED_AFTER`] or for `limit`, if it is longer.
     pub(super) lost: u64,
     /// The whole time that the trial needed.
@@ -54,13 +61,11 @@ pub(super) fn evaluate(history: &History, range: Range<usize>, conditions: &Cond
     let mut shares = Vec::new();
     for (sample, overdue) in samples.iter().zip(overdue) {
         // An operation that is unanswered for too long is slow, like one that could not be sent.
-        let failed = Tally::from_counts([], overdue + sample.absent);
-        let mut tally = sample.latencies.clone();
-        tally.add(&failed);
+        let tally = with_failed(&sample.latencies, overdue + sample.absent);
         shares.push(conditions.goal.share(&tally));
         all.add(&tally);
     }
-    let sum = |of: fn(&super::load::Sample) -> u64| samples.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&Sample) -> u64| samples.iter().map(of).sum::<u64>();
     let (planned, answered) = (sum(|sample| sample.planned), sum(|sample| sample.answered));
     let failed = sum(|sample| sample.absent) + conditions.lost;
     let peers = samples.iter().map(|sample| sample.peers).min().unwrap_or(0);
@@ -73,7 +78,7 @@ pub(super) fn evaluate(history: &History, range: Range<usize>, conditions: &Cond
         failed,
         missing_peers,
         p50: p50.and_then(Reading::finite),
-        distrust: distrust(history, range.clone(), conditions.busy),
+        distrust: distrust(history, range.clone(), conditions),
         elapsed: conditions.elapsed,
     };
     let length = history.length(range.clone());
@@ -90,34 +95,95 @@ fn spread(mut numbers: Vec<u64>, total: u64) -> Vec<u64> {
     numbers
 }
 
-/// Returns why the generator cannot be trusted in these intervals, if it cannot.
-///
-/// Operations that are late although the loop is punctual wait for a target that does not read: then the target is the
-/// limit.
-fn distrust(history: &History, range: Range<usize>, busy: f64) -> Option<String> {
-    let (mut loop_lag, mut send_lag) = (Tally::default(), Tally::default());
-    for sample in history.samples(range) {
-        loop_lag.add(&sample.loop_lag);
-        send_lag.add(&sample.send_lag);
-    }
-    let lag = |tally: &Tally, percent| {
-        tally.percentile(percent).and_then(Reading::finite).map_or(Duration::ZERO, Duration::from_nanos)
-    };
-    let (of_loop, of_sends) = (lag(&loop_lag, 99.0), lag(&send_lag, 99.0));
-    let is_own = lag(&loop_lag, 100.0) >= of_sends / 2;
-    match () {
-        () if of_loop > MAX_LAG => Some(format!("its loop woke up to {} late (p99)", show_latency(of_loop))),
-        () if of_sends > MAX_LAG && is_own => {
-            Some(format!("it sent up to {} later than planned (p99)", show_latency(of_sends)))
+fn with_failed(latencies: &Tally, failed: u64) -> Tally {
+    let mut tally = latencies.clone();
+    tally.add(&Tally::from_counts([], failed));
+    tally
+}
+
+/// The lag of the generator in some intervals.
+pub(super) struct Lag {
+    of_loop: Tally,
+    of_sends: Tally,
+}
+
+impl Lag {
+    pub(super) fn of(history: &History, range: Range<usize>) -> Self {
+        let mut lag = Self { of_loop: Tally::default(), of_sends: Tally::default() };
+        for sample in history.samples(range) {
+            lag.of_loop.add(&sample.loop_lag);
+            lag.of_sends.add(&sample.send_lag);
         }
-        () if busy > MAX_BUSY => Some(format!("its thread was busy {:.0} % of the time", 100.0 * busy)),
-        () => None,
+        lag
+    }
+
+    /// Returns the longest time by which the lag may have lengthened a latency: the operation was sent late, among
+    /// others that were late, and its reply was read late.
+    pub(super) fn excuse(&self) -> Duration {
+        2 * percentile(&self.of_loop, 100.0).max(percentile(&self.of_sends, 100.0))
+    }
+
+    /// Returns the operations that were sent late.
+    fn late_sends(&self) -> u64 {
+        self.of_sends.above(MAX_LAG.as_nanos() as u64).above
+    }
+
+    /// Describes the lag if it is too long for the generator to be trusted.
+    ///
+    /// Operations that are late although the loop is punctual wait for a target that does not read: then the target is
+    /// the limit.
+    fn reason(&self) -> Option<String> {
+        let (of_loop, of_sends) = (percentile(&self.of_loop, 99.0), percentile(&self.of_sends, 99.0));
+        let is_own = percentile(&self.of_loop, 100.0) >= of_sends / 2;
+        match () {
+            () if of_loop > MAX_LAG => Some(format!("its loop woke up to {} late (p99)", show_latency(of_loop))),
+            () if of_sends > MAX_LAG && is_own => {
+                Some(format!("it sent up to {} later than planned (p99)", show_latency(of_sends)))
+            }
+            () => None,
+        }
+    }
+}
+
+fn percentile(lag: &Tally, percent: f64) -> Duration {
+    lag.percentile(percent).and_then(Reading::finite).map_or(Duration::ZERO, Duration::from_nanos)
+}
+
+/// Returns why the generator cannot be trusted in these intervals, if it cannot.
+fn distrust(history: &History, range: Range<usize>, conditions: &Conditions) -> Option<Distrust> {
+    let busy = conditions.busy;
+    if busy > MAX_BUSY {
+        return Some(Distrust::Busy(format!("its thread was busy {:.0} % of the time", 100.0 * busy)));
+    }
+    let lag = Lag::of(history, range.clone());
+    let reason = lag.reason()?;
+    let is_short = lag.excuse() <= 2 * MAX_EXCUSED_LAG;
+    Some(Distrust::Late { reason, remainder: is_short.then(|| remainder(history, range, conditions, &lag)) })
+}
+
+/// Returns the evidence against the target that the generator's lag does not explain. It may explain each operation
+/// that was sent late or could not be sent.
+fn remainder(history: &History, range: Range<usize>, conditions: &Conditions, lag: &Lag) -> Remainder {
+    let Conditions { goal, limit, inexcusable, lost, .. } = *conditions;
+    let (excuse, late) = (lag.excuse(), lag.late_sends());
+    let samples = history.samples(range.clone());
+    let overdue = spread(history.overdue(range, limit.saturating_add(excuse)), inexcusable);
+    let mut excused = late;
+    let share = |(sample, overdue): (&Sample, u64)| -> Share {
+        let rest = overdue.saturating_sub(excused);
+        excused -= overdue - rest;
+        goal.share_beyond(&with_failed(&sample.latencies, rest), excuse)
+    };
+    let completed = samples.iter().map(|sample| sample.answered + sample.absent).sum::<u64>();
+    Remainder {
+        shares: samples.iter().zip(overdue).map(share).collect(),
+        completed: completed + late,
+        failed: lost.min(inexcusable).saturating_sub(late),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::load::Sample;
     use super::*;
     use peerloop_measure::{Reason, TrialVerdict};
 
@@ -130,6 +196,7 @@ mod tests {
             peers: 5,
             busy: 0.5,
             overdue: 0,
+            inexcusable: 0,
             lost: 0,
             elapsed: Duration::from_secs(3),
         }
@@ -213,24 +280,62 @@ mod tests {
         assert_eq!(verdict, TrialVerdict::Pass);
     }
 
+    fn lagging(loop_lag: u64, send_lag: u64, sample: Sample) -> impl Fn(usize) -> Sample {
+        move |_| Sample {
+            loop_lag: Tally::from_counts([(loop_lag, 100)], 0),
+            send_lag: Tally::from_counts([(send_lag, 100)], 0),
+            ..sample.clone()
+        }
+    }
+
+    /// An interval whose operations all need this long.
+    fn slow(millis: u64) -> Sample {
+        Sample { latencies: Tally::from_counts([(millis * MILLI, 100)], 0), ..good() }
+    }
+
+    #[track_caller]
+    fn assert_untrusted(sample: impl Fn(usize) -> Sample, conditions: &Conditions, part: &str) {
+        let (verdict, reason, _) = judged(sample, conditions);
+        assert_eq!(verdict, TrialVerdict::Generator, "{reason}");
+        assert!(reason.to_string().contains(part), "{reason}");
+    }
+
     #[test]
     fn a_late_or_busy_generator_is_not_trusted_but_one_that_waits_for_the_target_is() {
-        let lag = |loop_lag, send_lag| {
-            move |_| Sample {
-                loop_lag: Tally::from_counts([(loop_lag, 100)], 0),
-                send_lag: Tally::from_counts([(send_lag, 100)], 0),
-                ..good()
-            }
+        let part = "its thread was busy 95 % of the time";
+        assert_untrusted(|_| good(), &Conditions { busy: 0.95, ..conditions() }, part);
+        let part = "its loop woke up to 2.00 ms late (p99)";
+        assert_untrusted(lagging(2 * MILLI, 1_000, slow(52)), &conditions(), part);
+        let part = "it sent up to 1.50 ms later than planned";
+        assert_untrusted(lagging(MILLI / 2 + MILLI / 3, 3 * MILLI / 2, slow(52)), &conditions(), part);
+        let (verdict, reason, _) = judged(lagging(1_000, 20 * MILLI, slow(52)), &conditions());
+        assert_eq!((verdict, reason.to_string().starts_with("100.00 % miss")), (TrialVerdict::Fail, true));
+    }
+
+    #[test]
+    fn a_late_generator_is_no_doubt_if_the_goal_is_met_or_missed_by_more_than_its_lag() {
+        let verdict = |millis, lag| judged(lagging(lag * MILLI, 1_000, slow(millis)), &conditions()).0;
+        assert_eq!((verdict(49, 8), verdict(49, 300)), (TrialVerdict::Pass, TrialVerdict::Pass));
+        // 50 ms and twice the lag.
+        assert_eq!((verdict(65, 8), verdict(67, 8)), (TrialVerdict::Generator, TrialVerdict::Fail));
+        assert_eq!((verdict(260, 100), verdict(900, 101)), (TrialVerdict::Fail, TrialVerdict::Generator));
+    }
+
+    #[test]
+    fn operations_that_a_late_generator_sent_late_or_not_at_all_do_not_count_against_the_target() {
+        let late = |absent, late| Sample {
+            absent,
+            answered: 100 - absent,
+            latencies: Tally::from_counts([(MILLI, 100 - absent)], 0),
+            send_lag: Tally::from_counts([(1_000, 100 - late), (2 * MILLI, late)], 0),
+            loop_lag: Tally::from_counts([(3 * MILLI, 100)], 0),
+            ..good()
         };
-        let untrusted = |sample: &dyn Fn(usize) -> Sample, busy, part: &str| {
-            let (verdict, reason, _) = judged(sample, &Conditions { busy, ..conditions() });
-            assert_eq!(verdict, TrialVerdict::Generator);
-            assert!(reason.to_string().contains(part), "{reason}");
-        };
-        untrusted(&lag(2 * MILLI, 1_000), 0.5, "its loop woke up to 2.00 ms late (p99)");
-        untrusted(&lag(MILLI / 2 + MILLI / 3, 3 * MILLI / 2), 0.5, "it sent up to 1.50 ms later than planned");
-        untrusted(&|_| good(), 0.95, "its thread was busy 95 % of the time");
-        let (verdict, ..) = judged(lag(1_000, 20 * MILLI), &conditions());
-        assert_eq!(verdict, TrialVerdict::Pass);
+        assert_untrusted(|_| late(30, 0), &conditions(), "its loop woke up");
+        let lost = |inexcusable| Conditions { overdue: 200, inexcusable, lost: 100, ..conditions() };
+        // Of 100 lost operations, 60 were sent late; 40 of 2,000 fail a trial, and 20 do not.
+        assert_eq!(judged(|_| late(0, 3), &lost(100)).0, TrialVerdict::Fail);
+        assert_untrusted(|_| late(0, 4), &lost(100), "its loop woke up");
+        assert_untrusted(|_| late(0, 3), &lost(0), "its loop woke up");
     }
 }

@@ -24,6 +24,16 @@ pub(super) fn write(page: &mut Page, search: &Search) {
     let mut parts = vec![format!("confirmed by {confirmations} of {required} trials")];
     parts.push(format!("{} in {}", counted(search.trials.len() as u64, "trial"), show_seconds(search.spent_ns.0)));
     page.parts("           ", "   ", parts);
+    match search.late_trials() {
+        0 => {}
+        late => {
+            let late = counted(late as u64, "trial");
+            page.wrapped(
+                "           ",
+                &format!("the generator was late in {late}, by too little for another verdict"),
+            );
+        }
+    }
     if let Some(end) = end {
         page.wrapped("           ", end);
     }
