@@ -134,7 +134,7 @@ fn write_line(out: &mut dyn Write, cells: &[String]) -> io::Result<()> {
     writeln!(out, "{}", cells.join(","))
 }
 
-fn quoted(cell: &str) -> String {
+pub(crate) fn quoted(cell: &str) -> String {
     match cell.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", cell.replace('"', "\"\"")),
         false => cell.to_owned(),

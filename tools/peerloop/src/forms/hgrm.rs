@@ -23,22 +23,27 @@ pub(crate) fn write(document: &Document, out: &mut dyn Write) -> io::Result<()> 
 /// Formats the spectrum of a view. Its percentiles cover all operations: the rows end where the unanswered operations
 /// begin, and a comment states their number and their shortest wait.
 pub(crate) fn spectrum(view: &View) -> String {
+    spectrum_in(view, NANOS_PER_MILLI)
+}
+
+/// Formats the spectrum of a view whose unit is the given part of a millisecond.
+pub(crate) fn spectrum_in(view: &View, per_milli: f64) -> String {
     let mut text = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     let histogram = view.latencies.as_hdr();
     for percent in levels() {
         let Some(value) = view.percentile(percent).measured() else { break };
         let value = value.as_nanos() as u64;
         let count = histogram.count_between(0, value);
-        row(&mut text, value, percent / 100.0, count);
+        row(&mut text, value as f64 / per_milli, percent / 100.0, count);
         if count == view.count() {
-            row(&mut text, value, 1.0, count);
+            row(&mut text, value as f64 / per_milli, 1.0, count);
             break;
         }
     }
-    let (mean, deviation) = (histogram.mean() / NANOS_PER_MILLI, histogram.stdev() / NANOS_PER_MILLI);
-    let max = histogram.max() as f64 / NANOS_PER_MILLI;
+    let (mean, deviation) = (histogram.mean() / per_milli, histogram.stdev() / per_milli);
+    let max = histogram.max() as f64 / per_milli;
     if view.failed > 0 {
-        let wait = view.shortest_wait.map(|wait| wait.as_nanos() as f64 / NANOS_PER_MILLI);
+        let wait = view.shortest_wait.map(|wait| wait.as_nanos() as f64 / per_milli);
         let wait = wait.map_or_else(|| format!("{:>12}", "none"), |wait| format!("{wait:12.6}"));
         put(&mut text, format_args!("#[Unanswered = {:9}, Shortest wait  = {wait}]\n", view.failed));
     }
@@ -62,8 +67,7 @@ pub(super) fn levels() -> impl Iterator<Item = f64> {
     })
 }
 
-fn row(text: &mut String, nanos: u64, quantile: f64, count: u64) {
-    let value = nanos as f64 / NANOS_PER_MILLI;
+fn row(text: &mut String, value: f64, quantile: f64, count: u64) {
     // The space is apart from the padding, which a value of 100 s or more fills.
     put(text, format_args!(" {value:11.6} {quantile:2.12} {count:10}"));
     if quantile < 1.0 {

@@ -95,6 +95,12 @@ impl From<LatencyHistogram> for Latencies {
     }
 }
 
+impl From<Histogram<u64>> for Latencies {
+    fn from(histogram: Histogram<u64>) -> Self {
+        Self(histogram)
+    }
+}
+
 impl fmt::Debug for Latencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Latencies({} up to {:?})", self.count(), self.max())
@@ -158,7 +164,7 @@ impl Packed {
         STANDARD.encode(&self.0)
     }
 
-    fn from_base64(text: &str) -> Result<Self, String> {
+    pub(crate) fn from_base64(text: &str) -> Result<Self, String> {
         let bytes = STANDARD.decode(text).map_err(|error| format!("its histogram is not base64 ({error})"))?;
         Ok(Self(bytes.into()))
     }

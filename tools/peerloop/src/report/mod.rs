@@ -4,6 +4,8 @@
 //! Several runs are added up to one. Values that follow from the histograms are computed again, so other percentiles
 //! can be requested, and parts of the runs.
 
+mod logs;
+
 use crate::estimates;
 use crate::exit::{Exit, Failure};
 use crate::forms::{Form, csv, hgrm, hlog, html, json, prom, text};
@@ -19,7 +21,8 @@ use std::time::Duration;
 
 #[derive(Args, Debug)]
 pub(crate) struct ReportArgs {
-    /// File of `bench --json`, or folder of `bench -o`; several runs, or a folder of runs, are added up to one
+    /// File of `bench --json`, or folder of `bench -o`; several runs, or a folder of runs, are added up to one. Or
+    /// interval logs of HdrHistogram, which other programs write too
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
     /// Form of the report
@@ -41,6 +44,12 @@ pub(crate) struct ReportArgs {
     /// Report only the intervals that end at or before this time of the counted part [default: its end]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     to: Option<Duration>,
+    /// Unit of the values in interval logs, which name none [default: ns]
+    #[arg(long, value_name = "UNIT")]
+    unit: Option<logs::Unit>,
+    /// Read only this tag of interval logs
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
 }
 
 /// The form of a report.
@@ -108,6 +117,9 @@ impl Format {
 pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     if args.by.is_some() && !args.format.has_groups() {
         return Err(Failure::usage("--by is only for the forms text, json, html and summary-csv; choose one of them"));
+    }
+    if args.unit.is_some() || args.tag.is_some() || args.runs.iter().any(|path| logs::is_log(path)) {
+        return logs::run(args);
     }
     let mut document = merged(args)?;
     if let Some(percentiles) = &args.percentiles {

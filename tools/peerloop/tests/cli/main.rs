@@ -6,6 +6,7 @@ mod bench;
 mod comparing;
 mod doctor;
 mod find;
+mod foreign_logs;
 mod live;
 #[cfg(all(feature = "tui", target_os = "linux"))]
 mod live_view;
