@@ -84,7 +84,7 @@ fn pings_beyond_a_peers_maximum_in_flight_are_recorded_as_absent() {
 
 #[test]
 fn every_ping_of_a_generator_that_stalls_at_the_end_is_recorded() {
-    let (mut stage, received) = recorded(|plan| set_rate(plan, Rate::per_second(2_000)));
+    let (mut stage, received) = recorded(|plan| set_rate(plan, Rate::per_second(500)));
     stage.run_for(Duration::from_millis(10_000));
     stage.stall_generator(Duration::from_millis(3_000));
     let report = stage.finish();

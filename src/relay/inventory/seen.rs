@@ -240,6 +240,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
+
         #[test]
         fn a_hash_is_remembered_for_its_time(steps in prop::collection::vec((0..500_u64, 0..30_u64), 0..400)) {
             let mut seen = Seen::new(1_000_000);

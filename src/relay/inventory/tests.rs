@@ -83,6 +83,8 @@ fn check(inventory: &Inventory, model: &Model) -> Result<(), TestCaseError> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
+
     #[test]
     fn entries_announcers_and_order_match_the_model(steps in prop::collection::vec(step(), 0..300)) {
         const CAPACITY: usize = 16;

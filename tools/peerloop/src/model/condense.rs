@@ -144,6 +144,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
+
         #[test]
         fn nothing_is_lost(
             latencies in proptest::collection::vec(proptest::collection::vec(1..1_000_000_u64, 0..5), 0..40),
