@@ -4,6 +4,7 @@
 //! usually ends at once; the queue's bound is also the bound of a search.
 
 use super::ledger::Entry;
+use super::operations::Part;
 use crate::handler::PeerMap;
 use crate::id::PeerId;
 use crate::limits::MAX_OPERATIONS_PER_PEER;
@@ -22,6 +23,12 @@ pub(super) struct Flight {
     pub(super) slot: u32,
     /// A bit for each metric that is already measured.
     pub(super) measured: u32,
+}
+
+impl Flight {
+    fn is_of(&self, part: Option<Part>) -> bool {
+        part.is_none_or(|part| part == self.entry.part)
+    }
 }
 
 const _: () = assert!(size_of::<Flight>() <= 80, "an operation in flight is larger than its documented size");
@@ -72,15 +79,15 @@ impl InFlight {
         Some(*flight)
     }
 
-    /// Returns a peer's oldest operation with this key.
-    pub(super) fn find(&mut self, peer: PeerId, key: u64) -> Option<&mut Flight> {
-        self.peers.get_mut(peer)?.iter_mut().find(|flight| flight.key == key)
+    /// Returns a peer's oldest operation with this key, of any part or of one alone.
+    pub(super) fn find(&mut self, peer: PeerId, key: u64, part: Option<Part>) -> Option<&mut Flight> {
+        self.peers.get_mut(peer)?.iter_mut().find(|flight| flight.key == key && flight.is_of(part))
     }
 
-    /// Removes a peer's oldest operation with this key, because it has ended.
-    pub(super) fn end(&mut self, peer: PeerId, key: u64) -> Option<Flight> {
+    /// Removes a peer's oldest operation with this key, of any part or of one alone, because it has ended.
+    pub(super) fn end(&mut self, peer: PeerId, key: u64, part: Option<Part>) -> Option<Flight> {
         let flights = self.peers.get_mut(peer)?;
-        let position = flights.iter().position(|flight| flight.key == key)?;
+        let position = flights.iter().position(|flight| flight.key == key && flight.is_of(part))?;
         self.has_ended = true;
         flights.remove(position)
     }
@@ -115,9 +122,9 @@ impl InFlight {
         all.into_iter()
     }
 
-    /// Returns the number of a peer's operations in flight.
-    pub(super) fn count(&self, peer: PeerId) -> usize {
-        self.peers.get(peer).map_or(0, VecDeque::len)
+    /// Returns the number of a peer's operations in flight, of all parts or of one alone.
+    pub(super) fn count(&self, peer: PeerId, part: Option<Part>) -> usize {
+        self.peers.get(peer).into_iter().flatten().filter(|flight| flight.is_of(part)).count()
     }
 
     /// Notes the end of an operation that is kept elsewhere.

@@ -73,7 +73,7 @@ pub struct StageReport {
 }
 
 /// The metrics of one kind of operations.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     main: u8,
     end: u8,

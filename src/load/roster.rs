@@ -138,6 +138,11 @@ impl Roster {
         self.slots.get(slot).is_some_and(|slot| slot.peer.is_some() || moment < slot.lost_at)
     }
 
+    /// Lists the indices of a slot's operations among `operations`.
+    pub(super) fn operations_of(&self, slot: usize, operations: Range<u64>) -> impl Iterator<Item = u64> + use<> {
+        self.share.operations_of_slot(slot, operations)
+    }
+
     /// Returns each slot's share of `operations`: the slot, the number of its operations, and whether its peer is
     /// ready.
     pub(super) fn shares(&self, operations: Range<u64>) -> impl Iterator<Item = (usize, u64, bool)> {

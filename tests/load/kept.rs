@@ -53,16 +53,23 @@ pub(crate) fn recorded(change: impl FnOnce(&mut Plan)) -> (Stage, Arc<Mutex<Rece
     (stage, received)
 }
 
-/// Checks everything that the recorder received against the report.
+/// Checks everything that the recorder received against the report of a load with one kind of operations.
 pub(crate) fn check(report: &Report, received: &Mutex<Received>) {
-    let received = received.lock().unwrap();
-    assert!(received.has_ended, "the recorder did not receive the end of the load");
-    check_intervals(report, &received);
-    check_operations(report, &received.operations);
-    check_stages(report, &received.operations);
+    check_kinds(report, received, &[0]);
 }
 
-fn check_intervals(report: &Report, received: &Received) {
+/// Checks everything that the recorder received against the report. `mains` are the indices of the main metrics.
+pub(crate) fn check_kinds(report: &Report, received: &Mutex<Received>, mains: &[usize]) {
+    let received = received.lock().unwrap();
+    assert!(received.has_ended, "the recorder did not receive the end of the load");
+    check_intervals(report, &received, mains);
+    check_operations(report, &received.operations, mains);
+    mains.iter().for_each(|&main| check_stages(report, &received.operations, main));
+    let planned: u64 = report.timeline.iter().map(|interval| interval.planned).sum();
+    assert!(planned == report.work.planned || report.timeline.is_empty(), "{planned} instead of {:?}", report.work);
+}
+
+fn check_intervals(report: &Report, received: &Received, mains: &[usize]) {
     let mut total = received.histograms.first().map(IntervalHistograms::spare);
     for histograms in &received.histograms {
         total.as_mut().unwrap().merge(histograms);
@@ -73,7 +80,6 @@ fn check_intervals(report: &Report, received: &Received) {
         .flat_map(|each| [(each.metric, View::Planned, &each.planned), (each.metric, View::Sent, &each.sent)]);
     let lags = [("send_lag", View::Measured, &report.send_lag), ("loop_lag", View::Measured, &report.loop_lag)];
     let expected: Vec<_> = of_operations.chain(lags).collect();
-    let main = report.operations[0].metric;
     if let Some(total) = total {
         let listed: Vec<_> = total.iter().map(|(metric, view, _)| (metric, view)).collect();
         assert_eq!(listed, expected.iter().map(|&(metric, view, _)| (metric, view)).collect::<Vec<_>>());
@@ -88,12 +94,13 @@ fn check_intervals(report: &Report, received: &Received) {
         let planned = |row: &Interval| (report.pace == Pace::Scheduled).then_some(row.planned);
         let counts = |row: &Interval| (planned(row), row.answered, row.p50, row.p99, row.max, row.peers, row.lost);
         assert_eq!(counts(live), counts(last), "interval {index}");
-        let planned = received.histograms[index].get(main, View::Planned).map(LatencyHistogram::count);
-        assert_eq!(planned, Some(last.answered), "interval {index}");
+        let of_main = |&main: &usize| received.histograms[index].get(report.operations[main].metric, View::Planned);
+        let planned: u64 = mains.iter().filter_map(of_main).map(LatencyHistogram::count).sum();
+        assert_eq!(planned, last.answered, "interval {index}");
     }
 }
 
-fn check_operations(report: &Report, operations: &[OperationRecord]) {
+fn check_operations(report: &Report, operations: &[OperationRecord], mains: &[usize]) {
     let mut counts = BTreeMap::new();
     for (position, operation) in operations.iter().enumerate() {
         *counts.entry(operation.result.name()).or_insert(0) += 1;
@@ -106,8 +113,8 @@ fn check_operations(report: &Report, operations: &[OperationRecord]) {
         if let Some(sent) = operation.sent {
             assert!(operation.planned <= sent && sent <= operation.ended, "{operation:?}");
         }
-        let of = (report.operations[0].metric, operation.connection % report.targets.len());
-        assert_eq!((operation.metric, operation.target), of);
+        assert!(mains.iter().any(|&main| report.operations[main].metric == operation.metric), "{operation:?}");
+        assert_eq!(operation.target, operation.connection % report.targets.len());
         assert!(position == 0 || operations[position - 1].ended <= operation.ended, "{operation:?}");
     }
     let mut indices: Vec<u64> = operations.iter().map(|operation| operation.index).collect();
@@ -134,19 +141,19 @@ fn check_operations(report: &Report, operations: &[OperationRecord]) {
 }
 
 /// Checks that the stages add up to the totals, and that each has the operations of its time.
-fn check_stages(report: &Report, operations: &[OperationRecord]) {
+fn check_stages(report: &Report, operations: &[OperationRecord], main: usize) {
     let mut total = LatencyHistogram::new();
     for stage in &report.stages {
-        total.merge(&stage.operations[0].planned);
-        let within: Vec<_> =
-            operations.iter().filter(|each| (stage.begin..stage.end).contains(&each.planned)).collect();
-        let work = stage.operations[0].work;
+        let of_kind = &stage.operations[main];
+        total.merge(&of_kind.planned);
+        let is_within =
+            |each: &&OperationRecord| each.metric == of_kind.metric && (stage.begin..stage.end).contains(&each.planned);
+        let within: Vec<_> = operations.iter().filter(is_within).collect();
+        let work = of_kind.work;
         assert_eq!(work.planned, within.len() as u64, "{stage:?}");
         let answered = within.iter().filter(|each| each.result == OperationResult::Answered).count() as u64;
-        assert_eq!((work.answered, stage.operations[0].planned.count()), (answered, answered), "{stage:?}");
+        assert_eq!((work.answered, of_kind.planned.count()), (answered, answered), "{stage:?}");
         assert_eq!(work.sent, work.answered + work.timed_out, "{stage:?}");
     }
-    assert_eq!(total.as_hdr(), report.operations[0].planned.as_hdr());
-    let planned: u64 = report.timeline.iter().map(|interval| interval.planned).sum();
-    assert!(planned == report.work.planned || report.timeline.is_empty(), "{planned} instead of {:?}", report.work);
+    assert_eq!(total.as_hdr(), report.operations[main].planned.as_hdr());
 }

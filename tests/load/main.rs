@@ -8,6 +8,7 @@ mod block_fetch;
 mod get_data;
 mod kept;
 mod lag;
+mod mix;
 mod pace;
 mod peers;
 mod propagation;

@@ -51,8 +51,8 @@ pub struct Generator {
     opens_connections: bool,
     /// [`Workload::is_passive`].
     is_passive: bool,
-    /// The metrics of the scheduled operations.
-    part: Part,
+    /// The metrics of the scheduled operations, if they are all of one kind.
+    part: Option<Part>,
     /// The planned length of the run.
     duration: Duration,
     phase: Phase,
@@ -93,7 +93,7 @@ impl Generator {
             pings: workload.pings(),
             opens_connections: workload.opens_connections(),
             is_passive: false,
-            part: accounts.ledger.part(0),
+            part: Some(accounts.ledger.part(0)),
             workload,
             pacer: Pacer::new(&plan, &roster, false, Phase::Run, Instant::ZERO),
             duration: plan.duration(),
@@ -131,7 +131,7 @@ impl Generator {
             self.plan = self.plan.without_operations();
         }
         self.accounts = Accounts::new(&self.plan, metrics, mains, !self.opens_connections, self.is_passive);
-        self.part = self.accounts.ledger.part(0);
+        self.part = (self.is_passive || mains.len() == 1).then(|| self.accounts.ledger.part(0));
         self.pacer = Pacer::new(&self.plan, &self.roster, self.opens_connections, Phase::Run, Instant::ZERO);
         self.workload = workload;
         match recorder {
@@ -184,7 +184,7 @@ impl Generator {
     ) {
         let frees_slot = !self.opens_connections;
         let Self { workload, in_flight, accounts, pacer, roster, phase, .. } = &mut *self;
-        let mut operations = Operations { in_flight, accounts, pacer, roster, phase: *phase, frees_slot };
+        let mut operations = Operations { in_flight, accounts, pacer, roster, phase: *phase, frees_slot, part: None };
         call(workload.as_mut(), ctx, &mut operations);
     }
 

@@ -4,11 +4,13 @@ use super::Generator;
 use crate::handler::Ctx;
 use crate::load::in_flight::Flight;
 use crate::load::ledger::Entry;
+use crate::load::operations::Part;
 use crate::load::pacer::{DueOperation, Pacer};
 use crate::load::phase::{EarlyEnd, EndCause, Phase};
 use crate::load::record::OperationResult;
 use crate::load::schedule::nanos;
 use crate::time::Instant;
+use std::ops::Range;
 use std::time::Duration;
 
 /// The ramp ends at once if the first dials all fail in the same way: this many, or one for each target if that is
@@ -72,9 +74,12 @@ impl Generator {
             Pacer::Scheduled(schedule, _) => {
                 time = Duration::from_nanos(schedule.end_before(nanos(time)));
                 for (stage, operations) in schedule.rest(nanos(time)) {
-                    for (slot, count, is_ready) in self.roster.shares(operations) {
+                    for (slot, count, is_ready) in self.roster.shares(operations.clone()) {
                         let is_ready = is_ready || self.opens_connections;
-                        self.accounts.ledger.note_rest(stage, self.part, self.roster.connection(slot), count, is_ready);
+                        let connection = self.roster.connection(slot);
+                        for (part, count) in self.parts_of(slot, operations.clone(), count) {
+                            self.accounts.ledger.note_rest(stage, part, connection, count, is_ready);
+                        }
                     }
                 }
                 self.record_rest(now, nanos(time));
@@ -112,7 +117,25 @@ impl Generator {
 
     pub(super) fn entry(&self, operation: &DueOperation) -> Entry {
         let DueOperation { index, slot, planned } = *operation;
-        Entry { index, connection: self.roster.connection(slot), planned, part: self.part }
+        Entry { index, connection: self.roster.connection(slot), planned, part: self.part_of(index) }
+    }
+
+    /// Returns the metrics of an operation.
+    fn part_of(&self, index: u64) -> Part {
+        self.part.unwrap_or_else(|| self.accounts.ledger.part(self.workload.kind_of(index)))
+    }
+
+    /// Divides the `count` operations of a slot among `operations` by their metrics. If they are of several kinds, each
+    /// one is looked at.
+    fn parts_of(&self, slot: usize, operations: Range<u64>, count: u64) -> Vec<(Part, u64)> {
+        if let Some(part) = self.part {
+            return vec![(part, count)];
+        }
+        let mut counts = vec![0; self.workload.main_metrics().len()];
+        for index in self.roster.operations_of(slot, operations) {
+            counts[self.workload.kind_of(index)] += 1;
+        }
+        counts.into_iter().enumerate().map(|(kind, count)| (self.accounts.ledger.part(kind), count)).collect()
     }
 
     /// Records the cause of an early end. Then enters the drain if the run has begun, else the last phase.

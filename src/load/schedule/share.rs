@@ -1,6 +1,7 @@
 //! The share of one process in a load that several processes carry out together.
 
 use std::num::NonZeroU64;
+use std::ops::Range;
 
 /// One of several equal parts of a load. Each part is carried out by a process of its own, with the same plan except
 /// for the segment.
@@ -108,6 +109,18 @@ impl Share {
         rounds * of_first(self.connections) + of_first(operation % self.connections)
     }
 
+    /// Lists the operations of a slot among `operations`.
+    pub(in crate::load) fn operations_of_slot(
+        &self,
+        slot: usize,
+        operations: Range<u64>,
+    ) -> impl Iterator<Item = u64> + use<> {
+        let (connections, connection) = (self.connections.max(1), self.connection(slot) as u64);
+        // The distance from the first operation to the slot's first one.
+        let skipped = (connection + connections - operations.start % connections) % connections;
+        (operations.start.saturating_add(skipped)..operations.end).step_by(connections as usize)
+    }
+
     /// Counts the operations of a slot before `operation`.
     pub(in crate::load) fn count_of_slot_before(&self, slot: usize, operation: u64) -> u64 {
         let connection = self.connection(slot) as u64;
@@ -147,6 +160,11 @@ mod tests {
                 for slot in 0..share.slots() {
                     let count = own.iter().filter(|&&operation| share.slot_of(operation) == slot).count() as u64;
                     prop_assert_eq!(share.count_of_slot_before(slot, operations), count);
+                    let of_slot: Vec<u64> = own.iter().copied().filter(|&each| share.slot_of(each) == slot).collect();
+                    let middle = operations / 3;
+                    let (first, rest) = (share.operations_of_slot(slot, 0..middle), middle..operations);
+                    let listed: Vec<u64> = first.chain(share.operations_of_slot(slot, rest)).collect();
+                    prop_assert_eq!(listed, of_slot);
                 }
                 let next = (operations..operations + 2 * connections as u64).find(|operation| is_own(operation));
                 prop_assert_eq!(share.first_from(operations), next);

@@ -109,6 +109,22 @@ pub trait Workload: fmt::Debug + Send {
         &[0]
     }
 
+    /// Returns the kind of an operation, an index into [`main_metrics`](Self::main_metrics). It depends only on the
+    /// operation's [index](Operation::index), so that all segments of a load plan the same operations. By default
+    /// returns 0.
+    ///
+    /// ```
+    /// use peerloop::load::Workload;
+    /// use peerloop::load::workloads::{Headers, Mix, Ping};
+    ///
+    /// let mix = Mix::new(vec![(1, Box::new(Ping)), (1, Box::new(Headers))]).unwrap();
+    /// assert_ne!(mix.kind_of(0), mix.kind_of(1));
+    /// ```
+    fn kind_of(&self, index: u64) -> usize {
+        let _ = index;
+        0
+    }
+
     /// Returns whether the workload only observes. The generator then starts no operations, at any rate of the plan:
     /// each operation is something that a peer is [expected](Operations::expect) to do. The generator asks once, before
     /// the load. By default returns false.

@@ -4,6 +4,7 @@ use crate::id::PeerId;
 use crate::load::accounts::Accounts;
 use crate::load::in_flight::InFlight;
 use crate::load::ledger::Entry;
+use crate::load::operations::Part;
 use crate::load::pacer::Pacer;
 use crate::load::phase::Phase;
 use crate::load::record::OperationResult;
@@ -42,12 +43,28 @@ pub struct Operations<'a> {
     pub(in crate::load) phase: Phase,
     /// Whether the end of an operation lets the next one of its slot begin.
     pub(in crate::load) frees_slot: bool,
+    /// The only part whose operations these are; `None` for all operations.
+    pub(in crate::load) part: Option<Part>,
 }
 
 impl Operations<'_> {
+    /// Returns the operations of one part alone, whose metrics count from 0.
+    pub(in crate::load) fn of_part(&mut self, index: usize) -> Operations<'_> {
+        let part = Some(self.accounts.ledger.part(index));
+        let Operations { in_flight, accounts, pacer, roster, phase, frees_slot, .. } = self;
+        Operations { in_flight, accounts, pacer, roster, phase: *phase, frees_slot: *frees_slot, part }
+    }
+
+    /// Sets the moment of an operation's write, if the engine has reported it without the operation's mark.
+    pub(in crate::load) fn note_sent(&mut self, peer: PeerId, key: u64, sent: Instant) {
+        if let Some(flight) = self.in_flight.find(peer, key, self.part) {
+            flight.sent = sent;
+        }
+    }
+
     /// Ends an operation that was answered at `moment`.
     pub fn answered(&mut self, peer: PeerId, key: u64, moment: Instant) -> bool {
-        let Some(flight) = self.in_flight.end(peer, key) else { return false };
+        let Some(flight) = self.in_flight.end(peer, key, self.part) else { return false };
         self.accounts.ledger.note_answered(flight.entry, flight.sent, moment);
         self.free(flight.slot, moment);
         true
@@ -61,7 +78,8 @@ impl Operations<'_> {
     /// If `metric` is 0 or the workload has no such metric.
     pub fn step(&mut self, peer: PeerId, key: u64, metric: usize, moment: Instant) -> bool {
         assert!(metric > 0, "metric 0 is the main one, which only an answer measures");
-        let Some(flight) = self.in_flight.find(peer, key) else { return false };
+        let Some(flight) = self.in_flight.find(peer, key, self.part) else { return false };
+        let metric = metric + flight.entry.part.main();
         let bit = 1 << metric;
         if flight.measured & bit == 0 {
             flight.measured |= bit;
@@ -72,7 +90,7 @@ impl Operations<'_> {
 
     /// Ends an operation that failed at `moment`, for a cause from a closed list. The report counts the causes.
     pub fn failed(&mut self, peer: PeerId, key: u64, cause: &'static str, moment: Instant) -> bool {
-        let Some(flight) = self.in_flight.end(peer, key) else { return false };
+        let Some(flight) = self.in_flight.end(peer, key, self.part) else { return false };
         if self.accounts.ledger.note_refused(moment, flight.entry, flight.sent, flight.measured) {
             self.accounts.note_operation_failure(cause);
         }
@@ -133,7 +151,7 @@ impl Operations<'_> {
 
     /// Returns the number of a peer's operations in flight.
     pub fn count(&self, peer: PeerId) -> usize {
-        self.in_flight.count(peer)
+        self.in_flight.count(peer, self.part)
     }
 
     fn free(&mut self, slot: u32, moment: Instant) {

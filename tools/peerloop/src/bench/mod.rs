@@ -18,6 +18,7 @@ mod labels;
 mod live;
 mod metrics;
 mod min_peers;
+mod mix;
 mod node;
 mod preamble;
 mod recorder;
@@ -93,7 +94,7 @@ pub(crate) fn run(mut args: BenchArgs) -> Result<Exit, Failure> {
     let node = match setup.is_built_in() {
         true => {
             let connections = setup.own_connections() * setup.streams_per_peer();
-            Some(BuiltInNode::start(setup.network, connections, setup.workload.built_in_node())?)
+            Some(BuiltInNode::start(setup.network, connections, setup.workload_maker.built_in_node.clone())?)
         }
         false => None,
     };

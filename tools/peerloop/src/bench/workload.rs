@@ -3,17 +3,17 @@
 //! The file of a workload is read before the load. Invalid input is refused with the reason and with an example of
 //! valid input.
 
-use super::items;
+use super::{items, mix};
 use crate::exit::Failure;
 use crate::serve::parse_block_bytes;
 use crate::transactions;
 use crate::units::{parse_duration, parse_time_above_zero, write_bytes};
 use peerloop::load::workloads::{
-    BlockFetch, Churn, Connect, GetData, Handshake, Headers, Inv, Ping, Propagation, SendTx,
+    BlockFetch, Churn, Connect, GetData, Handshake, Headers, Inv, Mix, MixError, Ping, Propagation, SendTx,
 };
 use peerloop::load::{ResponderConfig, Workload};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The time for which `churn` holds a connection.
@@ -44,6 +44,8 @@ pub(crate) enum WorkloadKind {
     Tx(PathBuf),
     /// Requests of the items in a file.
     GetData(PathBuf),
+    /// The workloads in a file, each with its weight.
+    Mix(PathBuf),
 }
 
 /// Makes the workload of one process. The files that it needs have been read.
@@ -52,11 +54,18 @@ pub(crate) struct WorkloadMaker {
     make: Box<dyn Fn(u64) -> Box<dyn Workload> + Send>,
     /// The number of transactions, each of which one operation needs; `None` if no operation needs one.
     pub(crate) transactions: Option<usize>,
+    /// The settings of a built-in node that serves what the workload needs.
+    pub(crate) built_in_node: ResponderConfig,
 }
 
 impl WorkloadMaker {
     fn of<W: Workload + 'static>(make: impl Fn(u64) -> W + Send + 'static) -> Self {
-        Self { make: Box::new(move |seed| Box::new(make(seed))), transactions: None }
+        Self::of_boxed(move |seed| Box::new(make(seed)))
+    }
+
+    /// Returns the maker of a workload that `make` makes for a seed.
+    fn of_boxed(make: impl Fn(u64) -> Box<dyn Workload> + Send + 'static) -> Self {
+        Self { make: Box::new(make), transactions: None, built_in_node: ResponderConfig::default() }
     }
 
     /// Makes the workload of one process, whose seed is `seed`.
@@ -82,6 +91,7 @@ impl WorkloadKind {
             | Self::Tx(_)
             | Self::GetData(_)
             | Self::Block(_)
+            | Self::Mix(_)
             | Self::Propagation(_) => false,
         }
     }
@@ -94,22 +104,6 @@ impl WorkloadKind {
     /// Returns whether a node bears the workload without its owner's consent.
     pub(crate) fn is_polite(&self) -> bool {
         matches!(self, Self::Ping | Self::Propagation(_))
-    }
-
-    /// Returns the settings of a built-in node that serves what the workload needs.
-    pub(crate) fn built_in_node(&self) -> ResponderConfig {
-        match self {
-            Self::Block(bytes) => ResponderConfig::default().with_block_bytes(*bytes),
-            Self::Ping
-            | Self::Connect
-            | Self::Handshake
-            | Self::Churn(_)
-            | Self::Inv
-            | Self::Headers
-            | Self::Propagation(_)
-            | Self::Tx(_)
-            | Self::GetData(_) => ResponderConfig::default(),
-        }
     }
 
     /// Reads the file that the workload needs, if any.
@@ -130,7 +124,8 @@ impl WorkloadKind {
             }
             Self::Block(bytes) => {
                 let bytes = *bytes;
-                WorkloadMaker::of(move |_| BlockFetch::new(bytes))
+                let built_in_node = ResponderConfig::default().with_block_bytes(bytes);
+                WorkloadMaker { built_in_node, ..WorkloadMaker::of(move |_| BlockFetch::new(bytes)) }
             }
             Self::Tx(path) => {
                 let workload = SendTx::new(transactions::read(path, MAX_TX_BYTES)?);
@@ -142,6 +137,7 @@ impl WorkloadKind {
                 let workload = GetData::new(items::read(path)?).ok_or_else(wrong)?;
                 WorkloadMaker::of(move |_| workload.clone())
             }
+            Self::Mix(path) => mixed(path)?,
         })
     }
 }
@@ -159,12 +155,41 @@ impl fmt::Display for WorkloadKind {
             Self::Block(bytes) => write!(f, "block:{}", write_bytes(*bytes)),
             Self::Tx(path) => write!(f, "tx:{}", path.display()),
             Self::GetData(path) => write!(f, "getdata:{}", path.display()),
+            Self::Mix(path) => write!(f, "mix:{}", path.display()),
         }
     }
 }
 
+/// Reads the workloads in a file, and the files that they need.
+fn mixed(path: &Path) -> Result<WorkloadMaker, Failure> {
+    let mut parts: Vec<(u32, WorkloadMaker)> = Vec::new();
+    let mut built_in_node = ResponderConfig::default();
+    mix::read(path, |weight, text| {
+        let kind = parse_workload(text)?;
+        if let WorkloadKind::Mix(_) = kind {
+            return Err(format!("`{text}` is a mix itself"));
+        }
+        let maker = kind.prepare().map_err(|failure| failure.message)?;
+        if let WorkloadKind::Block(_) = kind {
+            built_in_node = maker.built_in_node.clone();
+        }
+        parts.push((weight, maker));
+        // A part that does not fit is a mistake of its own line.
+        mix_of(&parts, 0).map(drop).map_err(|error| format!("`{text}` cannot be mixed: {error}"))
+    })?;
+    let make = move |seed| -> Box<dyn Workload> {
+        // No seed changes whether the parts fit.
+        Box::new(mix_of(&parts, seed).expect("each line was checked"))
+    };
+    Ok(WorkloadMaker { built_in_node, ..WorkloadMaker::of_boxed(make) })
+}
+
+fn mix_of(parts: &[(u32, WorkloadMaker)], seed: u64) -> Result<Mix, MixError> {
+    Mix::new(parts.iter().map(|(weight, maker)| (*weight, maker.make(seed))).collect())
+}
+
 /// Parses a workload: `ping`, `connect`, `handshake`, `churn`, `churn:TIME`, `inv`, `headers`, `propagation`,
-/// `propagation:TIME`, `tx:FILE`, `getdata:FILE` or `block:SIZE`.
+/// `propagation:TIME`, `tx:FILE`, `getdata:FILE`, `block:SIZE` or `mix:FILE`.
 pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
     let (name, value) = text.split_once(':').map_or((text, None), |(name, value)| (name, Some(value)));
     let kind = match (name, value) {
@@ -180,7 +205,8 @@ pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
         ("headers", None) => WorkloadKind::Headers,
         ("tx", Some(path)) if !path.is_empty() => WorkloadKind::Tx(path.into()),
         ("getdata", Some(path)) if !path.is_empty() => WorkloadKind::GetData(path.into()),
-        ("tx" | "getdata", _) => {
+        ("mix", Some(path)) if !path.is_empty() => WorkloadKind::Mix(path.into()),
+        ("tx" | "getdata" | "mix", _) => {
             return Err(format!("`{name}` needs a file: write `{name}:FILE`, for example {name}:list.txt"));
         }
         ("block", Some(size)) => {
@@ -201,7 +227,8 @@ pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
         _ => {
             return Err(format!(
                 "`{text}` is not a workload: use ping, connect, handshake, churn, inv, headers or propagation; or one \
-                 with a value, churn:TIME, propagation:TIME, tx:FILE, getdata:FILE or block:SIZE, for example churn:5s"
+                 with a value, churn:TIME, propagation:TIME, tx:FILE, getdata:FILE, block:SIZE or mix:FILE, for \
+                 example churn:5s"
             ));
         }
     };
@@ -211,6 +238,7 @@ pub(crate) fn parse_workload(text: &str) -> Result<WorkloadKind, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use peerloop_testkit::Folder;
 
     #[test]
     fn a_workload_is_parsed_from_the_text_that_it_shows() {
@@ -239,6 +267,30 @@ mod tests {
     }
 
     #[test]
+    fn the_workloads_of_a_mix_must_fit_together() {
+        let folder = Folder::new(std::env::temp_dir());
+        let mix = |text: &str| mixed(Path::new(&folder.with("mix", text)));
+        let workload = mix("7 ping\n3 block:64KiB\n").map(|maker| (maker.built_in_node.block_bytes, maker.make(7)));
+        let (block_bytes, workload) = workload.unwrap();
+        assert_eq!((workload.name(), block_bytes), ("mix", 65_536));
+        assert_eq!(workload.metrics(), ["ping_rtt", "block_fetch", "block_first_bytes"]);
+        assert_eq!((0..1_000).filter(|&index| workload.kind_of(index) == 1).count(), 300);
+        for (line, part) in [
+            ("10000 inv", "`inv` cannot be mixed: the weights add up to more than 10000"),
+            ("1 pong", "`pong` is not a workload"),
+            ("1 ping", "`ping` cannot be mixed: two of the workloads measure or read the same replies"),
+            ("1 connect", "`connect` cannot be mixed: a workload that opens a connection for each operation"),
+            ("1 churn:5s", "opens a connection for each operation"),
+            ("1 propagation", "a workload that only observes"),
+            ("1 mix:other", "`mix:other` is a mix itself"),
+            ("1 tx:no/such/file", "reading the transactions in no/such/file: "),
+        ] {
+            let refused = mix(&format!("5 ping\n{line}\n")).unwrap_err().message;
+            assert!(refused.contains(":2: ") && refused.contains(part), "{line}: {refused}");
+        }
+    }
+
+    #[test]
     fn another_text_is_refused_with_advice() {
         for (text, part) in [
             ("", "`` is not a workload: use ping, connect,"),
@@ -246,6 +298,7 @@ mod tests {
             ("transactions", "for example churn:5s"),
             ("tx", "`tx` needs a file: write `tx:FILE`"),
             ("tx:", "`tx` needs a file"),
+            ("mix", "`mix` needs a file: write `mix:FILE`"),
             ("getdata:", "`getdata` needs a file: write `getdata:FILE`"),
             ("block", "`block` needs a length: write `block:SIZE`"),
             ("block:4MB", "the length of the blocks: `4MB` is not a size"),

@@ -34,7 +34,8 @@ pub(crate) struct BenchArgs {
     pub(crate) min_peers: MinPeers,
     /// Kind of the operations: ping, inv (announce), headers (request), connect, handshake, churn[:TIME] (connect, hold
     /// and close), tx:FILE (send transactions: one per line, in hexadecimal), getdata:FILE (request `tx HASH` or
-    /// `block HASH` of each line), block:SIZE (fetch blocks), or propagation[:TIME] (observe announcements)
+    /// `block HASH` of each line), block:SIZE (fetch blocks), mix:FILE (one `WEIGHT KIND` per line), or
+    /// propagation[:TIME] (observe announcements)
     #[arg(long, value_name = "KIND", default_value = "ping", value_parser = parse_workload)]
     pub(crate) workload: WorkloadKind,
     #[command(flatten)]

@@ -328,3 +328,32 @@ fn blocks_of_another_size_are_failed_operations_with_their_cause() {
     let none = peerloop(&["bench", "--workload", "block", "--dry-run"]);
     assert!(none.code == Some(2) && none.stderr.contains("write `block:SIZE`"), "{}", none.stderr);
 }
+
+#[test]
+fn the_workloads_of_a_mix_are_counted_and_timed_apart() {
+    let folder = crate::folder();
+    let (node, address) = Running::serve(&["-q", "--blocks", "20", "--block-size", "1KiB"]);
+    let workload = format!("mix:{}", folder.with("mix", "# pings above all\n7 ping\n2 headers\n1 inv\n"));
+    let met = ["--threshold", "headers_fetch:failed<=0%", "--threshold", "ping_rtt:p99<1h"];
+    let (code, text, json) = run("mix.json", &workload, &address, &met);
+    assert_eq!((code, number(&json, "/counts/answered")), (Some(0), 100), "{text}");
+    assert_eq!(json["config"]["workload"], workload.as_str());
+    assert!(text.contains("of 100 operations answered"), "{text}");
+    for (name, count) in [("ping_rtt", 70), ("headers_fetch", 20), ("inv_getdata", 10)] {
+        let metric = metric(&json, name);
+        assert_eq!(metric["planned"]["count"], count, "{name}");
+        assert_eq!(metric["work"]["planned"], count, "{name}: {metric}");
+        assert!(text.contains(name), "{name}: {text}");
+    }
+    node.signal("TERM");
+    node.finish();
+    let blocks = format!("mix:{}", folder.with("blocks", "1 block:64KiB\n9 ping\n"));
+    let flags = ["bench", "--workload", &blocks, "-c", "10", "-r", "200", "-d", "200ms", "--warmup", "0s", "-q"];
+    let built_in = peerloop(&flags);
+    assert!(built_in.code == Some(0) && built_in.stdout.contains("100 % of 40 "), "{}", built_in.stdout);
+    let wrong = folder.with("wrong", "7 ping\n3 connect\n");
+    let refused = peerloop(&["bench", "--workload", &format!("mix:{wrong}"), "--dry-run"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.complaint().contains(&format!("{wrong}:2: ")), "{}", refused.stderr);
+    assert!(refused.complaint().contains("getdata:FILE or block:SIZE"), "{}", refused.stderr);
+}

@@ -1,0 +1,347 @@
+//! The workload of several kinds of operations: an operation's kind follows from its index.
+//!
+//! Each part is a workload of its own, and sees only its own operations in flight.
+
+use crate::api::{Chunk, Delivery, Event, Frame};
+use crate::handler::Ctx;
+use crate::id::PeerId;
+use crate::load::workload::{MAX_METRICS, Operation, Operations, Started, Workload};
+use crate::wire::Header;
+use std::fmt;
+
+/// Several workloads at once, each with a share of the operations. The metrics are those of all parts.
+///
+/// The parts divide each block of as many operations as their weights add up to exactly by weight. The order within a
+/// block depends on nothing but the block's number, and differs from block to block, so that each peer has operations
+/// of all kinds. Segments of one load therefore plan the same operations as the whole load.
+///
+/// Each part numbers its own operations from 0, so that [`SendTx`](super::SendTx) and [`GetData`](super::GetData) use
+/// the transactions and items of their list one after the other.
+///
+/// Each part must use the peers of the load and have metrics of its own. [`BlockFetch`](super::BlockFetch) cannot be
+/// combined with [`Headers`](super::Headers) or [`GetData`](super::GetData), because it requests headers and blocks
+/// too. The percentiles of the report's timeline are those of the first part.
+///
+/// ```
+/// use peerloop::load::workloads::{Headers, Inv, Mix, Ping};
+/// use peerloop::load::{Generator, Plan, Rate, Workload};
+///
+/// let mix = Mix::new(vec![(70, Box::new(Ping)), (20, Box::new(Headers)), (10, Box::new(Inv::new(7)))]).unwrap();
+/// assert_eq!(mix.metrics(), ["ping_rtt", "headers_fetch", "inv_getdata"]);
+/// let plan = Plan::new(vec!["127.0.0.1:18444".parse().unwrap()], 10, Rate::per_second(10));
+/// let generator = Generator::new(plan).with_workload(Box::new(mix));
+/// ```
+#[derive(Debug)]
+pub struct Mix {
+    parts: Vec<Box<dyn Workload>>,
+    metrics: Vec<&'static str>,
+    /// The index of each part's main metric.
+    mains: Vec<usize>,
+    /// The kinds of the operations of one block, spread evenly.
+    pattern: Vec<u8>,
+    /// The positions of each kind in the pattern, in ascending order.
+    positions: Vec<Vec<u16>>,
+}
+
+/// The reason why workloads cannot be combined, for users to read.
+///
+/// ```
+/// use peerloop::load::workloads::{Connect, Mix, MixError, Ping};
+///
+/// let error: MixError = Mix::new(vec![(9, Box::new(Ping)), (1, Box::new(Connect))]).unwrap_err();
+/// let text = "a workload that opens a connection for each operation does not fit: a mix uses the peers of the load";
+/// assert_eq!(error.to_string(), text);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MixError(Reason);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    Empty,
+    NoWeight,
+    TooMuchWeight,
+    OpensConnections,
+    Passive,
+    SeveralKinds,
+    Overlap,
+    TooManyMetrics,
+}
+
+impl fmt::Display for MixError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Reason::Empty => f.write_str("there is no workload"),
+            Reason::NoWeight => f.write_str("a weight is zero"),
+            Reason::TooMuchWeight => write!(f, "the weights add up to more than {MAX_MIX_WEIGHT}"),
+            Reason::OpensConnections => f.write_str(
+                "a workload that opens a connection for each operation does not fit: a mix uses the peers of the load",
+            ),
+            Reason::Passive => f.write_str("a workload that only observes has no operations to share"),
+            Reason::SeveralKinds => f.write_str("a workload with several kinds of operations does not fit"),
+            Reason::Overlap => f.write_str("two of the workloads measure or read the same replies"),
+            Reason::TooManyMetrics => write!(f, "the workloads have more than {MAX_METRICS} metrics together"),
+        }
+    }
+}
+
+impl std::error::Error for MixError {}
+
+/// Maximum sum of the weights of a [`Mix`], which needs three bytes for each.
+pub const MAX_MIX_WEIGHT: u32 = 10_000;
+
+impl Mix {
+    /// Returns the workload with these parts, each with its weight.
+    ///
+    /// # Errors
+    ///
+    /// A [`MixError`] if the workloads cannot be combined.
+    pub fn new(parts: Vec<(u32, Box<dyn Workload>)>) -> Result<Self, MixError> {
+        let (mut metrics, mut mains): (Vec<&'static str>, Vec<usize>) = (Vec::new(), Vec::new());
+        for (index, (weight, part)) in parts.iter().enumerate() {
+            let reason = match part.main_metrics() {
+                _ if *weight == 0 => Some(Reason::NoWeight),
+                _ if part.opens_connections() => Some(Reason::OpensConnections),
+                _ if part.is_passive() => Some(Reason::Passive),
+                [0] => None,
+                _ => Some(Reason::SeveralKinds),
+            };
+            let overlaps = parts[..index].iter().any(|(_, earlier)| overlap(earlier.as_ref(), part.as_ref()));
+            if let Some(reason) = reason.or_else(|| overlaps.then_some(Reason::Overlap)) {
+                return Err(MixError(reason));
+            }
+            mains.push(metrics.len());
+            metrics.extend(part.metrics());
+        }
+        let total: u64 = parts.iter().map(|(weight, _)| u64::from(*weight)).sum();
+        match total {
+            0 => return Err(MixError(Reason::Empty)),
+            _ if total > u64::from(MAX_MIX_WEIGHT) => return Err(MixError(Reason::TooMuchWeight)),
+            _ if metrics.len() > MAX_METRICS => return Err(MixError(Reason::TooManyMetrics)),
+            _ => {}
+        }
+        let pattern = pattern(parts.iter().map(|(weight, _)| i64::from(*weight)).collect());
+        let mut positions = vec![Vec::new(); parts.len()];
+        (0..).zip(&pattern).for_each(|(position, &kind)| positions[usize::from(kind)].push(position));
+        let parts = parts.into_iter().map(|(_, workload)| workload).collect();
+        Ok(Self { parts, metrics, mains, pattern, positions })
+    }
+
+    /// Returns the position in the pattern at which a block of operations begins.
+    fn shift(&self, block: u64) -> u64 {
+        // The odd factor is the golden ratio in 64 bits.
+        scrambled(block.wrapping_mul(0x9e37_79b9_7f4a_7c15)) % self.pattern.len() as u64
+    }
+
+    /// Returns an operation's position in the pattern.
+    fn position(&self, index: u64) -> usize {
+        let len = self.pattern.len() as u64;
+        ((index % len + self.shift(index / len)) % len) as usize
+    }
+
+    /// Returns the number of operations of the same kind before this one.
+    fn rank(&self, index: u64) -> u64 {
+        let block = index / self.pattern.len() as u64;
+        let position = self.position(index);
+        let positions = &self.positions[usize::from(self.pattern[position])];
+        let before = |end: u64| positions.partition_point(|&position| u64::from(position) < end) as u64;
+        let weight = positions.len() as u64;
+        block * weight + (before(position as u64) + weight - before(self.shift(block))) % weight
+    }
+
+    /// Lists the parts with their indices.
+    fn each(&mut self) -> impl Iterator<Item = (usize, &mut Box<dyn Workload>)> {
+        self.parts.iter_mut().enumerate()
+    }
+}
+
+/// Returns whether two workloads have a metric in common or read each other's replies.
+fn overlap(one: &dyn Workload, other: &dyn Workload) -> bool {
+    let reads = |one: &dyn Workload, other: &dyn Workload| {
+        one.name() == "block" && ["headers", "getdata"].contains(&other.name())
+    };
+    one.metrics().iter().any(|metric| other.metrics().contains(metric)) || reads(one, other) || reads(other, one)
+}
+
+/// Returns the kinds of one block of operations: each part as often as its weight says, as evenly spread as possible.
+fn pattern(weights: Vec<i64>) -> Vec<u8> {
+    let total: i64 = weights.iter().sum();
+    let mut due = vec![0; weights.len()];
+    let next = |_| {
+        due.iter_mut().zip(&weights).for_each(|(due, weight)| *due += weight);
+        // The first of the parts that are the furthest behind.
+        let part = (0..due.len()).rev().max_by_key(|&part| due[part]).unwrap_or_default();
+        due[part] -= total;
+        // Each part has a metric, of which there are at most 32.
+        part as u8
+    };
+    (0..total).map(next).collect()
+}
+
+/// Returns a number that depends on all bits of `number` (the finalizer of SplitMix64).
+fn scrambled(number: u64) -> u64 {
+    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ number >> 31
+}
+
+impl Workload for Mix {
+    fn name(&self) -> &'static str {
+        "mix"
+    }
+
+    fn metrics(&self) -> &[&'static str] {
+        &self.metrics
+    }
+
+    fn main_metrics(&self) -> &[usize] {
+        &self.mains
+    }
+
+    fn kind_of(&self, index: u64) -> usize {
+        usize::from(self.pattern[self.position(index)])
+    }
+
+    fn start(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, operation: Operation) -> Started {
+        let kind = self.kind_of(operation.index);
+        // A part numbers its own operations.
+        let operation = Operation { index: self.rank(operation.index), ..operation };
+        match self.parts[kind].start(ctx, peer, operation) {
+            // The nonce is the key, because the engine reports its pongs as events.
+            Started::Pinged { nonce } => Started::Sent { key: nonce },
+            started @ (Started::Sent { .. } | Started::NotSent { .. }) => started,
+        }
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, event: &Event<'_>) {
+        for (index, part) in self.each() {
+            let mut operations = operations.of_part(index);
+            match *event {
+                Event::Pong { nonce, sent, received, .. } if part.pings() => {
+                    operations.note_sent(peer, nonce, sent);
+                    operations.answered(peer, nonce, received);
+                }
+                _ => part.on_event(ctx, &mut operations, peer, event),
+            }
+        }
+    }
+
+    fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
+        let mut wanted = Delivery::Discard;
+        for (_, part) in self.each() {
+            match part.on_header(ctx, peer, header) {
+                Delivery::Discard => {}
+                delivery => wanted = delivery,
+            }
+        }
+        wanted
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, frame: Frame<'_>) {
+        for (index, part) in self.each() {
+            if part.on_header(ctx, peer, frame.header()) != Delivery::Discard {
+                part.on_message(ctx, &mut operations.of_part(index), peer, frame);
+            }
+        }
+    }
+
+    fn on_chunk(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, chunk: Chunk<'_>) {
+        for (index, part) in self.each() {
+            if part.on_header(ctx, peer, chunk.header()) != Delivery::Discard {
+                part.on_chunk(ctx, &mut operations.of_part(index), peer, chunk);
+            }
+        }
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, key: u64) {
+        for (index, part) in self.each() {
+            part.on_timer(ctx, &mut operations.of_part(index), key);
+        }
+    }
+
+    fn on_end(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>) {
+        for (index, part) in self.each() {
+            part.on_end(ctx, &mut operations.of_part(index));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BlockFetch, Connect, Headers, Inv, Ping, Propagation};
+    use super::*;
+    use std::time::Duration;
+
+    fn mix(weights: [u32; 3]) -> Result<Mix, MixError> {
+        let [pings, headers, invs] = weights;
+        Mix::new(vec![(pings, Box::new(Ping)), (headers, Box::new(Headers)), (invs, Box::new(Inv::new(7)))])
+    }
+
+    #[test]
+    fn each_block_of_operations_has_each_kind_by_its_weight() {
+        for weights in [[70, 20, 10], [1, 1, 1], [1, 997, 2], [7, 2, 1]] {
+            let mix = mix(weights).unwrap();
+            let total = u64::from(weights.iter().sum::<u32>());
+            for block in [0, 1, 2, 1_000_000, u64::MAX / total - 1] {
+                let mut counts = [0; 3];
+                (block * total..(block + 1) * total).for_each(|index| counts[mix.kind_of(index)] += 1);
+                assert_eq!(counts, weights, "block {block}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_operations_of_a_kind_are_numbered_without_gaps() {
+        for weights in [[70, 20, 10], [1, 1, 1], [1, 997, 2]] {
+            let mix = mix(weights).unwrap();
+            let mut next = [0; 3];
+            for index in 0..5_000 {
+                let next = &mut next[mix.kind_of(index)];
+                assert_eq!(mix.rank(index), *next, "{index}");
+                *next += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn each_peer_has_operations_of_all_kinds() {
+        // The number of peers is that of the block's operations, or a multiple of it.
+        let mix = mix([70, 20, 10]).unwrap();
+        for peers in [10, 100, 1_000] {
+            for peer in 0..peers {
+                let mut counts = [0; 3];
+                (0..1_000).for_each(|round| counts[mix.kind_of(peer + round * peers)] += 1);
+                let is_near = |count: i32, expected: i32| (count - expected).abs() < 100;
+                assert!(
+                    is_near(counts[0], 700) && is_near(counts[1], 200) && is_near(counts[2], 100),
+                    "{peers}: {counts:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn kinds_are_spread_over_a_block() {
+        assert_eq!(pattern(vec![3, 1]), [0, 0, 1, 0]);
+        assert_eq!(pattern(vec![1, 1, 2]), [2, 0, 1, 2]);
+        assert_eq!(pattern(vec![5]), [0; 5]);
+    }
+
+    #[test]
+    fn workloads_that_do_not_fit_are_refused() {
+        let second = Duration::from_secs(1);
+        let with = |other: Box<dyn Workload>| Mix::new(vec![(1, Box::new(Ping)), (1, other)]).map(drop);
+        assert_eq!(with(Box::new(Connect)), Err(MixError(Reason::OpensConnections)));
+        assert_eq!(with(Box::new(Propagation::new(second))), Err(MixError(Reason::Passive)));
+        assert_eq!(with(Box::new(Ping)), Err(MixError(Reason::Overlap)));
+        let own = mix([1, 1, 1]).unwrap();
+        assert_eq!(Mix::new(vec![(1, Box::new(own))]).map(drop), Err(MixError(Reason::SeveralKinds)));
+        let blocks = Box::new(BlockFetch::new(300));
+        let both = Mix::new(vec![(1, Box::new(Headers)), (1, blocks)]);
+        assert_eq!(both.map(drop), Err(MixError(Reason::Overlap)));
+        assert_eq!(Mix::new(Vec::new()).map(drop), Err(MixError(Reason::Empty)));
+        assert_eq!(mix([1, 0, 1]).map(drop), Err(MixError(Reason::NoWeight)));
+        assert_eq!(mix([9_998, 1, 1]).map(drop), Ok(()));
+        assert_eq!(mix([9_999, 1, 1]).map(drop), Err(MixError(Reason::TooMuchWeight)));
+        assert_eq!(mix([u32::MAX; 3]).map(drop), Err(MixError(Reason::TooMuchWeight)));
+    }
+}

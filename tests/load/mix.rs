@@ -1,0 +1,120 @@
+//! A mix of workloads, with exact counts and latencies of each part.
+
+use crate::kept::{Keeper, Received, check_kinds};
+use crate::stage::Stage;
+use peerloop::bytes::Bytes;
+use peerloop::load::workloads::{GetData, Headers, Inv, Mix, Ping, SendTx};
+use peerloop::load::{EndCause, Generator, Limit, Plan, Rate, Report, ResponderConfig, Segment};
+use peerloop::wire::{InventoryItem, Tx};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const MILLI: Duration = Duration::from_millis(1);
+
+/// 70 pings, 20 requests of headers and 10 announcements of a hundred operations.
+fn mix() -> Mix {
+    Mix::new(vec![(70, Box::new(Ping)), (20, Box::new(Headers)), (10, Box::new(Inv::new(7)))]).unwrap()
+}
+
+/// Returns the settings of a node that answers after 3 ms.
+fn node() -> ResponderConfig {
+    ResponderConfig::default().with_delay(3 * MILLI, 3 * MILLI).with_blocks(5).with_block_bytes(300)
+}
+
+/// Runs a mix whose main metrics have the indices `mains`.
+fn run(mix: Mix, mains: &[usize], settings: ResponderConfig, change: impl FnOnce(&mut Plan)) -> Report {
+    let received = Arc::new(Mutex::new(Received::default()));
+    let keeper = Keeper(received.clone());
+    let equip = |generator: Generator| generator.with_recorder(Box::new(keeper));
+    let mut stage = Stage::of(Box::new(mix), settings, change, equip);
+    stage.run_for(Duration::from_secs(60));
+    let report = stage.finish();
+    check_kinds(&report, &received, mains);
+    report
+}
+
+/// Returns the numbers of planned operations of each metric.
+fn planned(report: &Report) -> Vec<u64> {
+    report.operations.iter().map(|of| of.work.planned).collect()
+}
+
+#[test]
+fn each_part_has_its_share_and_its_own_latencies() {
+    let report = run(mix(), &[0, 1, 2], node(), |_| ());
+    assert_eq!((report.work.planned, report.work.answered, report.limit), (1_000, 1_000, Limit::None));
+    for (of, (metric, count)) in
+        report.operations.iter().zip([("ping_rtt", 700), ("headers_fetch", 200), ("inv_getdata", 100)])
+    {
+        assert_eq!((of.metric, of.work.planned, of.work.sent, of.work.answered), (metric, count, count, count));
+        for histogram in [&of.planned, &of.sent] {
+            assert_eq!(histogram.count(), count, "{metric}");
+            for found in [histogram.percentile(0.0), histogram.max()] {
+                assert!(found.unwrap().abs_diff(3 * MILLI) <= 3 * MILLI / 1_000, "{metric}: {found:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failure_counts_in_its_part_alone() {
+    // The node drops nothing, but lacks the requested transaction.
+    let lacking = GetData::new(vec![InventoryItem::tx(Tx::from_parts(1, &[], &[], 9).as_ref().txid())]).unwrap();
+    let mix = Mix::new(vec![(3, Box::new(Ping)), (1, Box::new(lacking))]).unwrap();
+    let report = run(mix, &[0, 1], node(), |_| ());
+    let [pings, fetches] = &report.operations[..] else { panic!("{:?}", report.work) };
+    assert_eq!((pings.work.planned, pings.work.answered, pings.work.refused), (750, 750, 0));
+    assert_eq!((fetches.work.planned, fetches.work.answered, fetches.work.refused), (250, 0, 250));
+    let [failure] = report.operation_failures[..] else { panic!("{:?}", report.operation_failures) };
+    assert_eq!((failure.cause, failure.count), ("notfound", 250));
+}
+
+#[test]
+fn steps_and_lists_of_a_part_count_its_own_operations() {
+    let txs: Vec<Tx> = (0..110).map(|locktime| Tx::from_parts(1, &[], &[], locktime)).collect();
+    let served = Tx::from_parts(1, &[], &[], 1_000);
+    let items = GetData::new(vec![InventoryItem::tx(served.as_ref().txid())]).unwrap();
+    // The warm-up sends the last ten transactions and the run the first hundred.
+    let parts: Vec<(u32, Box<dyn peerloop::load::Workload>)> =
+        vec![(8, Box::new(Ping)), (1, Box::new(SendTx::new(txs))), (1, Box::new(items))];
+    let settings = node().with_transactions(vec![Bytes::copy_from_slice(served.as_ref().encoded())]);
+    let report = run(Mix::new(parts).unwrap(), &[0, 1, 3], settings, |_| ());
+    let metrics: Vec<_> = report.operations.iter().map(|of| (of.metric, of.work.planned, of.work.answered)).collect();
+    let expected =
+        [("ping_rtt", 800, 800), ("tx_roundtrip", 100, 100), ("tx_getdata", 100, 100), ("tx_fetch", 100, 100)];
+    assert_eq!(metrics, expected, "{:?}", report.operation_failures);
+}
+
+#[test]
+fn segments_plan_the_same_operations_of_each_part() {
+    let report_of = |segment: Segment| {
+        let mut plan = Plan::new(vec!["127.0.0.1:18444".parse().unwrap()], 10, Rate::per_second(10))
+            .with_rate(Rate::per_second(777), Duration::from_secs(3));
+        plan.segment = segment;
+        Generator::new(plan).with_workload(Box::new(mix())).into_report_of_no_run(EndCause::NoneReady)
+    };
+    let whole = planned(&report_of(Segment::WHOLE));
+    let expected = (0..2_331).fold([0; 3], |mut counts, index| {
+        counts[peerloop::load::Workload::kind_of(&mix(), index)] += 1;
+        counts
+    });
+    assert_eq!(whole, expected);
+    let mut sum = vec![0; 3];
+    for index in 0..3 {
+        let part = planned(&report_of(Segment::new(index, 3).unwrap()));
+        sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    }
+    assert_eq!(sum, whole);
+}
+
+#[test]
+fn operations_that_are_never_started_count_in_their_parts() {
+    // All peers are closed in the middle of the run.
+    let settings = node().with_close_after(Some(Duration::from_secs(6)));
+    let report = run(mix(), &[0, 1, 2], settings, |_| ());
+    assert_eq!(planned(&report), [700, 200, 100]);
+    let total = report.work;
+    assert!(total.unsent > 0 && total.answered > 0, "{total:?}");
+    let unsent: u64 = report.operations.iter().map(|of| of.work.unsent).sum();
+    let answered: u64 = report.operations.iter().map(|of| of.work.answered).sum();
+    assert_eq!((unsent, answered, total.planned), (total.unsent, total.answered, 1_000));
+}
