@@ -67,7 +67,7 @@ pub struct MetricRuns<'a> {
     /// One value per new run, in order.
     pub new: &'a [f64],
     /// Whether a run's value must not be relied on, for example because the run is partial. The metric is then
-    /// undecided, and uses up none of the chance of error of the others.
+    /// undecided.
     pub has_bad_run: bool,
 }
 

@@ -130,7 +130,7 @@ fn pairing(base: &[Named], new: &[Named]) -> Pairing {
     }
 }
 
-/// Returns the value of each run. A run without a value is bad, which makes everything undecided; here it counts as
+/// Returns the value of each run. A run without a value is bad, which makes the metric undecided; here it counts as
 /// the worst value.
 fn values(side: &[Named], judged: Judged) -> Vec<f64> {
     let worst = match judged {

@@ -147,6 +147,36 @@ fn a_late_generator_leaves_open_only_what_it_may_have_caused() {
     assert_eq!(verdicts(&late(60).document), [Verdict::Undecided, Verdict::Undecided, Verdict::Same, Verdict::Same]);
 }
 
+fn fail(run: &mut Named, failed: u64) {
+    let work = &mut run.document.counts.work;
+    (work.planned, work.sent, work.timed_out, work.unsent) = (1_000, 1_000, failed, 0);
+}
+
+/// Makes the 99th percentile infinite.
+fn make_infinite(run: &mut Named) {
+    let main = run.document.metrics.iter_mut().find(|metric| metric.work.is_some()).unwrap();
+    main.planned.as_mut().unwrap().set_failed(5);
+}
+
+#[test]
+fn a_late_generators_failures_and_shifted_replies_decide_nothing() {
+    let doubted = |change: fn(&mut Named)| {
+        let mut run = started("run", 0, 1_000);
+        set_lags(&mut run, 1, 5_000);
+        distrust(&mut run, &["loop_lag"]);
+        change(&mut run);
+        Judged::ALL.map(|judged| judged.doubt(&run.document).is_some())
+    };
+    assert_eq!(doubted(|_| ()), [false; 4]);
+    // One failed operation in a thousand is within the margin, two are not.
+    assert_eq!(doubted(|run| fail(run, 1)), [false; 4]);
+    assert_eq!(doubted(|run| fail(run, 2)), [false, false, true, false]);
+    // A burst of late operations can overflow a node's queue.
+    assert_eq!(doubted(make_infinite), [false, true, false, false]);
+    // Three lags of 0.4 % of the run each.
+    assert!(doubted(|run| set_lags(run, 1, 4 * run.document.run.scheduled_ns.0.as_nanos() as u64 / 1_000))[3]);
+}
+
 #[test]
 fn a_lag_may_be_a_tenth_of_a_percentile() {
     let value = |lag_ns: u64| {
@@ -206,10 +236,7 @@ fn only_runs_in_turn_are_pairs() {
 #[test]
 fn a_percentile_among_failed_operations_is_infinitely_worse() {
     let mut sides = interleaved(8, 1_000, 1_000);
-    for run in &mut sides[1] {
-        let main = run.document.metrics.iter_mut().find(|metric| metric.work.is_some()).unwrap();
-        main.planned.as_mut().unwrap().set_failed(5);
-    }
+    sides[1].iter_mut().for_each(make_infinite);
     let judgement = judged(sides);
     let metric = &judgement.document.metrics[1];
     assert_eq!((metric.verdict, metric.new, metric.change), (Verdict::Worse, None, None), "{metric:?}");

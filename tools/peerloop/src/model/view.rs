@@ -38,7 +38,7 @@ pub(crate) struct Table(pub(crate) Vec<(units::Percentile, Percentile)>);
 pub(crate) enum Percentile {
     Measured(Duration),
     /// The percentile falls among the operations that never completed. It exceeds every latency, and also the shortest
-    /// wait if there is one.
+    /// wait for one of them, which is given if it says more than the latencies.
     Beyond(Option<Duration>),
     NoData,
 }
@@ -184,7 +184,7 @@ impl Percentile {
         match latencies.at_rank(percentile_rank(percent, latencies.count().saturating_add(failed))) {
             Some(latency) => Self::Measured(latency),
             None if failed == 0 => Self::NoData,
-            None => Self::Beyond(shortest_wait),
+            None => Self::Beyond(shortest_wait.filter(|&wait| latencies.max().is_none_or(|max| wait >= max))),
         }
     }
 
@@ -197,7 +197,7 @@ impl Percentile {
     }
 
     /// Formats the percentile, for example as `93 us` or `> 2.01 s`. Returns `failed` if it falls among failed
-    /// operations without a wait, and `-` if there is no data.
+    /// operations and no wait says more, and `-` if there is no data.
     pub(crate) fn shown(self) -> String {
         match self {
             Self::Measured(latency) => show_latency(latency),

@@ -13,6 +13,10 @@ const FAILED_MARGIN: f64 = 0.001;
 /// make the percentile describe the generator.
 const MAX_LAG_SHARE: f64 = 0.1;
 
+/// The part of a run that the longest lags of a generator may be, if the rate is judged although the run is not
+/// trusted. Replies may shift by as much beyond the end of the run, so it is far below the margin.
+const MAX_LAG_OF_RUN: f64 = 0.01;
+
 /// The lags of the generator, each with a metric of the run's document.
 const LAGS: [&str; 3] = ["send_lag", "loop_lag", "dial_lag"];
 
@@ -95,8 +99,10 @@ impl Judged {
 
     /// Returns why the value of a run must not be relied on, in one line.
     ///
-    /// If a generator that was late is the only reason to distrust a run, the plan was still carried out in full. Its
-    /// counts are then as good as any, and so is a percentile at which the generator was hardly late.
+    /// If a generator that was late is the only reason to distrust a run, the plan was still carried out in full. A
+    /// value then counts if the lateness cannot have changed it much: a percentile at which the generator was hardly
+    /// late, the failed share if hardly anything failed, although late operations are sent in bursts, and the rate if
+    /// even the longest lag is a small part of the run.
     pub(crate) fn doubt(self, document: &Document) -> Option<String> {
         if let Some(doubt) = plan_doubt(document) {
             return Some(doubt);
@@ -104,13 +110,20 @@ impl Judged {
         let Some(value) = self.value(document) else {
             return Some("has no operations".to_owned());
         };
-        let generator = &document.generator;
-        let Self::Percentile(label, percent) = self else { return None };
-        if generator.verdict == Trust::Trusted {
+        if document.generator.verdict == Trust::Trusted {
             return None;
         }
+        let (label, percent) = match self {
+            Self::Percentile(label, percent) => (label, percent),
+            Self::Failed | Self::Rate => ("100", 100.0),
+        };
         let lag_ns: f64 = LAGS.iter().filter_map(|name| lag(document, name, percent)).sum();
-        (lag_ns > value * MAX_LAG_SHARE).then(|| {
+        let is_judged = match self {
+            Self::Percentile(..) => value.is_finite() && lag_ns <= value * MAX_LAG_SHARE,
+            Self::Failed => value <= FAILED_MARGIN,
+            Self::Rate => lag_ns <= document.run.scheduled_ns.0.as_nanos() as f64 * MAX_LAG_OF_RUN,
+        };
+        (!is_judged).then(|| {
             let lag = show_value(lag_ns, Unit::Nanoseconds);
             format!("is not trusted: its generator was late by {lag} (p{label}); lower the rate or free a CPU for it")
         })

@@ -155,12 +155,16 @@ fn hostile_texts_never_become_markup_and_the_page_needs_no_network() {
 }
 
 #[test]
-fn a_page_of_100_runs_with_long_texts_is_small_and_states_its_omissions() {
-    let mut sides = interleaved(50, 1_000, 1_300);
+fn a_page_of_100_runs_is_small_and_complete() {
     let whole = html(&judged(interleaved(50, 1_000, 1_300)));
     assert!(whole.len() <= MAX_BYTES && whole.contains("in the element <code>comparison</code>"), "{}", whole.len());
     assert_eq!(drawn(&tree(&whole), "Latency by percentile", "line thin one"), 50);
     assert!(!whole.contains("not shown here"));
+}
+
+#[test]
+fn a_page_of_long_texts_is_small_and_states_its_omissions() {
+    let mut sides = interleaved(10, 1_000, 1_300);
     let long = "<\u{202e}>".repeat(10_000);
     for (index, run) in sides.iter_mut().flatten().enumerate() {
         run.name = format!("{long}{index}");
@@ -170,7 +174,7 @@ fn a_page_of_100_runs_with_long_texts_is_small_and_states_its_omissions() {
     }
     let page = html(&judged(sides));
     assert!(page.len() <= MAX_BYTES, "{}", page.len());
-    assert!(page.contains("90 more runs are not shown here") && page.contains("96 more warnings"), "{}", page.len());
+    assert!(page.contains("10 more runs are not shown here") && page.contains("16 more warnings"), "{}", page.len());
     assert!(page.contains("no document for programs, because it would be too large"));
     assert_eq!(all(&tree(&page), "script").count(), 0);
 }

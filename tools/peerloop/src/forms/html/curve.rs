@@ -104,7 +104,7 @@ pub(crate) fn marks(view: &View) -> impl Iterator<Item = ((f64, f64), String)> {
 }
 
 fn described(view: &View) -> String {
-    let value = |percent| percentile_text(view, view.percentile(percent));
-    let largest = view.latencies.max().map_or_else(|| percentile_text(view, Percentile::NoData), show_latency);
+    let value = |percent| percentile_text(view.percentile(percent));
+    let largest = view.latencies.max().map_or_else(|| percentile_text(Percentile::NoData), show_latency);
     format!("p50 {}, p99 {}, p99.9 {}, largest {largest}", value(50.0), value(99.0), value(99.9))
 }

@@ -131,9 +131,8 @@ pub(super) fn metrics_table(caption: &str, metrics: &[Metric], are_lags: bool) -
 }
 
 fn percentile_cells(view: Option<&View>) -> impl Iterator<Item = Cell> {
-    let values =
-        view.into_iter().flat_map(|view| view.percentiles.0.iter().take(MAX_PERCENTILES).map(move |one| (view, one)));
-    values.map(|(view, (_, value))| Cell::marked(percentile_text(view, *value), value.measured().is_none()))
+    let values = view.into_iter().flat_map(|view| view.percentiles.0.iter().take(MAX_PERCENTILES));
+    values.map(|(_, value)| Cell::marked(percentile_text(*value), value.measured().is_none()))
 }
 
 fn work_cells(work: Work) -> [Cell; 5] {
@@ -178,7 +177,7 @@ pub(super) fn intervals(document: &Document) -> String {
     if document.estimates.is_empty() {
         return String::new();
     }
-    let show = |value: Option<Nanos>| value.map_or_else(|| "unanswered".to_owned(), |value| show_latency(value.0));
+    let show = |value: Option<Nanos>| value.map_or_else(|| "failed".to_owned(), |value| show_latency(value.0));
     let caption = "The interval that contains the percentile of a much longer run with 95 % confidence";
     let mut table = Table::new(caption, ["percentile", "counted from", "value", "interval"]);
     for one in document.estimates.iter().filter(|one| one.percentile != "100").take(2 * MAX_PERCENTILES) {

@@ -157,7 +157,7 @@ fn tiles(document: &Document) -> String {
     if let Some((metric, view)) = document.main_metric().and_then(|metric| Some((metric, metric.first_view()?))) {
         for (percent, name) in [(50.0, "p50"), (99.0, "p99"), (99.9, "p99.9"), (100.0, "max")] {
             let value = view.percentile(percent);
-            tiles.push(tile(name, &percentile_text(view, value), &metric.name, value.measured().is_none()));
+            tiles.push(tile(name, &percentile_text(value), &metric.name, value.measured().is_none()));
         }
     }
     format!(

@@ -18,7 +18,7 @@ pub(crate) mod table;
 mod tests;
 mod times;
 
-use crate::model::{Document, Percentile, View};
+use crate::model::{Document, Percentile};
 use embed::Embedded;
 use std::io::{self, Write};
 use times::Times;
@@ -124,13 +124,11 @@ fn described(embedded: Option<&Embedded>, document: &Document) -> String {
     )
 }
 
-/// Formats a percentile of a view, or says why it has no value. A wait that is shorter than a latency says nothing.
-fn percentile_text(view: &View, value: Percentile) -> String {
+/// Formats a percentile, or says why it has no value.
+fn percentile_text(value: Percentile) -> String {
     match value {
         Percentile::NoData => "no data".to_owned(),
-        Percentile::Beyond(Some(wait)) if Some(wait) >= view.latencies.max() => value.shown(),
-        Percentile::Beyond(_) => "unanswered".to_owned(),
-        Percentile::Measured(_) => value.shown(),
+        Percentile::Beyond(_) | Percentile::Measured(_) => value.shown(),
     }
 }
 

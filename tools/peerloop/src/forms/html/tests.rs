@@ -270,11 +270,11 @@ fn large() -> Document {
     let series = |(metric, view): (&str, &str)| Series {
         metric: metric.to_owned(),
         view: view.to_owned(),
-        intervals: (0..130).map(|index| Some(packed[index % 5].clone())).collect(),
+        intervals: (0..70).map(|index| Some(packed[index % 5].clone())).collect(),
     };
     document.timeline = Timeline {
         interval: Duration::from_secs(1),
-        rows: (0..130).map(row).collect(),
+        rows: (0..70).map(row).collect(),
         histograms: names.map(series).into(),
         joined: Vec::new(),
     };

@@ -56,17 +56,26 @@ impl Unit {
     }
 }
 
-/// Returns whether a file is a log: it begins with a comment, or with the names of a log's columns, or is named so.
+/// Returns whether an input is a log: it is named so, or it is a file that begins with a comment or with the names of a
+/// log's columns. Of a pipe, nothing is read, because it can be read only once.
 pub(super) fn is_log(path: &Path) -> bool {
-    let mut first = [0];
-    let begins_so = File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok_and(|()| first[0] == b'#');
-    path.extension().is_some_and(|extension| extension == "hlog") || begins_so
+    let begins_so = || {
+        let mut first = [0];
+        let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
+        is_file
+            && File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok()
+            && [b'#', b'"'].contains(&first[0])
+    };
+    path.extension().is_some_and(|extension| extension == "hlog") || begins_so()
 }
 
 /// Shows the logs on stdout.
 pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     if let Some(path) = args.runs.iter().find(|path| !is_log(path)) {
-        let message = format!("{} is no interval log: show runs and logs of other programs apart", path.display());
+        let message = format!(
+            "{} is no interval log: show runs and logs apart, and give --unit and --tag only with logs",
+            path.display()
+        );
         return Err(Failure::usage(message));
     }
     if !args.thresholds.is_empty() || args.by.is_some() {

@@ -204,11 +204,17 @@ fn add_threshold(sum: &mut Vec<Threshold>, other: Threshold) {
 fn add_generator(sum: &mut Generator, other: Generator) {
     sum.cpu_working = sum.cpu_working.max(other.cpu_working);
     sum.cpu_spinning = sum.cpu_spinning.max(other.cpu_spinning);
+    // Documents of older versions do not name their doubts.
+    let is_named = |one: &Generator| one.verdict == Trust::Trusted || !one.doubts.is_empty();
+    if is_named(sum) && is_named(&other) {
+        let new: Vec<String> = other.doubts.iter().filter(|doubt| !sum.doubts.contains(doubt)).cloned().collect();
+        sum.doubts.extend(new);
+    } else {
+        sum.doubts.clear();
+    }
     if other.verdict == Trust::NotTrusted {
         sum.verdict = Trust::NotTrusted;
     }
-    let new = other.doubts.into_iter().filter(|doubt| !sum.doubts.contains(doubt)).collect::<Vec<_>>();
-    sum.doubts.extend(new);
     sum.reasons.extend(other.reasons);
     let rank = |limit| match limit {
         Limit::Generator => 2,

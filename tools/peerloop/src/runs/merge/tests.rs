@@ -87,6 +87,27 @@ fn the_worst_verdict_counts_and_reasons_name_their_run() {
 }
 
 #[test]
+fn the_doubts_of_all_runs_are_named_unless_one_has_none() {
+    let run = |name: &str, generator: Value| {
+        named(MEASURED, name, |value| {
+            let fields = value["generator"].as_object_mut().unwrap();
+            fields.extend(generator.as_object().unwrap().clone());
+        })
+    };
+    let good = || run("good", json!({}));
+    let doubted = |name: &str, doubts: &[&str]| run(name, json!({ "verdict": "not_trusted", "doubts": doubts }));
+    let doubts = |runs: Vec<Named>| merge(runs).unwrap().generator.doubts;
+    assert_eq!(
+        doubts(vec![good(), doubted("one", &["busy"]), doubted("two", &["send_lag", "busy"])]),
+        ["busy", "send_lag"]
+    );
+    // An older version gives no names.
+    let older = || doubted("older", &[]);
+    assert!(doubts(vec![older(), doubted("one", &["send_lag"]), good()]).is_empty());
+    assert!(doubts(vec![doubted("one", &["send_lag"]), good(), older()]).is_empty());
+}
+
+#[test]
 fn failures_are_slower_than_every_latency_in_the_sum_too() {
     let merged = merge(vec![named(FAILED, "a", |_| {}), named(FAILED, "b", |_| {})]).unwrap();
     let view = merged.view("ping_rtt", "planned").unwrap();
