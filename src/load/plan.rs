@@ -195,7 +195,8 @@ impl Plan {
     ///     std::thread::sleep(Duration::from_secs(5));
     ///     let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
     ///     let (reply, pending) = Pending::new();
-    ///     let _ = handle.request(GeneratorRequest::Unanswered { ages: second..minute, reply });
+    ///     let lags = Duration::ZERO..Duration::MAX;
+    ///     let _ = handle.request(GeneratorRequest::Unanswered { ages: second..minute, lags, reply });
     ///     println!("{:?} operations have no reply after a second", pending.wait());
     ///     let (reply, pending) = Pending::new();
     ///     let _ = handle.request(GeneratorRequest::GiveUp { older_than: second, reply });

@@ -56,10 +56,13 @@ pub enum GeneratorRequest {
     /// some, which do not count as lost. The first connections of the plan are kept. Only during a run with
     /// [variable peers](super::Plan::with_variable_peers), else without effect.
     SetPeers(usize),
-    /// Report how many operations of the run are unanswered and were due this long ago.
+    /// Report how many operations of the run are unanswered, were due this long ago and were sent with this lag.
     Unanswered {
         /// The ages of the operations.
         ages: Range<Duration>,
+        /// The times from the moments at which the operations were due to those at which they were sent. An operation
+        /// that waits to be sent has its age as its lag.
+        lags: Range<Duration>,
         /// The number.
         reply: Reply<u64>,
     },

@@ -2,7 +2,7 @@
 
 use crate::stage::{Stage, config};
 use peerloop::api::Pending;
-use peerloop::load::{GeneratorRequest, Pace, Plan, Rate, Report, ResponderConfig, workloads};
+use peerloop::load::{GeneratorRequest, Pace, Plan, Rate, Report, ResponderConfig, Workload, workloads};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -16,7 +16,16 @@ fn variable(plan: &mut Plan) {
 
 fn unanswered(stage: &mut Stage, ages: Range<Duration>) -> u64 {
     let (reply, pending) = Pending::new();
-    stage.request(GeneratorRequest::Unanswered { ages, reply });
+    stage.request(GeneratorRequest::Unanswered { ages, lags: Duration::ZERO..Duration::MAX, reply });
+    stage.run_for(Duration::ZERO);
+    pending.wait().unwrap()
+}
+
+/// Returns the number of unanswered operations that were sent late, by at least a millisecond.
+fn late(stage: &mut Stage) -> u64 {
+    let (reply, pending) = Pending::new();
+    let ages = Duration::ZERO..Duration::MAX;
+    stage.request(GeneratorRequest::Unanswered { ages, lags: SECOND / 1_000..Duration::MAX, reply });
     stage.run_for(Duration::ZERO);
     pending.wait().unwrap()
 }
@@ -112,6 +121,21 @@ fn pings_without_a_pong_are_counted_by_age_and_given_up() {
     assert_eq!(stage.progress().peers.left(), 4, "a peer was closed");
     let report = stage.finish();
     assert_eq!((report.work.answered, report.work.timed_out), (0, report.work.sent));
+}
+
+#[test]
+fn unanswered_operations_that_a_stalled_generator_sent_late_are_counted() {
+    for workload in [Box::new(workloads::Ping) as Box<dyn Workload>, Box::new(workloads::Headers)] {
+        let silent = ResponderConfig::default().with_drop_share(1.0).with_delay(9 * SECOND, 9 * SECOND);
+        let mut stage = Stage::of(workload, silent, variable, |generator| generator);
+        stage.run_for(2 * SECOND);
+        assert_eq!(late(&mut stage), 0);
+        // Of 40 operations per second.
+        stage.stall_generator(SECOND);
+        stage.run_for(SECOND);
+        let late = late(&mut stage);
+        assert!((38..=41).contains(&late), "{late}");
+    }
 }
 
 #[test]

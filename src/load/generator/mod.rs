@@ -391,7 +391,7 @@ impl Handler for Generator {
             GeneratorRequest::ScaleRate { percent } => self.change_rate(ctx, RateRequest::Percent(percent)),
             GeneratorRequest::SetRate(rate) => self.change_rate(ctx, RateRequest::To(rate)),
             GeneratorRequest::SetPeers(count) => self.set_peers(ctx, count),
-            GeneratorRequest::Unanswered { ages, reply } => reply.send(self.unanswered(ctx, &ages)),
+            GeneratorRequest::Unanswered { ages, lags, reply } => reply.send(self.unanswered(ctx, &ages, &lags)),
             GeneratorRequest::GiveUp { older_than, reply } => reply.send(self.give_up(ctx, older_than)),
             GeneratorRequest::Finish => self.finish(ctx),
             GeneratorRequest::Report(reply) => {

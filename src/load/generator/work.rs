@@ -182,13 +182,17 @@ impl Generator {
         self.wake(ctx);
     }
 
-    /// Returns the number of operations of the run that are unanswered and as old as this.
-    pub(super) fn unanswered(&self, ctx: &Ctx<'_>, ages: &Range<Duration>) -> u64 {
+    /// Returns the number of operations of the run that are unanswered, as old as this, and were sent with this lag.
+    pub(super) fn unanswered(&self, ctx: &Ctx<'_>, ages: &Range<Duration>, lags: &Range<Duration>) -> u64 {
         let (now, began) = (ctx.now(), self.run_began());
-        let is_counted = |planned: Instant| planned >= began && planned <= now && ages.contains(&now.since(planned));
+        let is_counted = |planned: Instant, sent: Instant| {
+            let is_due = planned >= began && planned <= now;
+            is_due && ages.contains(&now.since(planned)) && lags.contains(&sent.since(planned))
+        };
         let pings = self.roster.peers().filter(|_| self.pings).filter_map(|(_, peer)| ctx.peer(peer));
-        let pings = pings.flat_map(|view| view.pings_in_flight()).filter(|ping| is_counted(ping.planned)).count();
-        let others = self.in_flight.iter().filter(|flight| is_counted(flight.entry.planned)).count();
+        let pings = pings.flat_map(|view| view.pings_in_flight());
+        let pings = pings.filter(|ping| is_counted(ping.planned, ping.sent.unwrap_or(now))).count();
+        let others = self.in_flight.iter().filter(|flight| is_counted(flight.entry.planned, flight.sent)).count();
         (pings + others) as u64
     }
 

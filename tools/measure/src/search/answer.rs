@@ -42,6 +42,9 @@ pub enum Answer {
         lowest: u64,
         /// Why it fails.
         reason: Reason,
+        /// The lowest load at which the target fails, and why, if it is above `lowest`: the generator was not trusted
+        /// at lower ones.
+        fails: Option<(u64, Reason)>,
     },
 }
 
@@ -92,20 +95,24 @@ pub struct TrialRow {
     pub p50: Option<u64>,
 }
 
-/// Returns the answer that these bounds give. The target's own limit is known if it fails at `fails`.
+/// Returns the answer that these bounds give. `fails` is a load at which the target fails, if that bounds it.
 pub(super) fn of(bounds: Bounds, fails: Option<u64>, rows: &[TrialRow], high: u64) -> Answer {
-    let reason = |load: u64| {
-        let bad = rows.iter().rev().find(|row| row.load == load && !row.verdict.is_good());
+    let last_reason = |load: u64, counts: fn(TrialVerdict) -> bool| {
+        let bad = rows.iter().rev().find(|row| row.load == load && counts(row.verdict));
         bad.map_or(Reason::NoData, |row| row.reason.clone())
     };
+    let of_target = |load| last_reason(load, |verdict| !verdict.is_good() && verdict != TrialVerdict::Generator);
+    let of_generator = |load| last_reason(load, |verdict| verdict == TrialVerdict::Generator);
     match bounds {
         Bounds { lower: None, upper } => {
             let lowest = upper.or_else(|| rows.iter().map(|row| row.load).min()).unwrap_or(0);
-            Answer::Nothing { lowest, reason: reason(lowest) }
+            let fails_above = fails.filter(|&fails| fails > lowest).map(|fails| (fails, of_target(fails)));
+            let reason = last_reason(lowest, |verdict| !verdict.is_good());
+            Answer::Nothing { lowest, reason, fails: fails_above }
         }
         Bounds { lower: Some(load), upper: Some(upper) } => match fails {
-            Some(above) => Answer::Number { load, above, reason: reason(above) },
-            None => Answer::AtLeast { load, bound: Bound::Generator { above: upper, reason: reason(upper) } },
+            Some(above) => Answer::Number { load, above, reason: of_target(above) },
+            None => Answer::AtLeast { load, bound: Bound::Generator { above: upper, reason: of_generator(upper) } },
         },
         Bounds { lower: Some(load), upper: None } => {
             Answer::AtLeast { load, bound: if load >= high { Bound::Range } else { Bound::Time } }

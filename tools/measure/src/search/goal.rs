@@ -5,6 +5,9 @@ use crate::threshold::{Function, Relation, Threshold};
 use std::fmt;
 use std::time::Duration;
 
+/// The share of the operations that may fail, in addition to the goal.
+pub(super) const MAX_FAILED: f64 = 0.001;
+
 /// The goal that the searched load has to meet.
 ///
 /// ```
@@ -83,6 +86,20 @@ impl Goal {
     /// Returns the share that may miss the limit.
     pub fn allowed(&self) -> f64 {
         self.allowed
+    }
+
+    /// Returns the share of operations that a trusted generator may have sent late: half of those that may miss the
+    /// limit or fail, so that late ones alone fail no trial.
+    ///
+    /// ```
+    /// use peerloop_measure::Goal;
+    ///
+    /// let max_late = |goal: &str| Goal::of(&goal.parse().unwrap()).unwrap().max_late();
+    /// assert_eq!(max_late("ping_rtt:p99<50ms"), 0.0005);
+    /// assert!((max_late("ping_rtt:p99.99<50ms") - 0.00005).abs() < 1e-12);
+    /// ```
+    pub fn max_late(&self) -> f64 {
+        self.allowed.min(MAX_FAILED) / 2.0
     }
 }
 

@@ -79,7 +79,7 @@ pub enum Purpose {
     Bisect,
     /// To decide a load whose trials are not clear.
     Decide,
-    /// To test a load again that failed in one short trial, or whose generator was not trusted.
+    /// To test a load again that failed in one short trial.
     Recheck,
     /// To confirm the answer.
     Confirm,
@@ -124,7 +124,7 @@ pub struct Search {
     rows: Vec<TrialRow>,
     spent: Duration,
     /// The trial to repeat, because its generator was not trusted.
-    repeat: Option<(u64, Duration)>,
+    repeat: Option<(u64, Duration, Purpose)>,
     /// Whether the target has to recover before the next trial.
     must_recover: bool,
     /// The factor of the next load while climbing.
@@ -134,7 +134,7 @@ pub struct Search {
     /// Whether a confirming run has contradicted short trials, so that only long ones are used.
     is_long_only: bool,
     /// Whether there is no time to narrow the gap further.
-    is_late: bool,
+    is_out_of_time: bool,
     /// The number by which the load of a recovery is divided further, because the target did not recover at more.
     recovery_divisor: u64,
     /// Whether the target has recovered each time.
@@ -162,7 +162,7 @@ impl Search {
             climb: 2.0,
             retreats: 0,
             is_long_only: false,
-            is_late: false,
+            is_out_of_time: false,
             recovery_divisor: 1,
             has_recovered: true,
             first_p50: None,
@@ -200,7 +200,7 @@ impl Search {
     }
 
     fn next_trial(&self) -> Option<(u64, Duration, Purpose)> {
-        if !self.is_late
+        if !self.is_out_of_time
             && let Some(next) = self.deciding_trial()
         {
             return Some(next);
@@ -213,8 +213,7 @@ impl Search {
 
     /// Returns the repetition of an untrusted trial, or the next trial that narrows the gap; `None` if it is narrow.
     fn deciding_trial(&self) -> Option<(u64, Duration, Purpose)> {
-        let repetition = self.repeat.map(|(load, time)| (load, time, Purpose::Recheck));
-        repetition.or_else(|| self.narrowing_trial())
+        self.repeat.or_else(|| self.narrowing_trial())
     }
 
     /// Returns the next trial that narrows the gap; `None` if it is narrow, or if there is no trusted load to begin
@@ -235,8 +234,8 @@ impl Search {
                 (((lower as f64 * self.climb) as u64).clamp(lower + 1, high), Purpose::Climb)
             }
             Bounds { lower: Some(lower), upper: Some(upper) } => {
-                if self.limit_of_target(self.loads.bounds()).is_some_and(|fails| fails != upper) {
-                    return None;
+                if let Some(fails) = self.limit_of_target(self.loads.bounds()).filter(|&fails| fails != upper) {
+                    return self.recheck(lower, fails);
                 }
                 if self.settings.is_narrow(lower, upper) {
                     return self.recheck(lower, upper);
@@ -289,7 +288,8 @@ impl Search {
         let Step::Trial { load, time, purpose, .. } = self.step() else { return };
         let (verdict, reason) = trial.judge(&self.goal);
         let is_long = time >= self.settings.long;
-        let was_bound = self.loads.bounds().upper == Some(load);
+        let has_failed = matches!(self.loads.status(load), Some(Status::Fail { .. }));
+        let was_bound = has_failed && self.loads.bounds().upper == Some(load);
         self.loads.add(load, verdict, is_long.then_some(time));
         let distrust = trial.distrust.as_ref().map(|distrust| distrust.reason().to_owned());
         self.rows.push(TrialRow { load, time, purpose, verdict, reason, distrust, p50: trial.p50 });
@@ -300,32 +300,32 @@ impl Search {
         }
         let was_late = matches!(trial.distrust, Some(Distrust::Late { .. }));
         self.repeat = match (self.loads.untrusted(load), was_late) {
-            (1, _) | (2..=MAX_BUSY_REPETITIONS, false) => Some((load, time)),
-            (MAX_LATE_REPETITIONS, true) => Some((load, self.settings.long)),
+            (1, _) | (2..=MAX_BUSY_REPETITIONS, false) => Some((load, time, purpose)),
+            (MAX_LATE_REPETITIONS, true) => Some((load, self.settings.long, purpose)),
             _ => None,
         };
-        if purpose == Purpose::Confirm && self.repeat.is_none() {
+        if purpose == Purpose::Confirm {
             self.note_confirmation(load, verdict);
         }
         if was_bound && verdict.is_good() {
             // The bound was noise. The next load that fails is probably near.
             self.climb = 1.0 + 2.0 * self.settings.width;
-        } else if purpose == Purpose::Climb {
+        } else if purpose == Purpose::Climb && self.repeat.is_none() {
             self.climb = (self.climb * self.climb).min(2.0);
         }
         self.note_time();
     }
 
     fn note_confirmation(&mut self, load: u64, verdict: TrialVerdict) {
-        if verdict.is_good() {
-            self.retreats = 0;
-            return;
+        match verdict {
+            TrialVerdict::Pass | TrialVerdict::RatherPass => self.retreats = 0,
+            TrialVerdict::Fail | TrialVerdict::RatherFail => {
+                self.loads.refute(load);
+                self.retreats += 1;
+                self.is_long_only = true;
+            }
+            TrialVerdict::Generator => {}
         }
-        if verdict != TrialVerdict::Generator {
-            self.loads.refute(load);
-        }
-        self.retreats += 1;
-        self.is_long_only = true;
     }
 
     /// Stops narrowing the gap if the next trial and a recovery after it would use the time that confirming runs need.
@@ -334,7 +334,7 @@ impl Search {
         let SearchSettings { confirmations, settle, long, calm, .. } = self.settings;
         let has_answer = self.loads.bounds().lower.is_some();
         let reserve = if has_answer { long * confirmations + settle * 2 + calm } else { Duration::ZERO };
-        self.is_late |= !self.has_time(time + reserve);
+        self.is_out_of_time |= !self.has_time(time + reserve);
     }
 
     /// Reports that the target has recovered or that the longest time for it has passed. `outstanding` is the number of
@@ -370,7 +370,12 @@ impl Search {
             true => End::Time,
         };
         let confirmations = bounds.lower.map_or(0, |lower| self.loads.confirmations(lower));
-        let answer = answer::of(bounds, self.limit_of_target(bounds), &self.rows, self.settings.high);
+        // Without a load that passes, any failing load bounds the target.
+        let fails = match bounds.lower {
+            Some(_) => self.limit_of_target(bounds),
+            None => self.loads.failing_above(0),
+        };
+        let answer = answer::of(bounds, fails, &self.rows, self.settings.high);
         SearchOutcome { answer, end, confirmations: confirmations.min(self.settings.confirmations) }
     }
 

@@ -7,7 +7,7 @@
 //! late only makes a target look slower: it lengthens latencies and bunches operations. So a trial that meets every
 //! goal all the same counts. A trial that fails counts only if it also fails by its [`Remainder`].
 
-use super::goal::Goal;
+use super::goal::{Goal, MAX_FAILED};
 use crate::share::ShareInterval;
 use crate::tally::Share;
 use std::fmt;
@@ -18,9 +18,6 @@ pub const TRIAL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The share of the planned operations that have to be completed within the trial.
 const MIN_COMPLETED: f64 = 0.99;
-
-/// The share of the operations that may fail.
-const MAX_FAILED: f64 = 0.001;
 
 /// How long completions may be delayed at a trial's end without being missing beyond doubt.
 const EDGE: Duration = Duration::from_millis(100);

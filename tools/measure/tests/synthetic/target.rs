@@ -7,7 +7,7 @@
 //! can, and latencies are measured from the planned time on.
 
 use crate::random::Random;
-use peerloop_measure::{Distrust, Remainder, Share, TRIAL_INTERVAL, Trial};
+use peerloop_measure::{Distrust, Goal, Remainder, Share, TRIAL_INTERVAL, Trial};
 use std::time::Duration;
 
 const STEP: f64 = 0.001;
@@ -15,8 +15,7 @@ const STEP: f64 = 0.001;
 /// The limit of the searched goal, p99 < 50 ms, in seconds.
 pub(crate) const LIMIT: f64 = 0.05;
 
-/// The longest lag, in seconds, that a trusted generator has for 99 % of the operations, and the longest that says
-/// anything about a target.
+/// The longest lag, in seconds, that is not late, and the longest that says anything about a target.
 const MAX_LAG: f64 = 0.001;
 const MAX_EXCUSED_LAG: f64 = 0.1;
 
@@ -256,7 +255,8 @@ fn lateness(steps: &[Step]) -> Option<Distrust> {
     let is_late = |step: &&Step| step.lag > MAX_LAG;
     let late = steps.iter().filter(is_late).count();
     let max = steps.iter().map(|step| step.lag).fold(0.0, f64::max);
-    (late * 100 > steps.len()).then(|| {
+    let goal = Goal::of(&"ping_rtt:p99<50ms".parse().expect("the threshold is valid")).expect("it is a goal");
+    (late as f64 > goal.max_late() * steps.len() as f64).then(|| {
         let sum = |of: fn(&Step) -> f64| steps.iter().map(of).sum::<f64>().round() as u64;
         let late = steps.iter().filter(is_late).map(|step| step.planned).sum::<f64>().round() as u64;
         let remainder = Remainder {

@@ -289,7 +289,7 @@ fn searched() -> (Setup, Document) {
         p99_ns: p99_us.map(|micros| micros * 1_000),
         verdict,
         reason: "only 62.50 % of the planned operations were completed".to_owned(),
-        distrust: (load == 16_000).then(|| "its loop woke up to 2.10 ms late (p99)".to_owned()),
+        distrust: (load == 16_000).then(|| "its loop woke up to 2.10 ms late".to_owned()),
     };
     let mut search = Search {
         goal: "ping_rtt:p99<50ms".to_owned(),

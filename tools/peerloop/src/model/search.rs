@@ -25,7 +25,8 @@ pub(crate) struct Search {
     pub(crate) limit: Option<Bound>,
     /// The highest load that meets the goal; `None` without an answer.
     pub(crate) load: Option<u64>,
-    /// The lowest load above it that does not.
+    /// The lowest load above it that does not. Without an answer because of the generator, the lowest load at which the
+    /// target fails.
     pub(crate) above: Option<u64>,
     /// The answer in one line.
     pub(crate) reason: String,

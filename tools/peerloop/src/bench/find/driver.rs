@@ -10,8 +10,9 @@ use super::trial::{Conditions, FAILED_AFTER, Lag, Measured, evaluate};
 use crate::bench::min_peers::MinPeers;
 use crate::units::show_seconds;
 use peerloop_measure::{
-    Answer, Goal, Search, SearchOutcome, SearchSettings, Searched, SettingsError, Step, Tally, TrialRow,
+    Answer, Goal, Search, SearchOutcome, SearchSettings, Searched, SettingsError, Step, TRIAL_INTERVAL, Tally, TrialRow,
 };
+use std::ops::Range;
 use std::time::Duration;
 
 /// How long an operation without a reply is kept in flight after the load has changed: long enough for a slow reply.
@@ -75,20 +76,27 @@ impl<L: Load> Driver<'_, L> {
     fn run(&mut self) -> Option<()> {
         loop {
             match self.search.step() {
-                Step::Trial { load, settle, time, .. } => self.try_load(load, settle, time)?,
+                Step::Trial { load, settle, time, .. } => {
+                    if !self.try_load(load, settle, time)? {
+                        return Some(());
+                    }
+                }
                 Step::Recover { load, max_p50, calm, at_most } => self.recover(load, max_p50, calm, at_most)?,
                 Step::Done => return Some(()),
             }
         }
     }
 
-    fn try_load(&mut self, load: u64, settle: Duration, time: Duration) -> Option<()> {
+    /// Makes a trial. Returns whether there was enough time for it after its peers were opened.
+    fn try_load(&mut self, load: u64, settle: Duration, time: Duration) -> Option<bool> {
         let begin = self.history.time();
         if !settle.is_zero() {
-            let given_up = self.load.give_up(GIVE_UP_AFTER.max(self.task.limit));
-            self.history.note_given_up(given_up);
+            self.give_up(GIVE_UP_AFTER.max(self.task.limit));
             self.load.apply(load);
-            self.wait_for_peers(load)?;
+            let left = self.task.settings.time.saturating_sub(self.search.spent());
+            if !self.wait_for_peers(load, begin + left.saturating_sub(TRIAL_INTERVAL + settle + time))? {
+                return Some(false);
+            }
             // The load changes within the next interval.
             self.next(load, "settles")?;
             self.pass(load, settle, "settles")?;
@@ -97,32 +105,55 @@ impl<L: Load> Driver<'_, L> {
         self.pass(load, time, "is tried")?;
         let after = self.load.busy();
         let (limit, trial) = (self.task.limit, first..self.history.len());
-        let excuse = Lag::of(&self.history, trial.clone()).excuse();
-        let mut unanswered_since = |wait: Duration| self.load.unanswered(wait..time.max(wait));
+        let mut lag = Lag::of(&self.history, trial.clone());
+        let (excuse, own_lags) = (lag.excuse(), lag.own());
+        let mut is_silent = false;
+        let mut unanswered_since = |wait: Duration, lags: Range<Duration>| {
+            let count = self.load.unanswered(wait..time.max(wait), lags);
+            is_silent |= count.is_none();
+            count.unwrap_or(0)
+        };
+        let any = Duration::ZERO..Duration::MAX;
+        lag.unanswered = unanswered_since(Duration::ZERO, own_lags);
+        let overdue = unanswered_since(limit, any.clone());
+        let inexcusable = unanswered_since(limit.saturating_add(excuse), any.clone());
+        let lost = unanswered_since(limit.max(FAILED_AFTER), any);
+        let busy = before.zip(after).filter(|_| !is_silent);
         let conditions = Conditions {
             goal: self.task.goal,
             limit,
-            overdue: unanswered_since(limit),
-            inexcusable: unanswered_since(limit.saturating_add(excuse)),
-            lost: unanswered_since(limit.max(FAILED_AFTER)),
+            lag,
+            overdue,
+            inexcusable,
+            lost,
             peers: self.required_peers(load),
-            busy: share(after.0.saturating_sub(before.0), after.1.saturating_sub(before.1)),
+            busy: busy.map(|(before, after)| share(after.0.saturating_sub(before.0), after.1.saturating_sub(before.1))),
             elapsed: self.history.time().saturating_sub(begin),
         };
         let (trial, measured) = evaluate(&self.history, trial, &conditions);
         self.search.trial_ended(trial);
         self.trials.extend(self.search.rows().last().map(|row| (row.clone(), measured)));
-        Some(())
+        Some(true)
     }
 
-    /// Waits until the requested peers are ready or have failed.
-    fn wait_for_peers(&mut self, load: u64) -> Option<()> {
+    /// Waits until the requested peers are ready or have failed. Returns `false` if that lasts until `latest`.
+    fn wait_for_peers(&mut self, load: u64, latest: Duration) -> Option<bool> {
         let dials = Duration::try_from_secs_f64(load as f64 / self.task.connect_rate).unwrap_or(Duration::MAX);
         let end = self.history.time().saturating_add(dials).saturating_add(MAX_DIAL_TIME);
         while !self.load.is_settled() && self.history.time() < end {
+            if self.history.time() >= latest {
+                return Some(false);
+            }
             self.next(load, "opens its peers")?;
         }
-        Some(())
+        Some(true)
+    }
+
+    /// Gives up the operations that have waited at least this long.
+    fn give_up(&mut self, older_than: Duration) {
+        // If their number is unknown, none that is outstanding counts against the target later.
+        let count = self.load.give_up(older_than).unwrap_or_else(|| self.history.outstanding());
+        self.history.note_given_up(count);
     }
 
     /// Waits until the target copes with a low load for `calm`, but no longer than `at_most`.
@@ -138,8 +169,7 @@ impl<L: Load> Driver<'_, L> {
         }
         let elapsed = self.history.time().saturating_sub(begin);
         let outstanding = if state == Calm::Draining { self.history.outstanding().max(1) } else { 0 };
-        let given_up = self.load.give_up(calm);
-        self.history.note_given_up(given_up);
+        self.give_up(calm);
         self.search.recovery_ended(outstanding, elapsed);
         Some(())
     }

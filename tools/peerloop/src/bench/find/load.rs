@@ -12,18 +12,20 @@ pub(super) trait Load {
     /// Opens the peers again that were lost.
     fn restore_peers(&mut self);
 
-    /// Returns how many operations were due in a time and are without a reply; both ends are ages.
-    fn unanswered(&mut self, ages: Range<Duration>) -> u64;
+    /// Returns how many operations were due this long ago, were sent with this lag, and are without a reply; `None` if
+    /// the generator does not say in time.
+    fn unanswered(&mut self, ages: Range<Duration>, lags: Range<Duration>) -> Option<u64>;
 
-    /// Gives up the operations that have waited at least this long for their replies, and returns their number. Late
-    /// replies then count nowhere.
-    fn give_up(&mut self, older_than: Duration) -> u64;
+    /// Gives up the operations that have waited at least this long for their replies, and returns their number; `None`
+    /// if the generator does not say in time. Late replies then count nowhere.
+    fn give_up(&mut self, older_than: Duration) -> Option<u64>;
 
     /// Waits for the end of the next interval; `None` if the load has ended or is to end.
     fn next(&mut self) -> Option<Sample>;
 
-    /// Returns the time for which the generator's thread was busy so far, and the time so far.
-    fn busy(&mut self) -> (Duration, Duration);
+    /// Returns the time for which the generator's thread was busy so far, and the time so far; `None` if the generator
+    /// does not say in time.
+    fn busy(&mut self) -> Option<(Duration, Duration)>;
 
     /// Returns whether every peer that was requested has become ready or has failed.
     fn is_settled(&mut self) -> bool;

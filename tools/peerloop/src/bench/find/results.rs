@@ -21,8 +21,8 @@ pub(crate) fn document(find: &Find, found: &Found) -> Search {
             };
             (Answer::AtLeast, Some(limit), Some(*load), above)
         }
-        measure::Answer::Nothing { reason: measure::Reason::Untrusted(_), .. } => {
-            (Answer::Nothing, Some(Bound::Generator), None, None)
+        measure::Answer::Nothing { reason: measure::Reason::Untrusted(_), fails, .. } => {
+            (Answer::Nothing, Some(Bound::Generator), None, fails.as_ref().map(|(load, _)| *load))
         }
         measure::Answer::Nothing { .. } => (Answer::Nothing, None, None, None),
     };
@@ -83,11 +83,15 @@ fn reason(find: &Find, found: &Found) -> String {
             }
         },
         measure::Answer::Nothing { lowest: 0, .. } => format!("no load was tried for {goal}"),
-        measure::Answer::Nothing { lowest, reason: reason @ measure::Reason::Untrusted(_) } => {
+        measure::Answer::Nothing { lowest, reason: reason @ measure::Reason::Untrusted(_), fails } => {
             let advice = "use a machine that is faster or does nothing else, or begin --find-range lower";
-            format!("nothing is known about the node: at {}, {reason}; {advice}", shown(*lowest))
+            let known = match fails {
+                None => "nothing is known about the node".to_owned(),
+                Some((load, why)) => format!("less than {} meets {goal}, at which {why}", shown(*load)),
+            };
+            format!("{known}; at {}, {reason}; {advice}", shown(*lowest))
         }
-        measure::Answer::Nothing { lowest, reason } => {
+        measure::Answer::Nothing { lowest, reason, .. } => {
             format!("no load that was tried meets {goal}; at {}, {reason}", shown(*lowest))
         }
     }

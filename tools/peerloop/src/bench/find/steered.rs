@@ -93,12 +93,12 @@ impl Load for Steered<'_> {
         }
     }
 
-    fn unanswered(&mut self, ages: Range<Duration>) -> u64 {
-        self.ask(|reply| GeneratorRequest::Unanswered { ages, reply }).unwrap_or(0)
+    fn unanswered(&mut self, ages: Range<Duration>, lags: Range<Duration>) -> Option<u64> {
+        self.ask(|reply| GeneratorRequest::Unanswered { ages, lags, reply })
     }
 
-    fn give_up(&mut self, older_than: Duration) -> u64 {
-        self.ask(|reply| GeneratorRequest::GiveUp { older_than, reply }).unwrap_or(0)
+    fn give_up(&mut self, older_than: Duration) -> Option<u64> {
+        self.ask(|reply| GeneratorRequest::GiveUp { older_than, reply })
     }
 
     fn next(&mut self) -> Option<Sample> {
@@ -123,9 +123,8 @@ impl Load for Steered<'_> {
         }
     }
 
-    fn busy(&mut self) -> (Duration, Duration) {
-        let progress = self.ask(GeneratorRequest::Progress);
-        progress.map_or_else(Default::default, |progress| (progress.busy, progress.phase_elapsed))
+    fn busy(&mut self) -> Option<(Duration, Duration)> {
+        self.ask(GeneratorRequest::Progress).map(|progress| (progress.busy, progress.phase_elapsed))
     }
 
     fn is_settled(&mut self) -> bool {

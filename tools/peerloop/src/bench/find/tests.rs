@@ -20,6 +20,12 @@ struct Target {
     max_peers: u64,
     /// The load above which the generator is late, by 60 ms.
     generator: u64,
+    /// How long the generator pauses at the begin of every fifth interval, in milliseconds.
+    pause: u64,
+    /// Whether the generator answers requests in time.
+    answers: bool,
+    /// The highest load whose peers are all ready or have failed at once.
+    settles: u64,
     /// The number of intervals after which the load ends.
     intervals: usize,
     what: Searched,
@@ -27,10 +33,12 @@ struct Target {
     load: u64,
     peers: u64,
     now: u64,
-    /// The moments at which waiting operations were due, in milliseconds.
-    waiting: VecDeque<u64>,
-    /// The moments at which dropped operations were due, in milliseconds.
-    dropped: Vec<u64>,
+    /// The moments at which operations are due that the paused generator owes, in milliseconds.
+    owed: Vec<u64>,
+    /// The moments at which waiting operations were due, and their lags, in milliseconds.
+    waiting: VecDeque<(u64, u64)>,
+    /// The same of dropped operations.
+    dropped: Vec<(u64, u64)>,
     /// Thousandths of an operation and of a reply.
     parts: (u64, u64),
     restored: u32,
@@ -43,11 +51,15 @@ impl Target {
             max_wait: 100,
             max_peers: u64::MAX,
             generator: u64::MAX,
+            pause: 0,
+            answers: true,
+            settles: u64::MAX,
             intervals: usize::MAX,
             what,
             load: 1,
             peers: 10,
             now: 0,
+            owed: Vec::new(),
             waiting: VecDeque::new(),
             dropped: Vec::new(),
             parts: (0, 0),
@@ -73,39 +85,49 @@ impl Load for Target {
         self.restored += 1;
     }
 
-    fn unanswered(&mut self, ages: Range<Duration>) -> u64 {
-        let is_within = |due: &&u64| ages.contains(&Duration::from_millis(self.now - **due));
-        self.waiting.iter().chain(&self.dropped).filter(is_within).count() as u64
+    fn unanswered(&mut self, ages: Range<Duration>, lags: Range<Duration>) -> Option<u64> {
+        let is_within = |&&(due, lag): &&(u64, u64)| {
+            ages.contains(&Duration::from_millis(self.now - due)) && lags.contains(&Duration::from_millis(lag))
+        };
+        let count = self.waiting.iter().chain(&self.dropped).filter(is_within).count() as u64;
+        self.answers.then_some(count)
     }
 
-    fn give_up(&mut self, older_than: Duration) -> u64 {
+    fn give_up(&mut self, older_than: Duration) -> Option<u64> {
         let before = self.dropped.len();
-        self.dropped.retain(|&due| Duration::from_millis(self.now - due) < older_than);
-        (before - self.dropped.len()) as u64
+        self.dropped.retain(|&(due, _)| Duration::from_millis(self.now - due) < older_than);
+        self.answers.then_some((before - self.dropped.len()) as u64)
     }
 
     fn next(&mut self) -> Option<Sample> {
         self.intervals = self.intervals.checked_sub(1)?;
         let (mut planned, mut answered) = (0, 0);
-        let mut latencies = Vec::new();
-        for _ in 0..100 {
+        let (mut latencies, mut send_lags) = (Vec::new(), Vec::new());
+        let pause = if (self.now / 100).is_multiple_of(5) { self.pause } else { 0 };
+        for millis in 0..100 {
             self.now += 1;
             self.parts.0 += self.rate();
             while self.parts.0 >= 1_000 {
                 self.parts.0 -= 1_000;
                 planned += 1;
+                self.owed.push(self.now);
+            }
+            let sent = if millis < pause { Vec::new() } else { std::mem::take(&mut self.owed) };
+            for due in sent {
+                let operation = (due, self.now - due);
                 match self.waiting.len() as u64 * 1_000 > self.max_wait * self.capacity {
-                    true => self.dropped.push(self.now),
-                    false => self.waiting.push_back(self.now),
+                    true => self.dropped.push(operation),
+                    false => self.waiting.push_back(operation),
                 }
             }
             self.parts.1 += self.capacity;
             while self.parts.1 >= 1_000
-                && let Some(due) = self.waiting.pop_front()
+                && let Some((due, lag)) = self.waiting.pop_front()
             {
                 self.parts.1 -= 1_000;
                 answered += 1;
                 latencies.push(((self.now - due) * MILLI + MILLI / 5, 1));
+                send_lags.push((lag * MILLI + 1_000, 1));
             }
             if self.waiting.is_empty() {
                 // Idle time saves nothing.
@@ -124,17 +146,17 @@ impl Load for Target {
             answered,
             peers: self.peers,
             latencies: Tally::from_counts(latencies, 0),
-            send_lag: Tally::from_counts([(1_000, answered)], 0),
-            loop_lag: Tally::from_counts([(lag, 100)], 0),
+            send_lag: Tally::from_counts(send_lags, 0),
+            loop_lag: Tally::from_counts([(lag, 100), (pause.max(1) * MILLI, u64::from(pause > 0))], 0),
         })
     }
 
-    fn busy(&mut self) -> (Duration, Duration) {
-        (Duration::from_millis(self.now / 2), Duration::from_millis(self.now))
+    fn busy(&mut self) -> Option<(Duration, Duration)> {
+        self.answers.then_some((Duration::from_millis(self.now / 2), Duration::from_millis(self.now)))
     }
 
     fn is_settled(&mut self) -> bool {
-        true
+        self.load <= self.settles
     }
 
     fn show(&mut self, line: &str) {
@@ -201,7 +223,39 @@ fn a_late_generator_is_never_a_limit_of_the_target() {
         panic!("{:?}", found.outcome)
     };
     assert!((2_900..=3_000).contains(load) && *above > 3_000, "{load} {above}");
-    assert_eq!(reason.to_string(), "the generator was the limit: its loop woke up to 60.0 ms late (p99)");
+    assert_eq!(reason.to_string(), "the generator was the limit: its loop woke up to 60.0 ms late");
+}
+
+#[test]
+fn operations_that_a_target_drops_after_a_pause_of_the_generator_are_not_its_limit() {
+    // At 1,000 operations per second, 40 are sent at once after a pause. The queue holds 10 of them.
+    let mut target = Target { pause: 40, max_wait: 5, ..Target::new(Searched::Rate, 2_000) };
+    let found = found(&mut target, 100, 20_000);
+    let Answer::AtLeast { bound: Bound::Generator { reason, .. }, .. } = &found.outcome.answer else {
+        panic!("{:?}", found.outcome)
+    };
+    assert!(reason.to_string().ends_with("late") || reason.to_string().ends_with("than planned"), "{reason}");
+}
+
+#[test]
+fn a_generator_that_does_not_answer_says_nothing_about_the_target() {
+    let mut target = Target { answers: false, ..Target::new(Searched::Rate, 2_000) };
+    let found = found(&mut target, 100, 20_000);
+    let Answer::Nothing { lowest: 100, reason, fails: None } = &found.outcome.answer else {
+        panic!("{:?}", found.outcome)
+    };
+    assert_eq!(reason.to_string(), "the generator was the limit: it did not answer within a second");
+}
+
+#[test]
+fn peers_that_open_slowly_do_not_prolong_a_search() {
+    // Each trial of more than 100 peers waits for 15 s.
+    let mut target = Target { settles: 100, ..Target::new(Searched::Peers, 1_000_000) };
+    let task = task(Searched::Peers, 10, 10_000);
+    let task = Task { settings: task.settings.with_time(Duration::from_secs(150)), ..task };
+    let found = search(&mut target, task).unwrap();
+    assert!(target.now <= 150_000 && found.outcome.end == End::Time, "{} ms, {:?}", target.now, found.outcome);
+    assert!(matches!(found.outcome.answer, Answer::AtLeast { load: 160.., bound: Bound::Time }), "{:?}", found.outcome);
 }
 
 #[test]
