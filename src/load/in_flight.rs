@@ -15,8 +15,8 @@ use std::collections::VecDeque;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
     pub(super) entry: Entry,
-    /// The key by which the workload finds the operation.
-    pub(super) key: u64,
+    /// The key by which the workload finds the operation; `None` while the workload holds the operation.
+    pub(super) key: Option<u64>,
     pub(super) mark: u64,
     /// The moment of the operation's write; that of its start until the write is known.
     pub(super) sent: Instant,
@@ -79,13 +79,14 @@ impl InFlight {
         Some(*flight)
     }
 
-    /// Returns a peer's oldest operation with this key, of any part or of one alone.
-    pub(super) fn find(&mut self, peer: PeerId, key: u64, part: Option<Part>) -> Option<&mut Flight> {
+    /// Returns a peer's oldest operation with this key, or the oldest held one without a key, of any part or of one
+    /// alone.
+    pub(super) fn find(&mut self, peer: PeerId, key: Option<u64>, part: Option<Part>) -> Option<&mut Flight> {
         self.peers.get_mut(peer)?.iter_mut().find(|flight| flight.key == key && flight.is_of(part))
     }
 
-    /// Removes a peer's oldest operation with this key, of any part or of one alone, because it has ended.
-    pub(super) fn end(&mut self, peer: PeerId, key: u64, part: Option<Part>) -> Option<Flight> {
+    /// Removes the operation that [`find`](Self::find) returns, because it has ended.
+    pub(super) fn end(&mut self, peer: PeerId, key: Option<u64>, part: Option<Part>) -> Option<Flight> {
         let flights = self.peers.get_mut(peer)?;
         let position = flights.iter().position(|flight| flight.key == key && flight.is_of(part))?;
         self.has_ended = true;
@@ -125,6 +126,11 @@ impl InFlight {
     /// Returns the number of a peer's operations in flight, of all parts or of one alone.
     pub(super) fn count(&self, peer: PeerId, part: Option<Part>) -> usize {
         self.peers.get(peer).into_iter().flatten().filter(|flight| flight.is_of(part)).count()
+    }
+
+    /// Returns the number of a peer's held operations.
+    pub(super) fn held_count(&self, peer: PeerId) -> usize {
+        self.peers.get(peer).into_iter().flatten().filter(|flight| flight.key.is_none()).count()
     }
 
     /// Notes the end of an operation that is kept elsewhere.

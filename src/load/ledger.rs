@@ -45,6 +45,8 @@ pub(super) struct Entry {
     pub(super) planned: Instant,
     /// The metrics of the operation.
     pub(super) part: Part,
+    /// Whether the operation waited for its peer before its write, so that it has no send lag.
+    pub(super) was_held: bool,
 }
 
 impl Ledger {
@@ -247,7 +249,7 @@ impl Ledger {
         result: OperationResult,
     ) {
         if self.is_counted(ping.planned) {
-            let entry = Entry { index: 0, connection, planned: ping.planned, part: self.parts[0] };
+            let entry = Entry { index: 0, connection, planned: ping.planned, part: self.parts[0], was_held: false };
             self.note_wait(now, entry, ping.sent, 0);
             self.record_ping(ping, connection, now, result);
         }
@@ -299,7 +301,9 @@ impl Ledger {
         if !self.is_counted(ping.planned) {
             return;
         }
-        self.count_reply(self.parts[0].main(), connection, ping.planned, ping.sent.or(Some(received)), received);
+        let sent = ping.sent.unwrap_or(received);
+        self.count_reply(self.parts[0].main(), connection, ping.planned, sent, received);
+        self.note_send_lag(sent.since(ping.planned));
         if self.recording.is_some() {
             self.record_ping(ping, connection, received, OperationResult::Answered);
         }
@@ -308,7 +312,10 @@ impl Ledger {
     /// Records the reply to an operation, if it belongs to the counted part of the run.
     pub(super) fn note_answered(&mut self, entry: Entry, sent: Instant, received: Instant) {
         if self.is_counted(entry.planned) {
-            self.count_reply(entry.part.main(), entry.connection, entry.planned, Some(sent), received);
+            self.count_reply(entry.part.main(), entry.connection, entry.planned, sent, received);
+            if !entry.was_held {
+                self.note_send_lag(sent.since(entry.planned));
+            }
             self.record(entry, Some(sent), received, OperationResult::Answered);
         }
     }
@@ -316,7 +323,7 @@ impl Ledger {
     /// Records an operation that was expected of a peer and not sent, if it belongs to the counted part of the run.
     pub(super) fn note_observed(&mut self, entry: Entry, moment: Instant) {
         if self.is_counted(entry.planned) {
-            self.count_reply(entry.part.main(), entry.connection, entry.planned, None, moment);
+            self.count_reply(entry.part.main(), entry.connection, entry.planned, entry.planned, moment);
             self.record(entry, Some(entry.planned), moment, OperationResult::Answered);
         }
     }
@@ -340,31 +347,30 @@ impl Ledger {
         }
     }
 
-    /// Counts a reply; without `sent`, nothing was sent for it.
+    /// Records how much later than planned an answered operation was sent.
     #[inline]
-    fn count_reply(
-        &mut self,
-        main: usize,
-        connection: usize,
-        planned: Instant,
-        sent: Option<Instant>,
-        received: Instant,
-    ) {
+    fn note_send_lag(&mut self, lag: Duration) {
+        self.send_lag.record(lag);
+        if let Some(recording) = &mut self.recording {
+            recording.note_send_lag(lag);
+        }
+    }
+
+    /// Counts a reply.
+    #[inline]
+    fn count_reply(&mut self, main: usize, connection: usize, planned: Instant, sent: Instant, received: Instant) {
         self.timeline.advance_to_event(received, &mut self.recording);
         self.timeline.note_answered(planned, received, main == 0);
         self.work.answered += 1;
-        let (since_planned, since_sent) = (received.since(planned), received.since(sent.unwrap_or(planned)));
+        let (since_planned, since_sent) = (received.since(planned), received.since(sent));
         let stage = self.stage_of(planned);
         let operation = &mut self.stages[stage].operations[main];
         operation.work.answered += 1;
         operation.planned.record(since_planned);
         operation.sent.record(since_sent);
         self.targets.note_answered(connection, since_planned);
-        let send_lag = sent.map(|sent| sent.since(planned));
-        send_lag.into_iter().for_each(|lag| self.send_lag.record(lag));
         if let Some(recording) = &mut self.recording {
             recording.note_answered(main, since_planned, since_sent);
-            send_lag.into_iter().for_each(|lag| recording.note_send_lag(lag));
         }
     }
 
@@ -381,7 +387,7 @@ impl Ledger {
     fn record_ping(&mut self, ping: PingInFlight, connection: usize, ended: Instant, result: OperationResult) {
         let index = self.recording.as_mut().and_then(|recording| recording.take_index(ping.nonce));
         if let Some(index) = index {
-            let entry = Entry { index, connection, planned: ping.planned, part: self.parts[0] };
+            let entry = Entry { index, connection, planned: ping.planned, part: self.parts[0], was_held: false };
             self.record(entry, ping.sent, ended, result);
         }
     }

@@ -4,8 +4,11 @@ use crate::kept::{Keeper, Received, check_kinds};
 use crate::stage::Stage;
 use peerloop::bytes::Bytes;
 use peerloop::load::workloads::{GetData, Headers, Inv, Mix, Ping, SendTx};
-use peerloop::load::{EndCause, Generator, Limit, Plan, Rate, Report, ResponderConfig, Segment};
-use peerloop::wire::{InventoryItem, Tx};
+use peerloop::load::{
+    EndCause, Generator, Limit, Operation, Operations, Plan, Rate, Report, ResponderConfig, Segment, Started, Workload,
+};
+use peerloop::wire::{Header, InventoryItem, Tx};
+use peerloop::{Ctx, Delivery, Frame, PeerId};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -55,6 +58,38 @@ fn each_part_has_its_share_and_its_own_latencies() {
     }
 }
 
+/// Requests of headers that measure a metric that they do not have.
+#[derive(Debug)]
+struct WithoutMetric;
+
+impl Workload for WithoutMetric {
+    fn name(&self) -> &'static str {
+        "without_metric"
+    }
+
+    fn metrics(&self) -> &[&'static str] {
+        &["headers"]
+    }
+
+    fn start(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, operation: Operation) -> Started {
+        Headers.start(ctx, peer, operation)
+    }
+
+    fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
+        Headers.on_header(ctx, peer, header)
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, _: Frame<'_>) {
+        operations.step(peer, 0, 1, ctx.now());
+    }
+}
+
+#[test]
+#[should_panic = "the operation has no such metric"]
+fn a_part_cannot_measure_a_metric_of_the_next_one() {
+    run(Mix::new(vec![(1, Box::new(WithoutMetric)), (1, Box::new(Ping))]).unwrap(), &[0, 1], node(), |_| ());
+}
+
 #[test]
 fn a_failure_counts_in_its_part_alone() {
     // The node drops nothing, but lacks the requested transaction.
@@ -74,7 +109,7 @@ fn steps_and_lists_of_a_part_count_its_own_operations() {
     let served = Tx::from_parts(1, &[], &[], 1_000);
     let items = GetData::new(vec![InventoryItem::tx(served.as_ref().txid())]).unwrap();
     // The warm-up sends the last ten transactions and the run the first hundred.
-    let parts: Vec<(u32, Box<dyn peerloop::load::Workload>)> =
+    let parts: Vec<(u32, Box<dyn Workload>)> =
         vec![(8, Box::new(Ping)), (1, Box::new(SendTx::new(txs))), (1, Box::new(items))];
     let settings = node().with_transactions(vec![Bytes::copy_from_slice(served.as_ref().encoded())]);
     let report = run(Mix::new(parts).unwrap(), &[0, 1, 3], settings, |_| ());
@@ -94,7 +129,7 @@ fn segments_plan_the_same_operations_of_each_part() {
     };
     let whole = planned(&report_of(Segment::WHOLE));
     let expected = (0..2_331).fold([0; 3], |mut counts, index| {
-        counts[peerloop::load::Workload::kind_of(&mix(), index)] += 1;
+        counts[mix().kind_of(index)] += 1;
         counts
     });
     assert_eq!(whole, expected);

@@ -117,7 +117,8 @@ impl Generator {
 
     pub(super) fn entry(&self, operation: &DueOperation) -> Entry {
         let DueOperation { index, slot, planned } = *operation;
-        Entry { index, connection: self.roster.connection(slot), planned, part: self.part_of(index) }
+        let (connection, part) = (self.roster.connection(slot), self.part_of(index));
+        Entry { index, connection, planned, part, was_held: false }
     }
 
     /// Returns the metrics of an operation.

@@ -4,7 +4,9 @@ use super::Generator;
 use crate::error::{Disconnect, RequestError};
 use crate::handler::Ctx;
 use crate::id::PeerId;
+use crate::limits::MAX_MARKS_PER_PEER;
 use crate::load::in_flight::Flight;
+use crate::load::ledger::Entry;
 use crate::load::pacer::{DueOperation, RateRequest};
 use crate::load::phase::Phase;
 use crate::load::record::OperationResult;
@@ -19,7 +21,7 @@ use std::time::Duration;
 /// Maximum number of operations or dials started per wake-up. Further ones that are due follow in the next turn.
 const MAX_BURST: usize = 256;
 
-/// The cause of an operation whose peer has the maximum number of operations in flight.
+/// The cause of an operation whose peer has the maximum number of operations in flight, or of held ones.
 const TOO_MANY_OPERATIONS: &str = "too_many_operations";
 
 /// The cause of an operation that would open a connection while the maximum number is open.
@@ -83,14 +85,14 @@ impl Generator {
                 None if self.opens_connections => Some(self.open(ctx, &due)),
                 None => None,
             };
-            let is_sent = matches!(started, Some(Started::Sent { .. } | Started::Pinged { .. }));
+            let is_sent = matches!(started, Some(Started::Sent { .. } | Started::Held | Started::Pinged { .. }));
             if self.phase == Phase::Run {
                 let entry = self.entry(&due);
                 self.accounts.ledger.note_due(ctx.now(), entry, is_sent);
                 match started {
                     Some(Started::Pinged { nonce }) => self.accounts.ledger.note_pinged(nonce, due.index),
                     Some(Started::NotSent { cause }) => self.accounts.note_operation_failure(cause),
-                    Some(Started::Sent { .. }) | None => {}
+                    Some(Started::Sent { .. } | Started::Held) | None => {}
                 }
             }
             if !is_sent {
@@ -112,10 +114,17 @@ impl Generator {
         }
         let mark = self.in_flight.next_mark();
         let started = self.workload.start(ctx, peer, Operation { index, is_warmup, planned, mark });
-        if let Started::Sent { key } = started {
-            let (entry, slot) = (self.entry(due), due.slot as u32);
-            self.in_flight.add(peer, Flight { entry, key, mark, sent: ctx.now(), slot, measured: 0 });
-        }
+        let key = match started {
+            Started::Sent { key } => Some(key),
+            // All held messages may be sent in one call, each with its mark.
+            Started::Held if self.in_flight.held_count(peer) >= MAX_MARKS_PER_PEER => {
+                return Started::NotSent { cause: TOO_MANY_OPERATIONS };
+            }
+            Started::Held => None,
+            Started::Pinged { .. } | Started::NotSent { .. } => return started,
+        };
+        let (entry, slot) = (Entry { was_held: key.is_none(), ..self.entry(due) }, due.slot as u32);
+        self.in_flight.add(peer, Flight { entry, key, mark, sent: ctx.now(), slot, measured: 0 });
         started
     }
 

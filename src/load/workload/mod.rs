@@ -5,13 +5,14 @@
 //! and no counts.
 
 mod operations;
+mod started;
 
 pub use operations::{Expected, Miss, Operations};
+pub use started::{Operation, Started};
 
 use crate::api::{Chunk, Delivery, Event, Frame};
 use crate::handler::Ctx;
 use crate::id::PeerId;
-use crate::time::Instant;
 use crate::wire::Header;
 use std::fmt;
 
@@ -140,8 +141,8 @@ pub trait Workload: fmt::Debug + Send {
     }
 
     /// Returns whether each operation is one ping, whose pong answers it. The engine then keeps the operations in
-    /// flight, so that they need no memory of the generator, and [`start`](Self::start) must not return
-    /// [`Started::Sent`]. The generator asks once, before the load. By default returns false.
+    /// flight, so that they need no memory of the generator, and [`start`](Self::start) must return neither
+    /// [`Started::Sent`] nor [`Started::Held`]. The generator asks once, before the load. By default returns false.
     fn pings(&self) -> bool {
         false
     }
@@ -188,40 +189,3 @@ pub trait Workload: fmt::Debug + Send {
 
 /// Maximum number of metrics of a workload.
 pub const MAX_METRICS: usize = 32;
-
-/// An operation that is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Operation {
-    /// The index in the schedule of all segments together. The warm-up and the run each begin with 0.
-    pub index: u64,
-    /// Whether the operation belongs to the warm-up, which is not measured.
-    pub is_warmup: bool,
-    /// The planned moment.
-    pub planned: Instant,
-    /// A number that no other operation of this generator has. A message that is sent with
-    /// [`Ctx::send_marked`](crate::Ctx::send_marked) and this mark is timed from its write. Marks count from 0, so a
-    /// workload can use those above [`u64::MAX`] / 2 for further messages.
-    pub mark: u64,
-}
-
-/// The result of starting an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Started {
-    /// The operation's message was sent or queued. It is answered by [`Operations::answered`].
-    Sent {
-        /// The key, for finding the operation when its reply arrives.
-        key: u64,
-    },
-    /// The operation was sent as a ping with [`Ctx::ping`](crate::Ctx::ping), and is answered by the pong. Only for a
-    /// workload that [pings](Workload::pings).
-    Pinged {
-        /// The nonce that [`Ctx::ping`](crate::Ctx::ping) returned.
-        nonce: u64,
-    },
-    /// The operation could not be sent, and counts as such.
-    NotSent {
-        /// The cause, from a closed list; for example [`RequestError::label`](crate::error::RequestError::label).
-        cause: &'static str,
-    },
-}

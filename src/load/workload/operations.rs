@@ -1,5 +1,6 @@
 //! A workload's access to its operations in flight: how it reports replies, steps and failures.
 
+use super::started::Started;
 use crate::id::PeerId;
 use crate::load::accounts::Accounts;
 use crate::load::in_flight::InFlight;
@@ -57,14 +58,14 @@ impl Operations<'_> {
 
     /// Sets the moment of an operation's write, if the engine has reported it without the operation's mark.
     pub(in crate::load) fn note_sent(&mut self, peer: PeerId, key: u64, sent: Instant) {
-        if let Some(flight) = self.in_flight.find(peer, key, self.part) {
+        if let Some(flight) = self.in_flight.find(peer, Some(key), self.part) {
             flight.sent = sent;
         }
     }
 
     /// Ends an operation that was answered at `moment`.
     pub fn answered(&mut self, peer: PeerId, key: u64, moment: Instant) -> bool {
-        let Some(flight) = self.in_flight.end(peer, key, self.part) else { return false };
+        let Some(flight) = self.in_flight.end(peer, Some(key), self.part) else { return false };
         self.accounts.ledger.note_answered(flight.entry, flight.sent, moment);
         self.free(flight.slot, moment);
         true
@@ -75,11 +76,12 @@ impl Operations<'_> {
     ///
     /// # Panics
     ///
-    /// If `metric` is 0 or the workload has no such metric.
+    /// If `metric` is 0, or if the operation has no such metric.
     pub fn step(&mut self, peer: PeerId, key: u64, metric: usize, moment: Instant) -> bool {
         assert!(metric > 0, "metric 0 is the main one, which only an answer measures");
-        let Some(flight) = self.in_flight.find(peer, key, self.part) else { return false };
+        let Some(flight) = self.in_flight.find(peer, Some(key), self.part) else { return false };
         let metric = metric + flight.entry.part.main();
+        assert!(flight.entry.part.metrics().contains(&metric), "the operation has no such metric");
         let bit = 1 << metric;
         if flight.measured & bit == 0 {
             flight.measured |= bit;
@@ -90,6 +92,44 @@ impl Operations<'_> {
 
     /// Ends an operation that failed at `moment`, for a cause from a closed list. The report counts the causes.
     pub fn failed(&mut self, peer: PeerId, key: u64, cause: &'static str, moment: Instant) -> bool {
+        self.fail(peer, Some(key), cause, moment)
+    }
+
+    /// Sends a peer's oldest [held](Started::Held) operation with `send`, which receives the operation's mark and
+    /// returns the result, [`Started::Sent`] or [`Started::NotSent`]. An operation that could not be sent has failed at
+    /// `moment`.
+    ///
+    /// ```
+    /// use peerloop::bytes::Bytes;
+    /// use peerloop::load::{Operations, Started};
+    /// use peerloop::{Ctx, PeerId};
+    ///
+    /// /// Sends all held requests, now that the peer may be asked.
+    /// fn send_all(ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, request: &Bytes) {
+    ///     let now = ctx.now();
+    ///     let mut send = |mark| match ctx.send_marked(peer, request, mark) {
+    ///         Ok(()) => Started::Sent { key: 0 },
+    ///         Err(error) => Started::NotSent { cause: error.label() },
+    ///     };
+    ///     while operations.send_held(peer, now, &mut send) {}
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `send` returns another result.
+    pub fn send_held(&mut self, peer: PeerId, moment: Instant, send: impl FnOnce(u64) -> Started) -> bool {
+        let Some(flight) = self.in_flight.find(peer, None, self.part) else { return false };
+        match send(flight.mark) {
+            Started::Sent { key } => flight.key = Some(key),
+            Started::NotSent { cause } => drop(self.fail(peer, None, cause, moment)),
+            Started::Held | Started::Pinged { .. } => panic!("a held operation was neither sent nor given up"),
+        }
+        true
+    }
+
+    /// Ends the oldest operation with this key, or the oldest held one without a key, as failed.
+    fn fail(&mut self, peer: PeerId, key: Option<u64>, cause: &'static str, moment: Instant) -> bool {
         let Some(flight) = self.in_flight.end(peer, key, self.part) else { return false };
         if self.accounts.ledger.note_refused(moment, flight.entry, flight.sent, flight.measured) {
             self.accounts.note_operation_failure(cause);
@@ -146,7 +186,8 @@ impl Operations<'_> {
     fn entry(&self, peer: PeerId, expected: Expected) -> Option<Entry> {
         let Expected { index, metric, since } = expected;
         let connection = self.roster.connection(self.roster.slot_of_peer(peer)?);
-        Some(Entry { index, connection, planned: since, part: self.accounts.ledger.part_of_main(metric) })
+        let part = self.accounts.ledger.part_of_main(metric);
+        Some(Entry { index, connection, planned: since, part, was_held: false })
     }
 
     /// Returns the number of a peer's operations in flight.

@@ -4,12 +4,12 @@ use super::send;
 use crate::api::{ChecksumVerdict, Chunk, Delivery, Event, Frame};
 use crate::handler::{Ctx, PeerMap};
 use crate::id::PeerId;
-use crate::limits::MAX_OPERATIONS_PER_PEER;
 use crate::load::workload::{Operation, Operations, Started, Workload};
 use crate::protocol::{CommandName, PROTOCOL_VERSION};
 use crate::wire::{BlockHeader, Hash256, Header, Inventory, InventoryItem, Locator, MessageRef};
-use std::collections::VecDeque;
-use std::mem;
+
+/// The key of all operations: the blocks of a peer arrive in the order of the requests.
+const KEY: u64 = 0;
 
 /// The index of the metric `block_first_bytes`.
 const FIRST_BYTES: usize = 1;
@@ -18,16 +18,16 @@ const FIRST_BYTES: usize = 1;
 /// last byte, and `block_first_bytes` the time to the end of its header, the first 80 bytes.
 ///
 /// Each peer asks for the headers after the network's genesis block as soon as it is ready, and then requests the first
-/// of these blocks. Operations that are due before the reply are sent after it, and count from their planned moments.
+/// of these blocks. Operations that are due before the reply are [held](Started::Held), and count from their planned
+/// moments.
 ///
 /// An operation fails if the target has no such block (`no_block`), if it sends a `notfound` (`notfound`), or if the
 /// block has another length (`wrong_size`) or a wrong checksum (`bad_checksum`). Undecodable headers fail the
 /// operations that wait for them (`undecodable`). An SV Node in its initial sync sends no headers, so the operations
 /// time out.
 ///
-/// Blocks are read in parts and never kept: each peer needs 80 bytes of the block that is arriving, and 8 bytes for
-/// each of at most [`MAX_OPERATIONS_PER_PEER`] blocks that it waits for. A further operation is not sent, with the
-/// cause `too_many_operations`.
+/// All requests of a peer are equal, so a block answers the peer's oldest operation. Blocks are read in parts and never
+/// kept: each peer needs 80 bytes of the block that is arriving.
 ///
 /// ```
 /// use peerloop::load::{Generator, Plan, Rate, workloads::BlockFetch};
@@ -45,9 +45,6 @@ pub struct BlockFetch {
 #[derive(Debug, Default)]
 struct Peer {
     block: Block,
-    /// The marks of the operations whose block has not arrived, the oldest first. Those of ended operations stay until
-    /// their block has arrived, so that it answers no other operation.
-    awaited: VecDeque<u64>,
     /// The first bytes of the arriving message, at most a header.
     begin: Vec<u8>,
 }
@@ -68,21 +65,17 @@ impl BlockFetch {
         Self { block_bytes, peers: PeerMap::new() }
     }
 
-    /// Sends the requests of the operations that wait for the hash, or fails them.
+    /// Sends the requests of the held operations, or fails them.
     fn note_block(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, block: Block) {
         let Some(state) = self.peers.get_mut(peer).filter(|state| state.block == Block::Asked) else { return };
         state.block = block;
-        for mark in mem::take(&mut state.awaited) {
-            let started = match block {
-                Block::Known(hash) => request(ctx, peer, hash, mark),
-                Block::Missing => Started::NotSent { cause: "no_block" },
-                Block::Unasked | Block::Asked => Started::NotSent { cause: "undecodable" },
-            };
-            match started {
-                Started::Sent { .. } | Started::Pinged { .. } => state.awaited.push_back(mark),
-                Started::NotSent { cause } => drop(operations.failed(peer, mark, cause, ctx.now())),
-            }
-        }
+        let now = ctx.now();
+        let mut send = |mark| match block {
+            Block::Known(hash) => request(ctx, peer, hash, mark),
+            Block::Missing => Started::NotSent { cause: "no_block" },
+            Block::Unasked | Block::Asked => Started::NotSent { cause: "undecodable" },
+        };
+        while operations.send_held(peer, now, &mut send) {}
     }
 }
 
@@ -95,7 +88,7 @@ fn ask(ctx: &mut Ctx<'_>, peer: PeerId) -> Result<(), &'static str> {
 
 fn request(ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, mark: u64) -> Started {
     let items = Inventory::from_items([InventoryItem::block(hash)]);
-    send(ctx, peer, &MessageRef::GetData(items.as_ref()), mark, mark)
+    send(ctx, peer, &MessageRef::GetData(items.as_ref()), mark, KEY)
 }
 
 impl Workload for BlockFetch {
@@ -108,27 +101,19 @@ impl Workload for BlockFetch {
     }
 
     fn start(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, operation: Operation) -> Started {
-        let mark = operation.mark;
         // Each ready peer has a state.
         let Some(state) = self.peers.get_mut(peer) else { return Started::NotSent { cause: "not_ready" } };
-        if state.awaited.len() >= MAX_OPERATIONS_PER_PEER {
-            return Started::NotSent { cause: "too_many_operations" };
-        }
         if state.block == Block::Unasked {
             match ask(ctx, peer) {
                 Ok(()) => state.block = Block::Asked,
                 Err(cause) => return Started::NotSent { cause },
             }
         }
-        let started = match state.block {
-            Block::Known(hash) => request(ctx, peer, hash, mark),
+        match state.block {
+            Block::Known(hash) => request(ctx, peer, hash, operation.mark),
             Block::Missing => Started::NotSent { cause: "no_block" },
-            Block::Unasked | Block::Asked => Started::Sent { key: mark },
-        };
-        if let Started::Sent { .. } = started {
-            state.awaited.push_back(mark);
+            Block::Unasked | Block::Asked => Started::Held,
         }
-        started
     }
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, _operations: &mut Operations<'_>, peer: PeerId, event: &Event<'_>) {
@@ -171,11 +156,9 @@ impl Workload for BlockFetch {
                 }
             }
             Ok(MessageRef::NotFound(items)) => {
-                let Some(state) = self.peers.get_mut(peer) else { return };
+                let Some(state) = self.peers.get(peer) else { return };
                 for _ in items.iter().filter(|item| Block::Known(item.hash) == state.block) {
-                    if let Some(mark) = state.awaited.pop_front() {
-                        operations.failed(peer, mark, "notfound", ctx.now());
-                    }
+                    operations.failed(peer, KEY, "notfound", ctx.now());
                 }
             }
             Err(_) if frame.command() == CommandName::HEADERS => {
@@ -195,21 +178,22 @@ impl Workload for BlockFetch {
         let is_wanted = state.begin.len() == BlockHeader::LEN_BYTES
             && (missing > 0 || chunk.last().is_some())
             && Block::Known(Hash256::of(&state.begin)) == state.block;
-        let Some(&mark) = state.awaited.front().filter(|_| is_wanted) else { return };
+        if !is_wanted {
+            return;
+        }
         let is_right = chunk.total() == self.block_bytes;
         if is_right {
-            operations.step(peer, mark, FIRST_BYTES, ctx.now());
+            operations.step(peer, KEY, FIRST_BYTES, ctx.now());
         }
-        let Some(verdict) = chunk.last() else { return };
-        state.awaited.pop_front();
-        match verdict {
-            ChecksumVerdict::Wrong => drop(operations.failed(peer, mark, "bad_checksum", ctx.now())),
-            ChecksumVerdict::Correct | ChecksumVerdict::Absent if is_right => {
-                operations.answered(peer, mark, ctx.now());
+        match chunk.last() {
+            Some(ChecksumVerdict::Wrong) => drop(operations.failed(peer, KEY, "bad_checksum", ctx.now())),
+            Some(ChecksumVerdict::Correct | ChecksumVerdict::Absent) if is_right => {
+                operations.answered(peer, KEY, ctx.now());
             }
-            ChecksumVerdict::Correct | ChecksumVerdict::Absent => {
-                operations.failed(peer, mark, "wrong_size", ctx.now());
+            Some(ChecksumVerdict::Correct | ChecksumVerdict::Absent) => {
+                operations.failed(peer, KEY, "wrong_size", ctx.now());
             }
+            None => {}
         }
     }
 }

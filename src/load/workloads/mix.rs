@@ -20,7 +20,9 @@ use std::fmt;
 ///
 /// Each part must use the peers of the load and have metrics of its own. [`BlockFetch`](super::BlockFetch) cannot be
 /// combined with [`Headers`](super::Headers) or [`GetData`](super::GetData), because it requests headers and blocks
-/// too. The percentiles of the report's timeline are those of the first part.
+/// too. The parts must want each message in the same way, if they want it at all, and their choice must depend on its
+/// header alone: the mix panics if one wants chunks and another one whole messages. The percentiles of the report's
+/// timeline are those of the first part.
 ///
 /// ```
 /// use peerloop::load::workloads::{Headers, Inv, Mix, Ping};
@@ -162,6 +164,17 @@ fn overlap(one: &dyn Workload, other: &dyn Workload) -> bool {
     one.metrics().iter().any(|metric| other.metrics().contains(metric)) || reads(one, other) || reads(other, one)
 }
 
+/// Returns the delivery of a message that two parts want in the same way, if they want it at all.
+fn common(one: Delivery, other: Delivery) -> Delivery {
+    match (one, other) {
+        (Delivery::Discard, wanted) | (wanted, Delivery::Discard) => wanted,
+        (one, other) => {
+            assert_eq!(one, other, "two workloads of a mix want one message in different ways");
+            one
+        }
+    }
+}
+
 /// Returns the kinds of one block of operations: each part as often as its weight says, as evenly spread as possible.
 fn pattern(weights: Vec<i64>) -> Vec<u8> {
     let total: i64 = weights.iter().sum();
@@ -208,7 +221,7 @@ impl Workload for Mix {
         match self.parts[kind].start(ctx, peer, operation) {
             // The nonce is the key, because the engine reports its pongs as events.
             Started::Pinged { nonce } => Started::Sent { key: nonce },
-            started @ (Started::Sent { .. } | Started::NotSent { .. }) => started,
+            started @ (Started::Sent { .. } | Started::Held | Started::NotSent { .. }) => started,
         }
     }
 
@@ -226,14 +239,7 @@ impl Workload for Mix {
     }
 
     fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
-        let mut wanted = Delivery::Discard;
-        for (_, part) in self.each() {
-            match part.on_header(ctx, peer, header) {
-                Delivery::Discard => {}
-                delivery => wanted = delivery,
-            }
-        }
-        wanted
+        self.each().map(|(_, part)| part.on_header(ctx, peer, header)).fold(Delivery::Discard, common)
     }
 
     fn on_message(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, frame: Frame<'_>) {
@@ -324,6 +330,19 @@ mod tests {
         assert_eq!(pattern(vec![3, 1]), [0, 0, 1, 0]);
         assert_eq!(pattern(vec![1, 1, 2]), [2, 0, 1, 2]);
         assert_eq!(pattern(vec![5]), [0; 5]);
+    }
+
+    #[test]
+    fn a_message_is_delivered_as_the_parts_that_want_it_agree() {
+        let [none, whole, parts] = [Delivery::Discard, Delivery::Buffer, Delivery::Chunks];
+        assert_eq!([common(none, none), common(none, parts), common(whole, none)], [none, parts, whole]);
+        assert_eq!(common(parts, parts), parts);
+    }
+
+    #[test]
+    #[should_panic = "want one message in different ways"]
+    fn parts_that_want_one_message_in_different_ways_are_refused() {
+        common(Delivery::Buffer, Delivery::Chunks);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::machine::Machine;
 use crate::output::page::Page;
 use crate::units::counted;
 use peerloop::limits::EXACT_WAKE_SPIN;
-use peerloop::load::{EndCause, Pace, Plan, Rate, Segment, Stage};
+use peerloop::load::{EndCause, Pace, Plan, Rate, Report, Segment, Stage};
 use std::net::Ipv4Addr;
 
 /// Formats the description of a bench that is not carried out.
@@ -31,14 +31,26 @@ pub(super) fn dry_run(setup: &Setup) -> String {
 }
 
 /// Returns the number of operations of a plan. At a rate per living peer, it holds as long as all peers live.
-fn operations(setup: &Setup, mut plan: Plan) -> u64 {
+fn operations(setup: &Setup, plan: Plan) -> u64 {
+    unsent(setup, plan).work.planned
+}
+
+/// Returns the number of a plan's operations that need a transaction each.
+fn operations_with_transactions(setup: &Setup, plan: Plan) -> u64 {
+    let report = unsent(setup, plan);
+    // In a mix, only some of the operations do.
+    report.operations.iter().find(|of| of.metric == "tx_roundtrip").map_or(0, |of| of.work.planned)
+}
+
+/// Returns the report of a plan that is not carried out.
+fn unsent(setup: &Setup, mut plan: Plan) -> Report {
     // The built-in node has no address yet. The number of operations does not depend on it.
     plan.targets.push((Ipv4Addr::LOCALHOST, 1).into());
     plan.pace = Pace::Scheduled;
-    setup.generator_of(plan).into_report_of_no_run(EndCause::NoneReady).work.planned
+    setup.generator_of(plan).into_report_of_no_run(EndCause::NoneReady)
 }
 
-/// Compares the number of transactions with that of the operations of all segments, each of which needs one.
+/// Compares the number of transactions with that of the operations of all segments that need one each.
 fn supply(setup: &Setup, transactions: usize) -> Vec<String> {
     let supply = counted(transactions as u64, "transaction");
     if setup.find.is_some() || setup.shape.pace == Pace::Max {
@@ -49,7 +61,7 @@ fn supply(setup: &Setup, transactions: usize) -> Vec<String> {
     let mut warmup = plan.clone();
     warmup.max_operations = None;
     warmup.stages = vec![Stage::constant(plan.stages[0].from, setup.warmup)];
-    let needed = operations(setup, plan) + operations(setup, warmup);
+    let needed = operations_with_transactions(setup, plan) + operations_with_transactions(setup, warmup);
     let mut parts = vec![format!("{supply} for {} with the warm-up", counted(needed, "operation"))];
     if (transactions as u64) < needed {
         parts.push("too few: the other operations fail (no_transaction)".to_owned());

@@ -52,7 +52,7 @@ pub(crate) enum WorkloadKind {
 pub(crate) struct WorkloadMaker {
     /// Makes the workload of a seed.
     make: Box<dyn Fn(u64) -> Box<dyn Workload> + Send>,
-    /// The number of transactions, each of which one operation needs; `None` if no operation needs one.
+    /// The number of transactions, of which an operation that sends one needs its own; `None` if no operation does.
     pub(crate) transactions: Option<usize>,
     /// The settings of a built-in node that serves what the workload needs.
     pub(crate) built_in_node: ResponderConfig,
@@ -177,11 +177,12 @@ fn mixed(path: &Path) -> Result<WorkloadMaker, Failure> {
         // A part that does not fit is a mistake of its own line.
         mix_of(&parts, 0).map(drop).map_err(|error| format!("`{text}` cannot be mixed: {error}"))
     })?;
+    let transactions = parts.iter().find_map(|(_, maker)| maker.transactions);
     let make = move |seed| -> Box<dyn Workload> {
         // No seed changes whether the parts fit.
         Box::new(mix_of(&parts, seed).expect("each line was checked"))
     };
-    Ok(WorkloadMaker { built_in_node, ..WorkloadMaker::of_boxed(make) })
+    Ok(WorkloadMaker { built_in_node, transactions, ..WorkloadMaker::of_boxed(make) })
 }
 
 fn mix_of(parts: &[(u32, WorkloadMaker)], seed: u64) -> Result<Mix, MixError> {

@@ -262,6 +262,15 @@ fn operations_beyond_the_transactions_are_unsent_with_their_cause() {
     assert_eq!(dry.code, Some(0), "{}", dry.stderr);
     let supply = "file    60 transactions for 80 operations with the warm-up\n        too few: the other operations";
     assert!(dry.stdout.contains(supply) && dry.stdout.contains("run 20 transactions would"), "{}", dry.stdout);
+    // In a mix, only the share that sends transactions needs them.
+    let mix = format!("mix:{}", folder.with("mix", &format!("1 {workload}\n3 ping\n")));
+    for (rate, supply) in
+        [("120", "60 transactions for 60 operations with"), ("200", "60 transactions for 100 operations")]
+    {
+        let flags = ["bench", "--workload", &mix, "-c", "4", "-r", rate, "-d", "2s", "--warmup", "0s", "--dry-run"];
+        let dry = peerloop(&flags);
+        assert!(dry.stdout.contains(supply) && dry.stdout.contains("too few") == (rate == "200"), "{}", dry.stdout);
+    }
     let dry = peerloop(&["bench", "--workload", &workload, "-r", "max", "-d", "1s", "--dry-run"]);
     assert!(dry.stdout.contains("file    60 transactions  each is sent once"), "{}", dry.stdout);
 }
