@@ -13,6 +13,7 @@ mod generator;
 mod in_flight;
 mod interval;
 mod judgement;
+mod kinds;
 mod ledger;
 mod operations;
 mod pacer;

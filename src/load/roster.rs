@@ -44,6 +44,11 @@ impl Roster {
         self.slots.len()
     }
 
+    /// Returns the number of connections of all segments.
+    pub(super) fn connections(&self) -> u64 {
+        self.share.connections()
+    }
+
     /// Returns the connection of a slot, counted over all segments.
     pub(super) fn connection(&self, slot: usize) -> usize {
         self.share.connection(slot)

@@ -142,6 +142,25 @@ fn segments_plan_the_same_operations_of_each_part() {
 }
 
 #[test]
+fn the_operations_of_a_day_are_counted_without_a_look_at_each() {
+    let report_of = |segment: Segment| {
+        let mut plan = Plan::new(vec!["127.0.0.1:18444".parse().unwrap()], 1_000, Rate::per_second(10))
+            .with_rate(Rate::per_second(100_000), Duration::from_secs(86_400));
+        plan.segment = segment;
+        Generator::new(plan).with_workload(Box::new(mix())).into_report_of_no_run(EndCause::NoneReady)
+    };
+    let whole = report_of(Segment::WHOLE);
+    assert_eq!(planned(&whole), [6_048_000_000, 1_728_000_000, 864_000_000]);
+    assert_eq!((whole.work.planned, whole.work.absent), (8_640_000_000, 8_640_000_000));
+    let mut sum = vec![0; 3];
+    for index in 0..7 {
+        let part = planned(&report_of(Segment::new(index, 7).unwrap()));
+        sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    }
+    assert_eq!(sum, planned(&whole));
+}
+
+#[test]
 fn operations_that_are_never_started_count_in_their_parts() {
     // All peers are closed in the middle of the run.
     let settings = node().with_close_after(Some(Duration::from_secs(6)));

@@ -3,6 +3,7 @@
 use super::Generator;
 use crate::handler::Ctx;
 use crate::load::in_flight::Flight;
+use crate::load::kinds::KindCounts;
 use crate::load::ledger::Entry;
 use crate::load::operations::Part;
 use crate::load::pacer::{DueOperation, Pacer};
@@ -10,6 +11,7 @@ use crate::load::phase::{EarlyEnd, EndCause, Phase};
 use crate::load::record::OperationResult;
 use crate::load::schedule::nanos;
 use crate::time::Instant;
+use std::iter;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -73,11 +75,13 @@ impl Generator {
         match &self.pacer {
             Pacer::Scheduled(schedule, _) => {
                 time = Duration::from_nanos(schedule.end_before(nanos(time)));
-                for (stage, operations) in schedule.rest(nanos(time)) {
+                let rest = schedule.rest(nanos(time));
+                let counts = self.kind_counts(rest.iter().map(|(_, range)| range.end - range.start).sum());
+                for (stage, operations) in rest {
                     for (slot, count, is_ready) in self.roster.shares(operations.clone()) {
                         let is_ready = is_ready || self.opens_connections;
                         let connection = self.roster.connection(slot);
-                        for (part, count) in self.parts_of(slot, operations.clone(), count) {
+                        for (part, count) in self.parts_of(counts.as_ref(), slot, operations.clone(), count) {
                             self.accounts.ledger.note_rest(stage, part, connection, count, is_ready);
                         }
                     }
@@ -126,16 +130,38 @@ impl Generator {
         self.part.unwrap_or_else(|| self.accounts.ledger.part(self.workload.kind_of(index)))
     }
 
+    /// Returns the numbers of operations of each kind, if there are several kinds and that is less work than a look at
+    /// each of the `count` operations.
+    fn kind_counts(&self, count: u64) -> Option<KindCounts> {
+        let period =
+            self.workload.kind_period().filter(|period| self.part.is_none() && u64::from(period.get()) < count);
+        let kinds = self.workload.main_metrics().len();
+        let kind_of = |index| self.workload.kind_of(index);
+        period.map(|period| KindCounts::new(period.get(), self.roster.connections(), kinds, kind_of))
+    }
+
     /// Divides the `count` operations of a slot among `operations` by their metrics. If they are of several kinds, each
-    /// one is looked at.
-    fn parts_of(&self, slot: usize, operations: Range<u64>, count: u64) -> Vec<(Part, u64)> {
+    /// one is looked at unless the kinds are counted in `counts`.
+    fn parts_of(
+        &self,
+        counts: Option<&KindCounts>,
+        slot: usize,
+        operations: Range<u64>,
+        count: u64,
+    ) -> Vec<(Part, u64)> {
         if let Some(part) = self.part {
             return vec![(part, count)];
         }
-        let mut counts = vec![0; self.workload.main_metrics().len()];
-        for index in self.roster.operations_of(slot, operations) {
-            counts[self.workload.kind_of(index)] += 1;
-        }
+        let mut of_slot = self.roster.operations_of(slot, operations);
+        let counts = match (counts, of_slot.next()) {
+            (_, None) => return Vec::new(),
+            (Some(counts), Some(first)) => counts.count(first, count),
+            (None, Some(first)) => {
+                let mut counts = vec![0; self.workload.main_metrics().len()];
+                iter::once(first).chain(of_slot).for_each(|index| counts[self.workload.kind_of(index)] += 1);
+                counts
+            }
+        };
         counts.into_iter().enumerate().map(|(kind, count)| (self.accounts.ledger.part(kind), count)).collect()
     }
 

@@ -77,6 +77,11 @@ impl Share {
         self.segment.connections(self.connections as usize)
     }
 
+    /// Returns the number of connections of the whole load.
+    pub(in crate::load) fn connections(&self) -> u64 {
+        self.connections
+    }
+
     /// Returns the connection of a slot.
     pub(in crate::load) fn connection(&self, slot: usize) -> usize {
         self.segment.index as usize + self.segment.of() as usize * slot

@@ -15,6 +15,7 @@ use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::wire::Header;
 use std::fmt;
+use std::num::NonZeroU32;
 
 /// The operations that a [`Generator`](super::Generator) carries out with its peers.
 ///
@@ -124,6 +125,22 @@ pub trait Workload: fmt::Debug + Send {
     fn kind_of(&self, index: u64) -> usize {
         let _ = index;
         0
+    }
+
+    /// Returns the number of operations after which the [kinds](Self::kind_of) repeat, if they do. The generator can
+    /// then count the operations of a long plan that were never started without a look at each one, with 4 bytes and 4
+    /// more for each kind, times this number. By default returns `None`.
+    ///
+    /// ```
+    /// use peerloop::load::Workload;
+    /// use peerloop::load::workloads::{Headers, Mix, Ping};
+    ///
+    /// let mix = Mix::new(vec![(7, Box::new(Ping)), (3, Box::new(Headers))]).unwrap();
+    /// let period = mix.kind_period().unwrap().get();
+    /// assert!((0..100).all(|index| mix.kind_of(index) == mix.kind_of(index + u64::from(period))));
+    /// ```
+    fn kind_period(&self) -> Option<NonZeroU32> {
+        None
     }
 
     /// Returns whether the workload only observes. The generator then starts no operations, at any rate of the plan:

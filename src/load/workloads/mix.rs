@@ -8,12 +8,14 @@ use crate::id::PeerId;
 use crate::load::workload::{MAX_METRICS, Operation, Operations, Started, Workload};
 use crate::wire::Header;
 use std::fmt;
+use std::num::NonZeroU32;
 
 /// Several workloads at once, each with a share of the operations. The metrics are those of all parts.
 ///
 /// The parts divide each block of as many operations as their weights add up to exactly by weight. The order within a
 /// block depends on nothing but the block's number, and differs from block to block, so that each peer has operations
-/// of all kinds. Segments of one load therefore plan the same operations as the whole load.
+/// of all kinds. It repeats after about 262,144 operations, or a little more. Segments of one load therefore plan the
+/// same operations as the whole load.
 ///
 /// Each part numbers its own operations from 0, so that [`SendTx`](super::SendTx) and [`GetData`](super::GetData) use
 /// the transactions and items of their list one after the other.
@@ -43,6 +45,8 @@ pub struct Mix {
     pattern: Vec<u8>,
     /// The positions of each kind in the pattern, in ascending order.
     positions: Vec<Vec<u16>>,
+    /// The number of blocks after which the order repeats.
+    blocks: u64,
 }
 
 /// The reason why workloads cannot be combined, for users to read.
@@ -88,6 +92,9 @@ impl fmt::Display for MixError {
 
 impl std::error::Error for MixError {}
 
+/// Minimum number of operations after which the order of the kinds repeats.
+const MIN_PERIOD: u64 = 1 << 18;
+
 /// Maximum sum of the weights of a [`Mix`], which needs three bytes for each.
 pub const MAX_MIX_WEIGHT: u32 = 10_000;
 
@@ -125,13 +132,14 @@ impl Mix {
         let mut positions = vec![Vec::new(); parts.len()];
         (0..).zip(&pattern).for_each(|(position, &kind)| positions[usize::from(kind)].push(position));
         let parts = parts.into_iter().map(|(_, workload)| workload).collect();
-        Ok(Self { parts, metrics, mains, pattern, positions })
+        let blocks = prime_from(MIN_PERIOD.div_ceil(total));
+        Ok(Self { parts, metrics, mains, pattern, positions, blocks })
     }
 
     /// Returns the position in the pattern at which a block of operations begins.
     fn shift(&self, block: u64) -> u64 {
         // The odd factor is the golden ratio in 64 bits.
-        scrambled(block.wrapping_mul(0x9e37_79b9_7f4a_7c15)) % self.pattern.len() as u64
+        scrambled((block % self.blocks).wrapping_mul(0x9e37_79b9_7f4a_7c15)) % self.pattern.len() as u64
     }
 
     /// Returns an operation's position in the pattern.
@@ -190,6 +198,13 @@ fn pattern(weights: Vec<i64>) -> Vec<u8> {
     (0..total).map(next).collect()
 }
 
+/// Returns the first prime from `min` on. A number of peers has a common divisor with few primes, so the peers run
+/// through all blocks.
+fn prime_from(min: u64) -> u64 {
+    let is_prime = |number: &u64| (2..*number).take_while(|by| by * by <= *number).all(|by| !number.is_multiple_of(by));
+    (min.max(2)..).find(is_prime).expect("there is a prime below the double of each number")
+}
+
 /// Returns a number that depends on all bits of `number` (the finalizer of SplitMix64).
 fn scrambled(number: u64) -> u64 {
     let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -212,6 +227,11 @@ impl Workload for Mix {
 
     fn kind_of(&self, index: u64) -> usize {
         usize::from(self.pattern[self.position(index)])
+    }
+
+    fn kind_period(&self) -> Option<NonZeroU32> {
+        // A block has at most 10,000 operations, and the number of blocks is small.
+        NonZeroU32::new((self.blocks * self.pattern.len() as u64) as u32)
     }
 
     fn start(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, operation: Operation) -> Started {
@@ -322,6 +342,18 @@ mod tests {
                     "{peers}: {counts:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_order_repeats_after_its_period_and_not_before() {
+        for weights in [[70, 20, 10], [1, 1, 1], [1, 9_997, 2]] {
+            let mix = mix(weights).unwrap();
+            let period = u64::from(mix.kind_period().unwrap().get());
+            assert!((MIN_PERIOD..MIN_PERIOD + 90_000).contains(&period), "{weights:?}: {period}");
+            let differs = |by: u64| (0..30_000).filter(|&index| mix.kind_of(index) != mix.kind_of(index + by)).count();
+            assert_eq!(differs(period), 0, "{weights:?}");
+            assert!(differs(period / mix.blocks) > 0, "{weights:?}");
         }
     }
 
