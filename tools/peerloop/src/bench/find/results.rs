@@ -87,7 +87,7 @@ fn reason(find: &Find, found: &Found) -> String {
             let advice = "use a machine that is faster or does nothing else, or begin --find-range lower";
             let known = match fails {
                 None => "nothing is known about the node".to_owned(),
-                Some((load, why)) => format!("less than {} meets {goal}, at which {why}", shown(*load)),
+                Some((load, why)) => format!("the most that meets {goal} is below {}, at which {why}", shown(*load)),
             };
             format!("{known}; at {}, {reason}; {advice}", shown(*lowest))
         }

@@ -2,6 +2,8 @@
 
 use super::driver::{Found, Task, search};
 use super::load::{Load, Sample};
+use super::results::document;
+use super::terms::Find;
 use crate::bench::min_peers::MinPeers;
 use peerloop_measure::{Answer, Bound, End, Goal, Reason, SearchSettings, Searched, Tally};
 use std::collections::VecDeque;
@@ -230,11 +232,23 @@ fn a_late_generator_is_never_a_limit_of_the_target() {
 fn operations_that_a_target_drops_after_a_pause_of_the_generator_are_not_its_limit() {
     // At 1,000 operations per second, 40 are sent at once after a pause. The queue holds 10 of them.
     let mut target = Target { pause: 40, max_wait: 5, ..Target::new(Searched::Rate, 2_000) };
-    let found = found(&mut target, 100, 20_000);
-    let Answer::AtLeast { bound: Bound::Generator { reason, .. }, .. } = &found.outcome.answer else {
+    let found = found(&mut target, 1_000, 20_000);
+    assert!(found.trials[0].1.failed > 0, "{:?}", found.trials);
+    let Answer::Nothing { lowest: 1_000, reason, fails: None } = &found.outcome.answer else {
         panic!("{:?}", found.outcome)
     };
-    assert!(reason.to_string().ends_with("late") || reason.to_string().ends_with("than planned"), "{reason}");
+    assert_eq!(reason.to_string(), "the generator was the limit: its loop woke up to 40.0 ms late");
+}
+
+#[test]
+fn a_load_that_fails_is_named_even_if_the_generator_is_the_limit_below_it() {
+    let mut target = Target { pause: 40, max_wait: 5, ..Target::new(Searched::Rate, 400) };
+    let found = found(&mut target, 1_000, 20_000);
+    let document = document(&Find::example("ping_rtt:p99<50ms"), &found);
+    assert_eq!((document.load, document.above), (None, Some(500)), "{}", document.reason);
+    let begin = "the most that meets ping_rtt:p99<50ms is below 500/s, at which ";
+    assert!(document.reason.starts_with(begin), "{}", document.reason);
+    assert!(document.reason.contains("; at 250/s, the generator was the limit: "), "{}", document.reason);
 }
 
 #[test]
@@ -249,12 +263,12 @@ fn a_generator_that_does_not_answer_says_nothing_about_the_target() {
 
 #[test]
 fn peers_that_open_slowly_do_not_prolong_a_search() {
-    // Each trial of more than 100 peers waits for 15 s.
+    // Each trial of more than 100 peers waits for its dials and for 15 s.
     let mut target = Target { settles: 100, ..Target::new(Searched::Peers, 1_000_000) };
     let task = task(Searched::Peers, 10, 10_000);
-    let task = Task { settings: task.settings.with_time(Duration::from_secs(150)), ..task };
+    let task = Task { settings: task.settings.with_time(Duration::from_secs(160)), connect_rate: 10.0, ..task };
     let found = search(&mut target, task).unwrap();
-    assert!(target.now <= 150_000 && found.outcome.end == End::Time, "{} ms, {:?}", target.now, found.outcome);
+    assert!(target.now <= 160_000 && found.outcome.end == End::Time, "{} ms, {:?}", target.now, found.outcome);
     assert!(matches!(found.outcome.answer, Answer::AtLeast { load: 160.., bound: Bound::Time }), "{:?}", found.outcome);
 }
 
