@@ -151,3 +151,18 @@ fn the_limit_of_a_node_is_found_each_time_if_there_is_time_for_it() {
         assert_eq!((code, number(&json["search"], "load")), (Some(0), max_peers), "{}", json["search"]);
     }
 }
+
+/// A long search with a node in this process, which is faster than the generator; see above.
+#[test]
+fn a_node_that_is_faster_than_the_generator_gives_no_number() {
+    if std::env::var_os("PEERLOOP_LONG").is_none() {
+        return;
+    }
+    let file = ResultFile::new("find-fast.json");
+    let find = ["--find-max", "ping_rtt:p99<50ms", "--find-range", "1k..10M", "--json", file.path()];
+    let run = peerloop(&[&COMMON[..], &find].concat());
+    let search = &file.json()["search"];
+    println!("{}", search["reason"]);
+    assert_eq!((run.code, &search["answer"], &search["limit"]), (Some(4), &"at_least".into(), &"generator".into()));
+    assert!(run.stdout.contains("at least "), "{}", run.stdout);
+}
