@@ -60,8 +60,8 @@ pub enum GeneratorRequest {
     Unanswered {
         /// The ages of the operations.
         ages: Range<Duration>,
-        /// The times from the moments at which the operations were due to those at which they were sent. An operation
-        /// that waits to be sent has its age as its lag.
+        /// The times from the moments at which the operations were due to those at which they were sent. Of those that
+        /// still wait in a send queue, a ping counts as sent now, and another operation as sent when it was started.
         lags: Range<Duration>,
         /// The number.
         reply: Reply<u64>,
