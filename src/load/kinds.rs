@@ -59,7 +59,7 @@ impl KindCounts {
 }
 
 /// Returns the greatest common divisor of two numbers, of which the first is above 0.
-fn common_divisor(one: u64, other: u64) -> u64 {
+pub(super) fn common_divisor(one: u64, other: u64) -> u64 {
     if other == 0 { one } else { common_divisor(other, one % other) }
 }
 

@@ -5,6 +5,7 @@
 use crate::api::{Chunk, Delivery, Event, Frame};
 use crate::handler::Ctx;
 use crate::id::PeerId;
+use crate::load::kinds::common_divisor;
 use crate::load::workload::{MAX_METRICS, Operation, Operations, Started, Workload};
 use crate::wire::Header;
 use std::fmt;
@@ -12,19 +13,19 @@ use std::num::NonZeroU32;
 
 /// Several workloads at once, each with a share of the operations. The metrics are those of all parts.
 ///
-/// The parts divide each block of as many operations as their weights add up to exactly by weight. The order within a
-/// block depends on nothing but the block's number, and differs from block to block, so that each peer has operations
-/// of all kinds. It repeats after about 262,144 operations, or a little more. Segments of one load therefore plan the
-/// same operations as the whole load.
+/// The weights are reduced by their common divisor. The parts divide each block of as many operations as the reduced
+/// weights add up to exactly by weight. The order within a block depends on nothing but the block's number, and differs
+/// from block to block, so that each peer has operations of all kinds. Segments of one load therefore plan the same
+/// operations as the whole load.
 ///
 /// Each part numbers its own operations from 0, so that [`SendTx`](super::SendTx) and [`GetData`](super::GetData) use
 /// the transactions and items of their list one after the other.
 ///
 /// Each part must use the peers of the load and have metrics of its own. [`BlockFetch`](super::BlockFetch) cannot be
 /// combined with [`Headers`](super::Headers) or [`GetData`](super::GetData), because it requests headers and blocks
-/// too. The parts must want each message in the same way, if they want it at all, and their choice must depend on its
-/// header alone: the mix panics if one wants chunks and another one whole messages. The percentiles of the report's
-/// timeline are those of the first part.
+/// too, and [`GetData`](super::GetData) cannot be combined with itself. The parts must want each message in the same
+/// way, if they want it at all, and their choice must depend on its header alone: the mix panics if one wants chunks
+/// and another one whole messages. The percentiles of the report's timeline are those of the first part.
 ///
 /// ```
 /// use peerloop::load::workloads::{Headers, Inv, Mix, Ping};
@@ -45,8 +46,9 @@ pub struct Mix {
     pattern: Vec<u8>,
     /// The positions of each kind in the pattern, in ascending order.
     positions: Vec<Vec<u16>>,
-    /// The number of blocks after which the order repeats.
-    blocks: u64,
+    /// The positions in the pattern at which the blocks begin, before they repeat. Their number is a prime, and at
+    /// least the length of the pattern.
+    shifts: Vec<u16>,
 }
 
 /// The reason why workloads cannot be combined, for users to read.
@@ -95,8 +97,10 @@ impl std::error::Error for MixError {}
 /// Minimum number of operations after which the order of the kinds repeats.
 const MIN_PERIOD: u64 = 1 << 18;
 
-/// Maximum sum of the weights of a [`Mix`], which needs three bytes for each.
-pub const MAX_MIX_WEIGHT: u32 = 10_000;
+/// Maximum sum of the reduced weights of a [`Mix`]. The order of the kinds repeats after at most 1,009,000 operations.
+/// If more remain when a load ends early, they are counted by a table of 4 bytes for each of these operations and for
+/// each part: 12 MB with two parts, and 133 MB with 32. A mix itself needs at most 0.6 MB.
+pub const MAX_MIX_WEIGHT: u32 = 1_000;
 
 impl Mix {
     /// Returns the workload with these parts, each with its weight.
@@ -121,25 +125,26 @@ impl Mix {
             mains.push(metrics.len());
             metrics.extend(part.metrics());
         }
-        let total: u64 = parts.iter().map(|(weight, _)| u64::from(*weight)).sum();
+        let divisor = parts.iter().fold(0, |divisor, (weight, _)| common_divisor(u64::from(*weight), divisor));
+        let weights: Vec<u64> = parts.iter().map(|(weight, _)| u64::from(*weight) / divisor).collect();
+        let total: u64 = weights.iter().sum();
         match total {
             0 => return Err(MixError(Reason::Empty)),
             _ if total > u64::from(MAX_MIX_WEIGHT) => return Err(MixError(Reason::TooMuchWeight)),
             _ if metrics.len() > MAX_METRICS => return Err(MixError(Reason::TooManyMetrics)),
             _ => {}
         }
-        let pattern = pattern(parts.iter().map(|(weight, _)| i64::from(*weight)).collect());
+        let pattern = pattern(weights.iter().map(|&weight| weight as i64).collect());
         let mut positions = vec![Vec::new(); parts.len()];
         (0..).zip(&pattern).for_each(|(position, &kind)| positions[usize::from(kind)].push(position));
         let parts = parts.into_iter().map(|(_, workload)| workload).collect();
-        let blocks = prime_from(MIN_PERIOD.div_ceil(total));
-        Ok(Self { parts, metrics, mains, pattern, positions, blocks })
+        let blocks = prime_from(MIN_PERIOD.div_ceil(total).max(total));
+        Ok(Self { parts, metrics, mains, pattern, positions, shifts: shifts(total, blocks) })
     }
 
     /// Returns the position in the pattern at which a block of operations begins.
     fn shift(&self, block: u64) -> u64 {
-        // The odd factor is the golden ratio in 64 bits.
-        scrambled((block % self.blocks).wrapping_mul(0x9e37_79b9_7f4a_7c15)) % self.pattern.len() as u64
+        u64::from(self.shifts[(block % self.shifts.len() as u64) as usize])
     }
 
     /// Returns an operation's position in the pattern.
@@ -167,7 +172,12 @@ impl Mix {
 /// Returns whether two workloads have a metric in common or read each other's replies.
 fn overlap(one: &dyn Workload, other: &dyn Workload) -> bool {
     let reads = |one: &dyn Workload, other: &dyn Workload| {
-        one.name() == "block" && ["headers", "getdata"].contains(&other.name())
+        let of_others: &[&str] = match one.name() {
+            "block" => &["headers", "getdata"],
+            "getdata" => &["getdata"],
+            _ => &[],
+        };
+        of_others.contains(&other.name())
     };
     one.metrics().iter().any(|metric| other.metrics().contains(metric)) || reads(one, other) || reads(other, one)
 }
@@ -198,18 +208,30 @@ fn pattern(weights: Vec<i64>) -> Vec<u8> {
     (0..total).map(next).collect()
 }
 
+/// Returns a shift for each of `blocks` blocks of `len` operations: all shifts again and again, each time in another
+/// order without a pattern.
+fn shifts(len: u64, blocks: u64) -> Vec<u16> {
+    let mut shifts: Vec<u64> = (0..blocks).collect();
+    for round in shifts.chunks_mut(len as usize) {
+        round.sort_by_key(|&block| scrambled(block));
+    }
+    // A pattern has at most 1,000 positions.
+    shifts.into_iter().map(|block| (block % len) as u16).collect()
+}
+
+/// Returns a number that depends on all bits of `number` (a step of SplitMix64).
+fn scrambled(number: u64) -> u64 {
+    let number = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ number >> 31
+}
+
 /// Returns the first prime from `min` on. A number of peers has a common divisor with few primes, so the peers run
 /// through all blocks.
 fn prime_from(min: u64) -> u64 {
     let is_prime = |number: &u64| (2..*number).take_while(|by| by * by <= *number).all(|by| !number.is_multiple_of(by));
     (min.max(2)..).find(is_prime).expect("there is a prime below the double of each number")
-}
-
-/// Returns a number that depends on all bits of `number` (the finalizer of SplitMix64).
-fn scrambled(number: u64) -> u64 {
-    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ number >> 31
 }
 
 impl Workload for Mix {
@@ -230,8 +252,8 @@ impl Workload for Mix {
     }
 
     fn kind_period(&self) -> Option<NonZeroU32> {
-        // A block has at most 10,000 operations, and the number of blocks is small.
-        NonZeroU32::new((self.blocks * self.pattern.len() as u64) as u32)
+        // A block has at most 1,000 operations, and there are at most 1,009 blocks, or 262,144 operations.
+        NonZeroU32::new((self.shifts.len() * self.pattern.len()) as u32)
     }
 
     fn start(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, operation: Operation) -> Started {
@@ -346,14 +368,27 @@ mod tests {
     }
 
     #[test]
+    fn a_rare_kind_reaches_each_peer_equally() {
+        for (weights, peers) in [([997, 1, 2], 100), ([997, 1, 2], 1_000), ([7, 1, 2], 1_000), ([998, 1, 1], 10_000)] {
+            let mix = mix(weights).unwrap();
+            let rounds = 20 * (mix.shifts.len() * mix.pattern.len()) as u64 / peers;
+            let expected = rounds as f64 * f64::from(weights[1]) / mix.pattern.len() as f64;
+            for peer in [0, 1, 50, 99, peers - 1] {
+                let count = (0..rounds).filter(|round| mix.kind_of(peer + round * peers) == 1).count() as f64;
+                assert!((count / expected - 1.0).abs() < 0.5, "{weights:?}, peer {peer} of {peers}: {count}");
+            }
+        }
+    }
+
+    #[test]
     fn the_order_repeats_after_its_period_and_not_before() {
-        for weights in [[70, 20, 10], [1, 1, 1], [1, 9_997, 2]] {
+        for weights in [[70, 20, 10], [1, 1, 1], [1, 997, 2]] {
             let mix = mix(weights).unwrap();
             let period = u64::from(mix.kind_period().unwrap().get());
-            assert!((MIN_PERIOD..MIN_PERIOD + 90_000).contains(&period), "{weights:?}: {period}");
+            assert!((MIN_PERIOD..1_010_000).contains(&period), "{weights:?}: {period}");
             let differs = |by: u64| (0..30_000).filter(|&index| mix.kind_of(index) != mix.kind_of(index + by)).count();
             assert_eq!(differs(period), 0, "{weights:?}");
-            assert!(differs(period / mix.blocks) > 0, "{weights:?}");
+            assert!(differs(period / mix.shifts.len() as u64) > 0, "{weights:?}");
         }
     }
 
@@ -391,8 +426,9 @@ mod tests {
         assert_eq!(both.map(drop), Err(MixError(Reason::Overlap)));
         assert_eq!(Mix::new(Vec::new()).map(drop), Err(MixError(Reason::Empty)));
         assert_eq!(mix([1, 0, 1]).map(drop), Err(MixError(Reason::NoWeight)));
-        assert_eq!(mix([9_998, 1, 1]).map(drop), Ok(()));
-        assert_eq!(mix([9_999, 1, 1]).map(drop), Err(MixError(Reason::TooMuchWeight)));
-        assert_eq!(mix([u32::MAX; 3]).map(drop), Err(MixError(Reason::TooMuchWeight)));
+        assert_eq!(mix([998, 1, 1]).map(drop), Ok(()));
+        assert_eq!(mix([999, 1, 1]).map(drop), Err(MixError(Reason::TooMuchWeight)));
+        assert_eq!(mix([u32::MAX, 1, 1]).map(drop), Err(MixError(Reason::TooMuchWeight)));
+        assert_eq!(mix([u32::MAX; 3]).unwrap().pattern, [0, 1, 2]);
     }
 }

@@ -68,9 +68,9 @@ mod tests {
     fn a_mistake_names_its_line_and_its_cause() {
         for (line, part) in [
             ("ping", "`ping` is not a weight and a workload"),
-            ("0 inv", "`0` is not a weight: use 1 to 10000"),
+            ("0 inv", "`0` is not a weight: use 1 to 1000"),
             ("-1 inv", "`-1` is not a weight"),
-            ("10001 inv", "`10001` is not a weight"),
+            ("1001 inv", "`1001` is not a weight"),
             ("1 wrong", "refused"),
         ] {
             let refused = lines(&format!("5 ping\n{line}\n")).unwrap_err();

@@ -160,6 +160,19 @@ fn searched_view(find: &Find, blank: &Document) -> Result<&'static str, Failure>
             "--find-max {text}: a trial has no operations of `{metric}`; choose a metric of the workload's operations"
         )));
     }
+    // A trial's failures, and its operations without a reply, are those of all kinds and of whole operations.
+    let main = blank.main_metric().map_or("", |main| &main.name);
+    let has_one_kind = !blank.config.workload.starts_with("mix:");
+    if !has_one_kind || subject.metric.name != main {
+        let text = &find.condition.text;
+        let remedy = match has_one_kind {
+            true => format!("choose `{main}`, the time of the whole operation"),
+            false => "search with one of its workloads".to_owned(),
+        };
+        return Err(Failure::usage(format!(
+            "--find-max {text}: a trial has failures of other operations too; {remedy}"
+        )));
+    }
     Ok(subject.view_name)
 }
 

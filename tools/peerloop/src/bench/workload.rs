@@ -52,7 +52,7 @@ pub(crate) enum WorkloadKind {
 pub(crate) struct WorkloadMaker {
     /// Makes the workload of a seed.
     make: Box<dyn Fn(u64) -> Box<dyn Workload> + Send>,
-    /// The number of transactions, of which an operation that sends one needs its own; `None` if no operation does.
+    /// The number of transactions, each operation that sends a transaction uses up one; `None` if no operation does.
     pub(crate) transactions: Option<usize>,
     /// The settings of a built-in node that serves what the workload needs.
     pub(crate) built_in_node: ResponderConfig,
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(workload.metrics(), ["ping_rtt", "block_fetch", "block_first_bytes"]);
         assert_eq!((0..1_000).filter(|&index| workload.kind_of(index) == 1).count(), 300);
         for (line, part) in [
-            ("10000 inv", "`inv` cannot be mixed: the weights add up to more than 10000"),
+            ("999 inv", "`inv` cannot be mixed: the weights add up to more than 1000"),
             ("1 pong", "`pong` is not a workload"),
             ("1 ping", "`ping` cannot be mixed: two of the workloads measure or read the same replies"),
             ("1 connect", "`connect` cannot be mixed: a workload that opens a connection for each operation"),

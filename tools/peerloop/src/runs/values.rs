@@ -113,20 +113,21 @@ impl Judged {
         if document.generator.verdict == Trust::Trusted {
             return None;
         }
-        let (label, percent) = match self {
-            Self::Percentile(label, percent) => (label, percent),
-            Self::Failed | Self::Rate => ("100", 100.0),
+        let late = |percent| LAGS.iter().filter_map(|name| lag(document, name, percent)).sum::<f64>();
+        let show = |lag_ns| show_value(lag_ns, Unit::Nanoseconds);
+        let reason = match self {
+            Self::Percentile(label, percent) if value.is_finite() && late(percent) > value * MAX_LAG_SHARE => {
+                format!("was late by {} (p{label}); lower the rate or free a CPU for it", show(late(percent)))
+            }
+            Self::Percentile(..) if value.is_finite() => return None,
+            Self::Failed if value <= FAILED_MARGIN => return None,
+            Self::Percentile(..) | Self::Failed => "was late, so some of its failures may be its own".to_owned(),
+            Self::Rate if late(100.0) > document.run.scheduled_ns.0.as_nanos() as f64 * MAX_LAG_OF_RUN => {
+                format!("was late by {} (max), which shifts replies beyond the end", show(late(100.0)))
+            }
+            Self::Rate => return None,
         };
-        let lag_ns: f64 = LAGS.iter().filter_map(|name| lag(document, name, percent)).sum();
-        let is_judged = match self {
-            Self::Percentile(..) => value.is_finite() && lag_ns <= value * MAX_LAG_SHARE,
-            Self::Failed => value <= FAILED_MARGIN,
-            Self::Rate => lag_ns <= document.run.scheduled_ns.0.as_nanos() as f64 * MAX_LAG_OF_RUN,
-        };
-        (!is_judged).then(|| {
-            let lag = show_value(lag_ns, Unit::Nanoseconds);
-            format!("is not trusted: its generator was late by {lag} (p{label}); lower the rate or free a CPU for it")
-        })
+        Some(format!("is not trusted: its generator {reason}"))
     }
 
     /// Returns the interval within the run; a missing bound is infinite.

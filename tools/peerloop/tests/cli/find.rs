@@ -103,10 +103,15 @@ fn a_search_without_peers_fails_like_any_bench() {
 
 #[test]
 fn impossible_searches_are_refused_before_anything_starts() {
+    let file = ResultFile::new("find-mix");
+    std::fs::write(file.path(), "7 ping\n1 headers\n").expect("the folder can be written");
+    let mix = &*format!("mix:{}", file.path());
     for (flags, part) in [
         (&["--find-max", "ping_rtt:max<1s"][..], "no trial can show"),
         (&["--find-max", "pong:p99<1s"], "there is no metric `pong`; choose from connect"),
         (&["--find-max", "handshake:p99<1s"], "a trial has no operations of `handshake`; choose a metric of the"),
+        (&["--workload", "handshake", "--find-max", "connect:p99<1s"], "choose `handshake`, the time of the whole"),
+        (&["--workload", mix, "--find-max", "ping_rtt:p99<1s"], "search with one of its workloads"),
         (&["--find-max", "ping_rtt:p99<1s", "-c", "5", "--find-what", "peers"], "omit -c"),
         (&["--find-max", "ping_rtt:p99<1s", "--rate-per-peer", "5"], "with --find-what peers"),
         (&["--find-max", "ping_rtt:p99<1s", "--find-time", "5s"], "give it 37s or more"),

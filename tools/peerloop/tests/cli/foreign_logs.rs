@@ -54,10 +54,13 @@ fn mistakes_with_logs_say_what_to_do() {
     let folder = folder();
     let broken = folder.file("broken.hlog");
     fs::write(&broken, "#[Histogram log format version 1.3]\n1,2,3,????\n").unwrap();
+    let run = folder.file("run.json");
+    fs::write(&run, "{}").unwrap();
     for (arguments, code, part) in [
         (&[broken.as_str()][..], 1, ":2: its histogram is not base64"),
         (&["/nonexistent.hlog"], 1, "reading the log /nonexistent.hlog: No such file"),
-        (&[FOREIGN, "/nonexistent"], 2, "/nonexistent is no interval log"),
+        (&[FOREIGN, "/nonexistent"], 1, "reading the log /nonexistent: No such file"),
+        (&[FOREIGN, &run], 2, "run.json is no interval log: show runs and logs apart"),
         (&[FOREIGN, "--threshold", "ping_rtt:p99<1s"], 2, "--threshold and --by need run documents"),
         (&[FOREIGN, "--format", "html"], 2, "can be shown as text, json, hgrm and summary-csv"),
         (&[FOREIGN, "--tag", "other"], 1, "no interval with a histogram is in it"),

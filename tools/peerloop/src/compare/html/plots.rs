@@ -4,10 +4,10 @@ use super::super::document::{Document, Metric, Pairing};
 use super::super::judge::{show_change, show_margin};
 use crate::forms::html::curve::{curve, marks};
 use crate::forms::html::svg::{ACROSS, Axis, Plot, Scale, Tick, changes, latencies, nice, percentiles, upwards};
-use crate::forms::html::{figure, no_data};
+use crate::forms::html::{figure, no_data, percentile_text};
 use crate::model::View;
 use crate::runs::{Judged, Named, Unit, show_value};
-use crate::units::{show_latency, show_share};
+use crate::units::show_share;
 
 /// The heights of the frames of both kinds of pictures.
 const CURVES_HEIGHT: f64 = 300.0;
@@ -76,7 +76,7 @@ fn total<'a>(mut views: impl Iterator<Item = &'a View>) -> Result<View, String> 
 }
 
 fn described(view: &View) -> String {
-    let value = |percent| view.percentile(percent).measured().map_or_else(|| "unanswered".to_owned(), show_latency);
+    let value = |percent| percentile_text(view.percentile(percent));
     let failed = match view.failed {
         0 => String::new(),
         failed => format!(", {} never answered, which the curve does not reach", show_share(failed, view.count())),

@@ -125,7 +125,7 @@ fn described(embedded: Option<&Embedded>, document: &Document) -> String {
 }
 
 /// Formats a percentile, or says why it has no value.
-fn percentile_text(value: Percentile) -> String {
+pub(crate) fn percentile_text(value: Percentile) -> String {
     match value {
         Percentile::NoData => "no data".to_owned(),
         Percentile::Beyond(_) | Percentile::Measured(_) => value.shown(),

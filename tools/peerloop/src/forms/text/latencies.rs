@@ -127,7 +127,8 @@ fn unanswered(work: Work) -> Option<String> {
     (work.failed() > 0).then(|| {
         format!(
             "{shares} unanswered: {timed_out} timed out and {unsent} unsent of {planned} planned; a percentile among \
-             them is shown as > T, T being the shortest wait for one of them, or as failed"
+             them is shown as > T, T being the shortest wait for one of them, or as failed \
+             if T says nothing"
         )
     })
 }

@@ -69,9 +69,14 @@ pub(super) fn is_log(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "hlog") || begins_so()
 }
 
+fn is_file(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.is_file())
+}
+
 /// Shows the logs on stdout.
 pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
-    if let Some(path) = args.runs.iter().find(|path| !is_log(path)) {
+    // The content of a pipe is known only once it is read.
+    if let Some(path) = args.runs.iter().find(|path| !is_log(path) && is_file(path)) {
         let message = format!(
             "{} is no interval log: show runs and logs apart, and give --unit and --tag only with logs",
             path.display()
