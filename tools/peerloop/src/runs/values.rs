@@ -11,11 +11,11 @@ const FAILED_MARGIN: f64 = 0.001;
 
 /// The part of a percentile that the generator's own lags may be in a run that is not trusted. A larger part would
 /// make the percentile describe the generator.
-const MAX_LAG_SHARE: f64 = 0.1;
+const MAX_LAG_SHARE: f64 = 0.25;
 
 /// The part of a run that the longest lags of a generator may be, if the rate is judged although the run is not
-/// trusted. Replies may shift by as much beyond the end of the run, so it is far below the margin.
-const MAX_LAG_OF_RUN: f64 = 0.01;
+/// trusted. Replies may shift by as much beyond the end of the run, so it is below half of the margin.
+const MAX_LAG_OF_RUN: f64 = 0.02;
 
 /// The lags of the generator, each with a metric of the run's document.
 const LAGS: [&str; 3] = ["send_lag", "loop_lag", "dial_lag"];
@@ -113,7 +113,8 @@ impl Judged {
         if document.generator.verdict == Trust::Trusted {
             return None;
         }
-        let late = |percent| LAGS.iter().filter_map(|name| lag(document, name, percent)).sum::<f64>();
+        // Late dials are no part of an operation's latency.
+        let late = |percent| LAGS[..2].iter().filter_map(|name| lag(document, name, percent)).sum::<f64>();
         let show = |lag_ns| show_value(lag_ns, Unit::Nanoseconds);
         let reason = match self {
             Self::Percentile(label, percent) if value.is_finite() && late(percent) > value * MAX_LAG_SHARE => {
