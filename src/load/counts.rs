@@ -44,7 +44,8 @@ pub struct WorkCounts {
     /// [`GeneratorRequest::Report`](super::GeneratorRequest::Report) end the schedule sooner. At the other paces, only
     /// operations of ready peers are planned.
     pub planned: u64,
-    /// Operations sent: `answered + timed_out` in every report.
+    /// Operations sent, with those that their workload [held](super::Started::Held): `answered + timed_out` in every
+    /// report.
     pub sent: u64,
     /// Planned operations that were not sent.
     pub unsent: u64,

@@ -26,6 +26,12 @@ pub(super) struct Flight {
 }
 
 impl Flight {
+    /// Returns the moment of the operation's write, or of its start until the write is known; `None` while the workload
+    /// holds the operation.
+    pub(super) fn sent(&self) -> Option<Instant> {
+        self.key.map(|_| self.sent)
+    }
+
     fn is_of(&self, part: Option<Part>) -> bool {
         part.is_none_or(|part| part == self.entry.part)
     }

@@ -19,6 +19,8 @@ pub struct Interval {
     /// Operations due in the interval that were never answered. While the load runs, only those that were not sent so
     /// far are known and counted.
     pub failed: u64,
+    /// Operations that failed in the interval before the end of the load, because their peer refused them or was lost.
+    pub broken: u64,
     /// The median latency of the interval's replies, from the planned moment; `None` without a reply.
     pub p50: Option<Duration>,
     /// The 99th percentile of these latencies.

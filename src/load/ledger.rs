@@ -250,6 +250,7 @@ impl Ledger {
     ) {
         if self.is_counted(ping.planned) {
             let entry = Entry { index: 0, connection, planned: ping.planned, part: self.parts[0], was_held: false };
+            self.note_broken(now, result);
             self.note_wait(now, entry, ping.sent, 0);
             self.record_ping(ping, connection, now, result);
         }
@@ -261,18 +262,27 @@ impl Ledger {
         &mut self,
         now: Instant,
         entry: Entry,
-        sent: Instant,
+        sent: Option<Instant>,
         measured: u32,
         result: OperationResult,
     ) {
         if self.is_counted(entry.planned) {
-            self.note_wait(now, entry, Some(sent), measured);
-            self.record(entry, Some(sent), now, result);
+            self.note_broken(now, result);
+            self.note_wait(now, entry, sent, measured);
+            self.record(entry, sent, now, result);
+        }
+    }
+
+    /// Counts an operation that its peer refused, or that was lost with its peer, in the interval.
+    fn note_broken(&mut self, now: Instant, result: OperationResult) {
+        if matches!(result, OperationResult::Refused | OperationResult::Lost) {
+            self.timeline.advance_to_event(now, &mut self.recording);
+            self.timeline.note_broken(now);
         }
     }
 
     /// Records the failure of an operation, if it belongs to the counted part of the run. Returns whether it does.
-    pub(super) fn note_refused(&mut self, now: Instant, entry: Entry, sent: Instant, measured: u32) -> bool {
+    pub(super) fn note_refused(&mut self, now: Instant, entry: Entry, sent: Option<Instant>, measured: u32) -> bool {
         if !self.is_counted(entry.planned) {
             return false;
         }

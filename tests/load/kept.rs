@@ -67,6 +67,9 @@ pub(crate) fn check_kinds(report: &Report, received: &Mutex<Received>, mains: &[
     mains.iter().for_each(|&main| check_stages(report, &received.operations, main));
     let planned: u64 = report.timeline.iter().map(|interval| interval.planned).sum();
     assert!(planned == report.work.planned || report.timeline.is_empty(), "{planned} instead of {:?}", report.work);
+    let broken: u64 = report.timeline.iter().map(|interval| interval.broken).sum();
+    let has_failed = |each: &&OperationRecord| matches!(each.result, OperationResult::Refused | OperationResult::Lost);
+    assert_eq!(broken, received.operations.iter().filter(has_failed).count() as u64);
 }
 
 fn check_intervals(report: &Report, received: &Received, mains: &[usize]) {
@@ -92,7 +95,8 @@ fn check_intervals(report: &Report, received: &Received, mains: &[usize]) {
     for (index, (live, last)) in received.intervals.iter().zip(&report.timeline).enumerate() {
         // Only a schedule without exceptions is known before its operations are started.
         let planned = |row: &Interval| (report.pace == Pace::Scheduled).then_some(row.planned);
-        let counts = |row: &Interval| (planned(row), row.answered, row.p50, row.p99, row.max, row.peers, row.lost);
+        let counts =
+            |row: &Interval| (planned(row), row.answered, row.broken, row.p50, row.p99, row.max, row.peers, row.lost);
         assert_eq!(counts(live), counts(last), "interval {index}");
         let of_main = |&main: &usize| received.histograms[index].get(report.operations[main].metric, View::Planned);
         let planned: u64 = mains.iter().filter_map(of_main).map(LatencyHistogram::count).sum();

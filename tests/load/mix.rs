@@ -3,7 +3,7 @@
 use crate::kept::{Keeper, Received, check_kinds};
 use crate::stage::Stage;
 use peerloop::bytes::Bytes;
-use peerloop::load::workloads::{GetData, Headers, Inv, Mix, Ping, SendTx};
+use peerloop::load::workloads::{BlockFetch, GetData, Headers, Inv, Mix, Ping, SendTx};
 use peerloop::load::{
     EndCause, Generator, Limit, Operation, Operations, Plan, Rate, Report, ResponderConfig, Segment, Started, Workload,
 };
@@ -56,6 +56,35 @@ fn each_part_has_its_share_and_its_own_latencies() {
             }
         }
     }
+}
+
+#[test]
+fn operations_that_a_part_holds_do_not_delay_those_of_the_others() {
+    let mix = || Mix::new(vec![(1, Box::new(BlockFetch::new(300))), (1, Box::new(Ping))]).unwrap();
+    // The headers arrive 40 ms after the handshake, which is when the run begins, and each block 40 ms later. The first
+    // block is due after 1 ms.
+    let slow = node().with_delay(40 * MILLI, 40 * MILLI);
+    let report = run(mix(), &[0, 2], slow, |plan| {
+        *plan = Plan::new(plan.targets.clone(), 1, Rate::per_second(20))
+            .with_rate(Rate::per_second(1_000), 200 * MILLI)
+            .with_drain(Duration::from_secs(2));
+    });
+    let [blocks, _, pings] = &report.operations[..] else { panic!("{:?}", report.operations.len()) };
+    assert_eq!((blocks.metric, blocks.work.planned, blocks.work.answered), ("block_fetch", 100, 100));
+    assert_eq!((pings.metric, pings.work.planned, pings.work.answered), ("ping_rtt", 100, 100));
+    let is_near = |found: Option<Duration>, millis: u32| {
+        let expected = millis * MILLI;
+        found.unwrap().abs_diff(expected) <= expected / 100
+    };
+    assert!(is_near(pings.planned.max(), 40), "{:?}", pings.planned.max());
+    assert!(is_near(blocks.planned.percentile(0.0), 40) && is_near(blocks.planned.max(), 79), "{blocks:?}");
+    // A node that never sends headers, and closes: the held operations are lost without a write, the pings are answered
+    // or lost after it.
+    let dumb = node().with_delay(30_000 * MILLI, 30_000 * MILLI).with_close_after(Some(5_000 * MILLI));
+    let report = run(mix(), &[0, 2], dumb, |_| ());
+    assert_eq!(report.operations[0].work.answered, 0);
+    assert_eq!(report.operations[0].unanswered_waits.sent, None, "a held operation has a moment of its write");
+    assert!(report.operations[2].unanswered_waits.sent.is_some());
 }
 
 /// Requests of headers that measure a metric that they do not have.

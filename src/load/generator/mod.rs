@@ -268,8 +268,9 @@ impl Generator {
         }
         let has_ended = self.opens_connections && unanswered.is_empty();
         let is_wanted = was_released || has_ended && matches!(reason, CloseReason::Requested(_));
-        for Flight { entry, sent, measured, .. } in unanswered {
-            self.accounts.ledger.note_unanswered(ctx.now(), entry, sent, measured, OperationResult::Lost);
+        for flight in unanswered {
+            let Flight { entry, measured, .. } = flight;
+            self.accounts.ledger.note_unanswered(ctx.now(), entry, flight.sent(), measured, OperationResult::Lost);
         }
         if !is_wanted {
             self.accounts.note_closed(ctx.now(), connection, reason, state);

@@ -308,8 +308,8 @@ impl Generator {
             }
         }
         for flight in self.in_flight.take_all() {
-            let Flight { entry, sent, measured, .. } = flight;
-            self.accounts.ledger.note_unanswered(ctx.now(), entry, sent, measured, OperationResult::TimedOut);
+            let Flight { entry, measured, .. } = flight;
+            self.accounts.ledger.note_unanswered(ctx.now(), entry, flight.sent(), measured, OperationResult::TimedOut);
         }
     }
 

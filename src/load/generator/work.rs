@@ -222,8 +222,9 @@ impl Generator {
                 count += u64::from(ping.planned >= began);
             }
         }
-        for Flight { entry, sent, measured, slot, .. } in self.in_flight.take_before(before) {
-            self.accounts.ledger.note_unanswered(now, entry, sent, measured, OperationResult::TimedOut);
+        for flight in self.in_flight.take_before(before) {
+            let Flight { entry, measured, slot, .. } = flight;
+            self.accounts.ledger.note_unanswered(now, entry, flight.sent(), measured, OperationResult::TimedOut);
             self.pacer.note_ended(slot as usize, now);
             count += u64::from(entry.planned >= began);
         }

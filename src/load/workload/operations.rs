@@ -1,6 +1,5 @@
 //! A workload's access to its operations in flight: how it reports replies, steps and failures.
 
-use super::started::Started;
 use crate::id::PeerId;
 use crate::load::accounts::Accounts;
 use crate::load::in_flight::InFlight;
@@ -95,35 +94,35 @@ impl Operations<'_> {
         self.fail(peer, Some(key), cause, moment)
     }
 
-    /// Sends a peer's oldest [held](Started::Held) operation with `send`, which receives the operation's mark and
-    /// returns the result, [`Started::Sent`] or [`Started::NotSent`]. An operation that could not be sent has failed at
+    /// Sends a peer's oldest [held](super::Started::Held) operation with `send`, which receives the operation's mark
+    /// and returns its key, or the cause, from a closed list. An operation that could not be sent has failed at
     /// `moment`.
     ///
     /// ```
     /// use peerloop::bytes::Bytes;
-    /// use peerloop::load::{Operations, Started};
+    /// use peerloop::load::Operations;
     /// use peerloop::{Ctx, PeerId};
     ///
     /// /// Sends all held requests, now that the peer may be asked.
     /// fn send_all(ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, request: &Bytes) {
     ///     let now = ctx.now();
     ///     let mut send = |mark| match ctx.send_marked(peer, request, mark) {
-    ///         Ok(()) => Started::Sent { key: 0 },
-    ///         Err(error) => Started::NotSent { cause: error.label() },
+    ///         Ok(()) => Ok(0),
+    ///         Err(error) => Err(error.label()),
     ///     };
     ///     while operations.send_held(peer, now, &mut send) {}
     /// }
     /// ```
-    ///
-    /// # Panics
-    ///
-    /// If `send` returns another result.
-    pub fn send_held(&mut self, peer: PeerId, moment: Instant, send: impl FnOnce(u64) -> Started) -> bool {
+    pub fn send_held(
+        &mut self,
+        peer: PeerId,
+        moment: Instant,
+        send: impl FnOnce(u64) -> Result<u64, &'static str>,
+    ) -> bool {
         let Some(flight) = self.in_flight.find(peer, None, self.part) else { return false };
         match send(flight.mark) {
-            Started::Sent { key } => flight.key = Some(key),
-            Started::NotSent { cause } => drop(self.fail(peer, None, cause, moment)),
-            Started::Held | Started::Pinged { .. } => panic!("a held operation was neither sent nor given up"),
+            Ok(key) => flight.key = Some(key),
+            Err(cause) => drop(self.fail(peer, None, cause, moment)),
         }
         true
     }
@@ -131,7 +130,7 @@ impl Operations<'_> {
     /// Ends the oldest operation with this key, or the oldest held one without a key, as failed.
     fn fail(&mut self, peer: PeerId, key: Option<u64>, cause: &'static str, moment: Instant) -> bool {
         let Some(flight) = self.in_flight.end(peer, key, self.part) else { return false };
-        if self.accounts.ledger.note_refused(moment, flight.entry, flight.sent, flight.measured) {
+        if self.accounts.ledger.note_refused(moment, flight.entry, flight.sent(), flight.measured) {
             self.accounts.note_operation_failure(cause);
         }
         self.free(flight.slot, moment);
@@ -170,12 +169,12 @@ impl Operations<'_> {
     /// If the workload has no main metric with this index.
     pub fn missed(&mut self, peer: PeerId, expected: Expected, miss: Miss, moment: Instant) {
         let Some(entry) = self.entry(peer, expected) else { return };
-        let ledger = &mut self.accounts.ledger;
+        let (ledger, since) = (&mut self.accounts.ledger, Some(expected.since));
         match miss {
-            Miss::TimedOut => ledger.note_unanswered(moment, entry, expected.since, 0, OperationResult::TimedOut),
-            Miss::Lost => ledger.note_unanswered(moment, entry, expected.since, 0, OperationResult::Lost),
+            Miss::TimedOut => ledger.note_unanswered(moment, entry, since, 0, OperationResult::TimedOut),
+            Miss::Lost => ledger.note_unanswered(moment, entry, since, 0, OperationResult::Lost),
             Miss::Failed(cause) => {
-                if ledger.note_refused(moment, entry, expected.since, 0) {
+                if ledger.note_refused(moment, entry, since, 0) {
                     self.accounts.note_operation_failure(cause);
                 }
             }

@@ -1,6 +1,7 @@
 //! The workload of blocks: each operation requests the target's first block, which must have the expected length.
 
-use super::send;
+use super::block_begin::BlockBegin;
+use super::try_send;
 use crate::api::{ChecksumVerdict, Chunk, Delivery, Event, Frame};
 use crate::handler::{Ctx, PeerMap};
 use crate::id::PeerId;
@@ -45,8 +46,8 @@ pub struct BlockFetch {
 #[derive(Debug, Default)]
 struct Peer {
     block: Block,
-    /// The first bytes of the arriving message, at most a header.
-    begin: Vec<u8>,
+    /// The begin of the arriving block.
+    begin: BlockBegin,
 }
 
 /// The knowledge about a peer's first block.
@@ -72,8 +73,8 @@ impl BlockFetch {
         let now = ctx.now();
         let mut send = |mark| match block {
             Block::Known(hash) => request(ctx, peer, hash, mark),
-            Block::Missing => Started::NotSent { cause: "no_block" },
-            Block::Unasked | Block::Asked => Started::NotSent { cause: "undecodable" },
+            Block::Missing => Err("no_block"),
+            Block::Unasked | Block::Asked => Err("undecodable"),
         };
         while operations.send_held(peer, now, &mut send) {}
     }
@@ -86,9 +87,10 @@ fn ask(ctx: &mut Ctx<'_>, peer: PeerId) -> Result<(), &'static str> {
     ctx.send(peer, &MessageRef::GetHeaders(locator.as_ref())).map_err(|error| error.label())
 }
 
-fn request(ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, mark: u64) -> Started {
+/// Requests the block, and returns the operation's key.
+fn request(ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, mark: u64) -> Result<u64, &'static str> {
     let items = Inventory::from_items([InventoryItem::block(hash)]);
-    send(ctx, peer, &MessageRef::GetData(items.as_ref()), mark, KEY)
+    try_send(ctx, peer, &MessageRef::GetData(items.as_ref()), mark).map(|()| KEY)
 }
 
 impl Workload for BlockFetch {
@@ -110,7 +112,10 @@ impl Workload for BlockFetch {
             }
         }
         match state.block {
-            Block::Known(hash) => request(ctx, peer, hash, operation.mark),
+            Block::Known(hash) => match request(ctx, peer, hash, operation.mark) {
+                Ok(key) => Started::Sent { key },
+                Err(cause) => Started::NotSent { cause },
+            },
             Block::Missing => Started::NotSent { cause: "no_block" },
             Block::Unasked | Block::Asked => Started::Held,
         }
@@ -170,15 +175,9 @@ impl Workload for BlockFetch {
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, operations: &mut Operations<'_>, peer: PeerId, chunk: Chunk<'_>) {
         let Some(state) = self.peers.get_mut(peer) else { return };
-        if chunk.offset() == 0 {
-            state.begin.clear();
-        }
-        let missing = (BlockHeader::LEN_BYTES - state.begin.len()).min(chunk.bytes().len());
-        state.begin.extend_from_slice(&chunk.bytes()[..missing]);
-        let is_wanted = state.begin.len() == BlockHeader::LEN_BYTES
-            && (missing > 0 || chunk.last().is_some())
-            && Block::Known(Hash256::of(&state.begin)) == state.block;
-        if !is_wanted {
+        // The other parts need no hash.
+        let is_first_or_last = state.begin.read(&chunk) || chunk.last().is_some();
+        if !is_first_or_last || state.begin.hash().map(Block::Known) != Some(state.block) {
             return;
         }
         let is_right = chunk.total() == self.block_bytes;

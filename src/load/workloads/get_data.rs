@@ -1,12 +1,13 @@
 //! The workload of requests: each operation requests a transaction or a block of a list by its hash.
 
+use super::block_begin::BlockBegin;
 use super::send;
 use crate::api::{ChecksumVerdict, Chunk, Delivery, Event, Frame};
 use crate::handler::{Ctx, PeerMap};
 use crate::id::PeerId;
 use crate::load::workload::{Operation, Operations, Started, Workload};
 use crate::protocol::CommandName;
-use crate::wire::{BlockHeader, Hash256, Header, Inventory, InventoryItem, InventoryKind, MessageRef};
+use crate::wire::{Hash256, Header, Inventory, InventoryItem, InventoryKind, MessageRef};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,8 +34,8 @@ pub struct GetData {
     requests: Arc<Requests>,
     /// The transactions that are arriving, each with the hash of its bytes so far.
     txs: PeerMap<Sha256>,
-    /// The blocks that are arriving, each with its first bytes, at most a header.
-    blocks: PeerMap<Vec<u8>>,
+    /// The begins of the blocks that are arriving.
+    blocks: PeerMap<BlockBegin>,
 }
 
 /// The items of a load.
@@ -85,13 +86,11 @@ impl GetData {
     /// Reads the next part of a block, and returns the block's item with its last part.
     fn block_of(&mut self, peer: PeerId, chunk: &Chunk<'_>) -> Option<InventoryItem> {
         if chunk.offset() == 0 {
-            self.blocks.insert(peer, Vec::new());
+            self.blocks.insert(peer, BlockBegin::default());
         }
-        let begin = self.blocks.get_mut(peer)?;
-        let missing = (BlockHeader::LEN_BYTES - begin.len()).min(chunk.bytes().len());
-        begin.extend_from_slice(&chunk.bytes()[..missing]);
+        self.blocks.get_mut(peer)?.read(chunk);
         chunk.last()?;
-        Some(InventoryItem::block(Hash256::of(&self.blocks.remove(peer)?)))
+        self.blocks.remove(peer)?.hash().map(InventoryItem::block)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The workloads of this crate. Each is a small type that implements [`Workload`](super::Workload).
 
+mod block_begin;
 mod block_fetch;
 mod connections;
 mod get_data;
@@ -27,9 +28,14 @@ use crate::wire::MessageRef;
 
 /// Sends an operation's message with the operation's mark.
 fn send(ctx: &mut Ctx<'_>, peer: PeerId, message: &MessageRef<'_>, mark: u64, key: u64) -> Started {
-    let frame = ctx.encode(message);
-    match ctx.send_marked(peer, &frame, mark) {
+    match try_send(ctx, peer, message, mark) {
         Ok(()) => Started::Sent { key },
-        Err(error) => Started::NotSent { cause: error.label() },
+        Err(cause) => Started::NotSent { cause },
     }
+}
+
+/// Sends an operation's message with the operation's mark, or returns the cause.
+fn try_send(ctx: &mut Ctx<'_>, peer: PeerId, message: &MessageRef<'_>, mark: u64) -> Result<(), &'static str> {
+    let frame = ctx.encode(message);
+    ctx.send_marked(peer, &frame, mark).map_err(|error| error.label())
 }

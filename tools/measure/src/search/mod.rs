@@ -139,8 +139,6 @@ pub struct Search {
     recovery_divisor: u64,
     /// Whether the target has recovered each time.
     has_recovered: bool,
-    /// The median latency of the first trial that passed, in nanoseconds.
-    first_p50: Option<u64>,
 }
 
 impl Search {
@@ -165,7 +163,6 @@ impl Search {
             is_out_of_time: false,
             recovery_divisor: 1,
             has_recovered: true,
-            first_p50: None,
         })
     }
 
@@ -188,10 +185,20 @@ impl Search {
             // Nine of ten connections closed and opened again would be a load of its own.
             Searched::Peers => self.loads.bounds().lower.unwrap_or(next / 2),
         };
-        let load = load / self.recovery_divisor;
-        let max_p50 = self.first_p50.map(|p50| p50 + p50 / 2);
+        let load = (load / self.recovery_divisor).max(1);
+        let max_p50 = self.good_p50(load).map(|p50| p50 + p50 / 2);
         let at_most = self.settings.max_recovery.min(self.settings.time.saturating_sub(self.spent));
-        Step::Recover { load: load.max(1), max_p50, calm: self.settings.calm, at_most }
+        Step::Recover { load, max_p50, calm: self.settings.calm, at_most }
+    }
+
+    /// Returns the longest median latency of the good trials at the lowest load that is not below this one; without
+    /// such a load, of those at the highest one. Latencies grow with the number of peers, so the target need not be as
+    /// fast as at a lower load.
+    fn good_p50(&self, load: u64) -> Option<u64> {
+        let good = || self.rows.iter().filter(|row| row.verdict.is_good());
+        let near =
+            good().map(|row| row.load).filter(|&one| one >= load).min().or_else(|| good().map(|row| row.load).max())?;
+        good().filter(|row| row.load == near).filter_map(|row| row.p50).max()
     }
 
     /// The load is applied already, and the target has coped with it.
@@ -295,9 +302,6 @@ impl Search {
         self.rows.push(TrialRow { load, time, purpose, verdict, reason, distrust, p50: trial.p50 });
         self.spent += trial.elapsed;
         self.must_recover = !verdict.is_good();
-        if verdict.is_good() && self.first_p50.is_none() {
-            self.first_p50 = trial.p50;
-        }
         let was_late = matches!(trial.distrust, Some(Distrust::Late { .. }));
         self.repeat = match (self.loads.untrusted(load), was_late) {
             (1, _) | (2..=MAX_BUSY_REPETITIONS, false) => Some((load, time, purpose)),

@@ -429,6 +429,34 @@ fn a_target_that_does_not_recover_ends_the_search() {
 }
 
 #[test]
+fn a_target_recovers_to_the_median_of_a_like_load() {
+    // Each peer makes the target slower.
+    let mut search = Search::new(goal(), SearchSettings::new(Searched::Peers, 10, 1_000)).unwrap();
+    let mut recoveries = Vec::new();
+    loop {
+        match search.step() {
+            Step::Trial { load, settle, time, .. } => {
+                let trial = Trial { p50: Some(1_000 * load), ..trial(load, time, load <= 116) };
+                search.trial_ended(Trial { elapsed: settle + time, ..trial });
+            }
+            Step::Recover { load, max_p50, calm, .. } => {
+                recoveries.push((load, max_p50));
+                search.recovery_ended(0, calm);
+            }
+            Step::Done => break,
+        }
+    }
+    assert_eq!(recoveries[0], (80, Some(120_000)));
+    assert!(recoveries.iter().all(|&(load, max_p50)| max_p50 == Some(1_500 * load)), "{recoveries:?}");
+    // A tenth of a rate is seldom one that was tried: the next higher one counts.
+    let mut search = Search::new(goal(), rate(1_000, 100_000)).unwrap();
+    while let Step::Trial { load, time, .. } = search.step() {
+        search.trial_ended(Trial { p50: Some(load), ..trial(load, time, load <= 20_000) });
+    }
+    assert!(matches!(search.step(), Step::Recover { load: 3_200, max_p50: Some(6_000), .. }), "{:?}", search.step());
+}
+
+#[test]
 fn one_bad_trial_is_not_believed() {
     // The very first trial of the load 8,000 fails, by a stall that has nothing to do with the target.
     let mut trials = 0;

@@ -188,6 +188,7 @@ fn joined(first: &Interval, second: &Interval) -> Interval {
     joined.absent += first.absent;
     joined.answered += first.answered;
     joined.failed += first.failed;
+    joined.broken += first.broken;
     joined.lost += first.lost;
     joined.peers = joined.peers.min(first.peers);
     joined

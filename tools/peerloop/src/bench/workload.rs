@@ -52,7 +52,7 @@ pub(crate) enum WorkloadKind {
 pub(crate) struct WorkloadMaker {
     /// Makes the workload of a seed.
     make: Box<dyn Fn(u64) -> Box<dyn Workload> + Send>,
-    /// The number of transactions, each operation that sends a transaction uses up one; `None` if no operation does.
+    /// The number of transactions, of which each operation that sends one uses one up; `None` if no operation does.
     pub(crate) transactions: Option<usize>,
     /// The settings of a built-in node that serves what the workload needs.
     pub(crate) built_in_node: ResponderConfig,

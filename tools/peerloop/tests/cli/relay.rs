@@ -58,7 +58,8 @@ fn a_sighup_changes_nothing_and_a_second_signal_ends_a_pipe_whose_nodes_do_not_c
     let [one, two] = nodes.each_ref().map(|node| node.local_addr().expect("a listener has an address").to_string());
     let mut pipe = Running::start(&["relay", "--pipe", &one, &two, "--network", "regtest"]);
     pipe.greeting();
-    // The listeners accept connections, and never reply or close.
+    // Both nodes are connected, and neither replies or closes.
+    let _connections = nodes.each_ref().map(|node| node.accept().expect("the pipe dials"));
     for _ in 0..2 {
         pipe.signal("HUP");
         let line = pipe.wait_for_part("SIGHUP");

@@ -22,7 +22,7 @@ pub(super) struct History {
 struct Totals {
     end: Duration,
     planned: u64,
-    /// Operations that were answered, could not be sent, or were given up.
+    /// Operations that were answered, failed, could not be sent, or were given up.
     ended: u64,
     /// Those of them that were given up.
     given_up: u64,
@@ -35,7 +35,7 @@ impl History {
         self.totals.push(Totals {
             end: before.end + sample.length,
             planned: before.planned + sample.planned,
-            ended: before.ended + sample.answered + sample.absent + self.given_up - before.given_up,
+            ended: before.ended + sample.answered + sample.failed() + self.given_up - before.given_up,
             given_up: self.given_up,
         });
         self.samples.push(sample);

@@ -44,10 +44,19 @@ pub(crate) struct Sample {
     pub(super) absent: u64,
     /// Replies that arrived, to operations of any interval.
     pub(super) answered: u64,
+    /// Operations of any interval that failed, because their peer refused them or was lost.
+    pub(super) broken: u64,
     /// Peers that were ready at the end.
     pub(super) peers: u64,
     /// The latencies of the goal's metric and view.
     pub(super) latencies: Tally,
     pub(super) send_lag: Tally,
     pub(super) loop_lag: Tally,
+}
+
+impl Sample {
+    /// Returns the operations that are known to have failed.
+    pub(super) fn failed(&self) -> u64 {
+        self.absent + self.broken
+    }
 }

@@ -37,6 +37,7 @@ impl Samples {
             planned: interval.planned,
             absent: interval.absent,
             answered: interval.answered,
+            broken: interval.broken,
             peers: interval.peers as u64,
             latencies: tally(&self.metric, self.view),
             send_lag: tally("send_lag", "measured"),

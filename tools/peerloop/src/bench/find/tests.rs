@@ -146,6 +146,7 @@ impl Load for Target {
             planned,
             absent: 0,
             answered,
+            broken: 0,
             peers: self.peers,
             latencies: Tally::from_counts(latencies, 0),
             send_lag: Tally::from_counts(send_lags, 0),

@@ -62,14 +62,14 @@ pub(super) fn evaluate(history: &History, range: Range<usize>, conditions: &Cond
     let mut all = Tally::default();
     let mut shares = Vec::new();
     for (sample, overdue) in samples.iter().zip(overdue) {
-        // An operation that is unanswered for too long is slow, like one that could not be sent.
-        let tally = with_failed(&sample.latencies, overdue + sample.absent);
+        // An operation that is unanswered for too long is slow, like one that has failed.
+        let tally = with_failed(&sample.latencies, overdue + sample.failed());
         shares.push(conditions.goal.share(&tally));
         all.add(&tally);
     }
     let sum = |of: fn(&Sample) -> u64| samples.iter().map(of).sum::<u64>();
     let (planned, answered) = (sum(|sample| sample.planned), sum(|sample| sample.answered));
-    let failed = sum(|sample| sample.absent) + conditions.lost;
+    let failed = sum(Sample::failed) + conditions.lost;
     let peers = samples.iter().map(|sample| sample.peers).min().unwrap_or(0);
     let missing_peers = conditions.peers.saturating_sub(peers);
     let (p50, p99) = (all.percentile(50.0), all.percentile(99.0));
@@ -183,7 +183,7 @@ fn distrust(history: &History, range: Range<usize>, conditions: &Conditions) -> 
 }
 
 /// Returns the evidence against the target that the generator's lag does not explain. It may explain each operation
-/// that was sent late or could not be sent.
+/// that was sent late or could not be sent, but none that the target refused.
 fn remainder(history: &History, range: Range<usize>, conditions: &Conditions) -> Remainder {
     let Conditions { goal, limit, inexcusable, lost, .. } = *conditions;
     let (excuse, late) = (conditions.lag.excuse(), conditions.lag.late_sends());
@@ -193,13 +193,13 @@ fn remainder(history: &History, range: Range<usize>, conditions: &Conditions) ->
     let share = |(sample, overdue): (&Sample, u64)| -> Share {
         let rest = overdue.saturating_sub(excused);
         excused -= overdue - rest;
-        goal.share_beyond(&with_failed(&sample.latencies, rest), excuse)
+        goal.share_beyond(&with_failed(&sample.latencies, rest + sample.broken), excuse)
     };
     let completed = samples.iter().map(|sample| sample.answered + sample.absent).sum::<u64>();
     Remainder {
         shares: samples.iter().zip(overdue).map(share).collect(),
         completed: completed + late,
-        failed: lost.min(inexcusable).saturating_sub(late),
+        failed: lost.min(inexcusable).saturating_sub(late) + samples.iter().map(|sample| sample.broken).sum::<u64>(),
     }
 }
 
@@ -231,6 +231,7 @@ mod tests {
             planned: 100,
             absent: 0,
             answered: 100,
+            broken: 0,
             peers: 5,
             latencies: Tally::from_counts([(MILLI, 100)], 0),
             send_lag: Tally::from_counts([(1_000, 100)], 0),
@@ -294,6 +295,25 @@ mod tests {
         };
         let (verdict, _, measured) = judged(full, &conditions());
         assert_eq!((verdict, measured.failed), (TrialVerdict::Fail, 100));
+    }
+
+    #[test]
+    fn refused_operations_fail_even_with_a_late_generator() {
+        let refuses = |refused| Sample {
+            answered: 100 - refused,
+            broken: refused,
+            latencies: Tally::from_counts([(MILLI, 100 - refused)], 0),
+            ..good()
+        };
+        let often = |sample: fn(&Sample) -> Sample, refused| {
+            move |index: usize| if index.is_multiple_of(2) { sample(&refuses(refused)) } else { sample(&good()) }
+        };
+        let (verdict, reason, measured) = judged(often(Sample::clone, 1), &conditions());
+        assert_eq!((verdict, measured.failed), (TrialVerdict::RatherFail, 10), "{reason}");
+        assert_eq!(reason.to_string(), "0.50 % of the operations failed");
+        let late = |sample: &Sample| Sample { loop_lag: Tally::from_counts([(3 * MILLI, 100)], 0), ..sample.clone() };
+        assert_eq!(judged(often(late, 0), &conditions()).0, TrialVerdict::Pass);
+        assert_eq!(judged(often(late, 10), &conditions()).0, TrialVerdict::Fail);
     }
 
     #[test]

@@ -3,24 +3,11 @@
 use super::super::judge::{Judgement, judge};
 use super::super::tests::{interleaved, judged};
 use super::*;
-use roxmltree::{Node, ParsingOptions};
+use crate::forms::html::tests::{all, text, tree};
+use roxmltree::Node;
 
 fn html(judgement: &Judgement) -> String {
     page(&judgement.document, &judgement.runs).unwrap()
-}
-
-/// Parses a page, which is well-formed XML too.
-fn tree(html: &str) -> roxmltree::Document<'_> {
-    let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
-    roxmltree::Document::parse_with_options(html, options).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn text(node: Node<'_, '_>) -> String {
-    node.descendants().filter(Node::is_text).filter_map(|part| part.text()).collect()
-}
-
-fn all<'a>(tree: &'a roxmltree::Document<'_>, name: &'a str) -> impl Iterator<Item = Node<'a, 'a>> {
-    tree.descendants().filter(move |node| node.has_tag_name(name))
 }
 
 /// Returns the number of elements of the picture with this begin of its title that have exactly this class.

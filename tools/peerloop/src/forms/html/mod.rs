@@ -15,7 +15,7 @@ mod limits;
 pub(crate) mod svg;
 pub(crate) mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod times;
 
 use crate::model::{Document, Percentile};

@@ -25,17 +25,17 @@ fn html(document: &Document) -> String {
 }
 
 /// Parses a page, which is well-formed XML too.
-fn tree(html: &str) -> roxmltree::Document<'_> {
+pub(crate) fn tree(html: &str) -> roxmltree::Document<'_> {
     let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
     roxmltree::Document::parse_with_options(html, options).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Returns all text in a node.
-fn text(node: Node<'_, '_>) -> String {
+pub(crate) fn text(node: Node<'_, '_>) -> String {
     node.descendants().filter(Node::is_text).filter_map(|part| part.text()).collect()
 }
 
-fn all<'a>(tree: &'a roxmltree::Document<'_>, name: &'a str) -> impl Iterator<Item = Node<'a, 'a>> {
+pub(crate) fn all<'a>(tree: &'a roxmltree::Document<'_>, name: &'a str) -> impl Iterator<Item = Node<'a, 'a>> {
     tree.descendants().filter(move |node| node.has_tag_name(name))
 }
 
