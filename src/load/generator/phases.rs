@@ -1,4 +1,7 @@
 //! The phases of a load: when each begins and ends, and which operations remain unsent.
+//!
+//! Every planned operation ends in exactly one count: it was answered, it failed, or it was not sent. The operations
+//! after an early end are counted by a closed form, never one by one. Nothing here dials or sends.
 
 use super::Generator;
 use crate::handler::Ctx;

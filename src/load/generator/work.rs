@@ -1,4 +1,8 @@
 //! The work of a generator: dials and operations that are due, and requests from other threads.
+//!
+//! A wake-up starts a bounded number of dials and operations; further ones follow in the next turn. An operation counts
+//! from its planned moment, however late it starts, and one that cannot be started counts with its cause. Nothing here
+//! decides when an operation is due: the pacer does.
 
 use super::Generator;
 use crate::error::{Disconnect, RequestError};

@@ -1,4 +1,6 @@
 //! The path of a reply: it is drawn, delayed, released by the gate, and sent.
+//!
+//! Waiting replies use bounded memory; one beyond the bound is dropped and counted. A wake-up sends a bounded number.
 
 use super::Responder;
 use super::waiting::Answer;

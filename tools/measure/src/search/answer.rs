@@ -1,4 +1,7 @@
 //! The answer of a search and its table of trials.
+//!
+//! An answer never says more than the trials have shown: a number has a load above it at which the target fails, and a
+//! search that the generator, the range or the time has ended answers "at least".
 
 use super::Purpose;
 use super::evidence::Bounds;

@@ -1,4 +1,6 @@
 //! The goal of a search: a limit that at most a share of the operations may miss.
+//!
+//! A failed operation misses every limit.
 
 use crate::tally::{Share, Tally};
 use crate::threshold::{Function, Relation, Threshold};

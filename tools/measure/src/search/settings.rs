@@ -1,4 +1,6 @@
 //! The settings of a search.
+//!
+//! Settings with which no trial could be decided are refused.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! `compare`: whether a new version is better or worse than the base, by several runs of each.
+//!
+//! Nothing is measured here: with `--rounds`, each run is a `bench` in a process of its own.
 
 mod document;
 mod html;

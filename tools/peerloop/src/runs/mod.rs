@@ -1,4 +1,6 @@
 //! Several runs: reads them, finds out how they differ, and adds them up to one document.
+//!
+//! Counts and histograms are added exactly. Runs that measured something else are refused, with the field that differs.
 
 mod cut;
 mod group;

@@ -1,4 +1,7 @@
 //! The values of a run that are judged: two percentiles, the failed share and the achieved rate.
+//!
+//! A value that the generator may have changed is refused with the reason, each metric on its own. No value is
+//! corrected.
 
 use crate::model::{Document, Percentile, Trust};
 use crate::units::{show_latency, show_rate};

@@ -1,4 +1,6 @@
 //! The way of the intervals from the recording's thread to the search on the main thread.
+//!
+//! The recording never waits for the search. Each interval rings the main thread's bell.
 
 use super::load::Sample;
 use crate::notices::Bell;

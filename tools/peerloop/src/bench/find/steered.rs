@@ -1,4 +1,7 @@
 //! The load of a running generator, as a search steers it from the main thread.
+//!
+//! Every wait has a limit. A generator that does not reply in time makes a trial untrusted; it is never a verdict on
+//! the target.
 
 use super::load::{Load, Sample};
 use crate::bench::display::Display;

@@ -1,4 +1,7 @@
 //! The terms of a search, as the flags describe them.
+//!
+//! Terms with which no search could answer are refused before the load begins: a goal without a share of operations, or
+//! a time that is too short for the trials.
 
 use super::trial::FAILED_AFTER;
 use crate::cli::FindArgs;

@@ -1,4 +1,7 @@
 //! The result of a trial, from its intervals: the numbers that the search judges, and those of its table.
+//!
+//! An operation without a reply is slow, and after a while it has failed. Anything that the generator's own lag may
+//! have caused never counts against the target. Nothing here waits or reads a clock.
 
 use super::history::History;
 use super::load::Sample;
