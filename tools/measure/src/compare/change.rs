@@ -4,6 +4,7 @@
 //! beside, a positive change is an increase of the metric, whichever direction is better.
 
 use super::{MetricRuns, Pairing, Verdict};
+use std::iter::repeat;
 
 /// Which direction of a metric is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,9 @@ impl Scale {
     }
 }
 
+/// The part of a value that remains if its excess is as large as the value itself.
+const LEAST_PART: f64 = 1e-3;
+
 /// The linear values of one metric.
 #[derive(Clone, Debug)]
 pub(super) struct Changes {
@@ -63,7 +67,21 @@ pub(super) struct Changes {
 
 impl Changes {
     pub(super) fn of(metric: &MetricRuns<'_>, pairing: Pairing) -> Self {
-        let MetricRuns { name, direction, scale, margin, base, new, has_bad_run: _ } = *metric;
+        Self::between(metric, metric.base, metric.new, pairing)
+    }
+
+    /// Returns the smallest changes that agree with the metric's excesses: those to the least new values.
+    pub(super) fn least_of(metric: &MetricRuns<'_>, pairing: Pairing) -> Self {
+        Self::between(metric, metric.base, &least(metric.new, metric.new_excess), pairing)
+    }
+
+    /// Returns the largest changes that agree with the metric's excesses: those from the least base values.
+    pub(super) fn greatest_of(metric: &MetricRuns<'_>, pairing: Pairing) -> Self {
+        Self::between(metric, &least(metric.base, metric.base_excess), metric.new, pairing)
+    }
+
+    fn between(metric: &MetricRuns<'_>, base: &[f64], new: &[f64], pairing: Pairing) -> Self {
+        let MetricRuns { name, direction, scale, margin, .. } = *metric;
         assert!(pairing == Pairing::Unpaired || base.len() == new.len(), "{name}: each base run needs its new run");
         assert!(margin > 0.0, "{name}: the margin {margin} is not positive");
         let linear = |&value: &f64| {
@@ -143,4 +161,9 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}
+/// Returns the least true values.
+fn least(values: &[f64], excess: &[f64]) -> Vec<f64> {
+    let excess = excess.iter().copied().chain(repeat(0.0));
+    values.iter().zip(excess).map(|(value, excess)| (value - excess).max(value * LEAST_PART)).collect()
 }

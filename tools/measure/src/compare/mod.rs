@@ -14,6 +14,9 @@
 //! A percentile may be infinite, if more operations failed than lie beyond it, and a rate may be 0. Then no mean and no
 //! interval exists, but the direction of each change does, so the exact test alone decides: the sign-flip test for
 //! pairs, the rank-sum test otherwise. A pair whose two values are both infinite shows no change.
+//!
+//! A value may exceed the true one by a known amount, as a latency does if its generator was late. Then *worse* has to
+//! hold for the least new values, *better* for the least base values, and *same* for both.
 
 mod change;
 mod exact;
@@ -66,6 +69,10 @@ pub struct MetricRuns<'a> {
     pub base: &'a [f64],
     /// One value per new run, in order.
     pub new: &'a [f64],
+    /// How much each base value may exceed the true one; 0 for those that are missing.
+    pub base_excess: &'a [f64],
+    /// How much each new value may exceed the true one.
+    pub new_excess: &'a [f64],
     /// Whether a run's value must not be relied on, for example because the run is partial. The metric is then
     /// undecided.
     pub has_bad_run: bool,
@@ -102,6 +109,8 @@ pub enum Doubt {
     BadRun,
     /// A side has fewer runs than [`MIN_RUNS`], so the spread between runs is unknown.
     TooFewRuns,
+    /// The runs would decide if their values exceeded the true ones by less.
+    Excess,
     /// The interval of the change reaches across the margin.
     Spread,
     /// The change lies beyond the margin, but too few runs confirm it, as several metrics are judged at once.
@@ -154,6 +163,8 @@ pub struct Comparison<'a> {
 ///     margin: MARGIN,
 ///     base: &base,
 ///     new: &new,
+///     base_excess: &[],
+///     new_excess: &[],
 ///     has_bad_run: false,
 /// };
 /// let comparison = compare(&[p99], Pairing::Paired);
@@ -168,7 +179,7 @@ pub struct Comparison<'a> {
 pub fn compare<'a>(metrics: &[MetricRuns<'a>], pairing: Pairing) -> Comparison<'a> {
     let changes: Vec<Changes> = metrics.iter().map(|metric| Changes::of(metric, pairing)).collect();
     let evidence: Vec<Evidence> =
-        metrics.iter().zip(&changes).map(|(metric, changes)| Evidence::of(metric, changes)).collect();
+        metrics.iter().zip(&changes).map(|(metric, changes)| Evidence::of(metric, changes, pairing)).collect();
     let p_values: Vec<f64> = evidence.iter().map(|evidence| evidence.p_value).collect();
     let confirmed = holm(&p_values, 1.0 - CONFIDENCE);
     let judge = |index: usize| {
@@ -187,26 +198,29 @@ struct Evidence {
     p_value: f64,
     /// Whether the change, if it is beyond the margin, is an increase.
     is_increase: bool,
+    /// Whether the change is within the margin, with and without the excesses.
+    is_same: bool,
+    /// Whether exact values would be within the margin or beyond it.
+    would_decide: bool,
 }
 
 impl Evidence {
-    fn of(metric: &MetricRuns<'_>, changes: &Changes) -> Self {
-        let none = Self { interval: None, p_value: 1.0, is_increase: false };
+    fn of(metric: &MetricRuns<'_>, changes: &Changes, pairing: Pairing) -> Self {
         if changes.runs() < MIN_RUNS || metric.has_bad_run {
-            return none;
+            return Self { interval: None, p_value: 1.0, is_increase: false, is_same: false, would_decide: false };
         }
-        let interval = changes.is_finite().then(|| Interval::of(changes));
-        // Pairs are confirmed by an exact test, if they are enough for it. Without an interval, it alone decides.
-        let is_tested = changes.is_paired() && changes.runs() >= MIN_CONFIRMED || interval.is_none();
-        let beyond = |is_increase: bool| {
-            let by_spread = interval.map_or(0.0, |interval| interval.tail_beyond(is_increase, changes.margin()));
-            // The larger probability counts, so a large one needs no second.
-            let is_open = is_tested && by_spread <= 1.0 - CONFIDENCE;
-            if is_open { by_spread.max(exact::tail_beyond(changes, is_increase)) } else { by_spread }
-        };
-        let (increase, decrease) = (beyond(true), beyond(false));
-        let p_value = (2.0 * increase.min(decrease)).min(1.0);
-        Self { interval, p_value, is_increase: increase < decrease }
+        let exact = Bounds { least: changes, greatest: changes };
+        let (p_value, is_increase) = exact.p_value();
+        let interval = interval_of(changes);
+        let is_same = exact.are_within_margin();
+        let would_decide = is_same || p_value <= 1.0 - CONFIDENCE;
+        if metric.is_exact() {
+            return Self { interval, p_value, is_increase, is_same, would_decide };
+        }
+        let (least, greatest) = (Changes::least_of(metric, pairing), Changes::greatest_of(metric, pairing));
+        let bounds = Bounds { least: &least, greatest: &greatest };
+        let (p_value, is_increase) = bounds.p_value();
+        Self { interval, p_value, is_increase, is_same: is_same && bounds.are_within_margin(), would_decide }
     }
 
     fn judge(&self, metric: &MetricRuns<'_>, changes: &Changes, is_confirmed: bool) -> Judgement {
@@ -221,12 +235,59 @@ impl Evidence {
         if is_confirmed {
             return decided(changes.direction().verdict(self.is_increase));
         }
+        if self.is_same {
+            return decided(Verdict::Same);
+        }
         match self.interval {
+            _ if self.would_decide && !metric.is_exact() => doubt(Doubt::Excess),
             None => doubt(Doubt::Unbounded),
-            Some(interval) if interval.is_within(changes.margin()) => decided(Verdict::Same),
             Some(interval) if interval.is_beyond(changes.margin()) => doubt(Doubt::Unconfirmed),
             Some(_) => doubt(Doubt::Spread),
         }
+    }
+}
+
+/// The smallest and the largest changes that the runs allow.
+struct Bounds<'a> {
+    least: &'a Changes,
+    greatest: &'a Changes,
+}
+
+impl Bounds<'_> {
+    /// Returns the two-sided probability of the changes if the true one were no larger than the margin, and whether
+    /// they are increases.
+    fn p_value(&self) -> (f64, bool) {
+        let (increase, decrease) = (tail_beyond(self.least, true), tail_beyond(self.greatest, false));
+        ((2.0 * increase.min(decrease)).min(1.0), increase < decrease)
+    }
+
+    fn are_within_margin(&self) -> bool {
+        let is_within =
+            |changes: &Changes| interval_of(changes).is_some_and(|interval| interval.is_within(changes.margin()));
+        is_within(self.least) && is_within(self.greatest)
+    }
+}
+
+/// Returns the interval of the changes; `None` if they are not finite.
+fn interval_of(changes: &Changes) -> Option<Interval> {
+    changes.is_finite().then(|| Interval::of(changes))
+}
+
+/// Returns the probability of these changes if the true one were no further beyond the margin in this direction.
+fn tail_beyond(changes: &Changes, is_increase: bool) -> f64 {
+    let interval = interval_of(changes);
+    // Pairs are confirmed by an exact test, if they are enough for it. Without an interval, it alone decides.
+    let is_tested = changes.is_paired() && changes.runs() >= MIN_CONFIRMED || interval.is_none();
+    let by_spread = interval.map_or(0.0, |interval| interval.tail_beyond(is_increase, changes.margin()));
+    // The larger probability counts, so a large one needs no second.
+    let is_open = is_tested && by_spread <= 1.0 - CONFIDENCE;
+    if is_open { by_spread.max(exact::tail_beyond(changes, is_increase)) } else { by_spread }
+}
+
+impl MetricRuns<'_> {
+    /// Returns whether no value exceeds the true one.
+    fn is_exact(&self) -> bool {
+        self.base_excess.iter().chain(self.new_excess).all(|&excess| excess == 0.0)
     }
 }
 

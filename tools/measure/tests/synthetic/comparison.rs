@@ -60,16 +60,24 @@ fn rounds(base: Target, new: Target, count: usize, random: &mut Random) -> (Side
     (base_side, new_side)
 }
 
-fn judge<'a>(base: &'a Side, new: &'a Side, pairing: Pairing) -> Comparison<'a> {
-    let metric = |name, direction, scale, margin, base, new| MetricRuns {
-        name,
-        direction,
-        scale,
-        margin,
+/// Returns a latency of runs whose values are exact.
+fn exact<'a>(base: &'a [f64], new: &'a [f64]) -> MetricRuns<'a> {
+    MetricRuns {
+        name: "p50",
+        direction: Direction::SmallerIsBetter,
+        scale: Scale::Ratio,
+        margin: MARGIN,
         base,
         new,
+        base_excess: &[],
+        new_excess: &[],
         has_bad_run: false,
-    };
+    }
+}
+
+fn judge<'a>(base: &'a Side, new: &'a Side, pairing: Pairing) -> Comparison<'a> {
+    let metric =
+        |name, direction, scale, margin, base, new| MetricRuns { name, direction, scale, margin, ..exact(base, new) };
     let smaller = Direction::SmallerIsBetter;
     let metrics = [
         metric("p50", smaller, Scale::Ratio, MARGIN, &base.p50, &new.p50),
@@ -217,15 +225,7 @@ fn few_or_bad_runs_decide_nothing() {
     let refusal = judge(&base, &new, Pairing::Paired).fails(FailOn::Worse).unwrap_err();
     assert!(refusal.to_string().contains("add 1 more"), "{refusal}");
     let (base, new) = rounds(LOOPBACK, late, 8, &mut Random::new(1));
-    let metric = MetricRuns {
-        name: "p50",
-        direction: Direction::SmallerIsBetter,
-        scale: Scale::Ratio,
-        margin: MARGIN,
-        base: &base.p50,
-        new: &new.p50,
-        has_bad_run: true,
-    };
+    let metric = MetricRuns { has_bad_run: true, ..exact(&base.p50, &new.p50) };
     let doubted = compare(&[metric], Pairing::Paired);
     assert_eq!((doubted.changes[0].verdict, doubted.changes[0].doubt), (Verdict::Undecided, Some(Doubt::BadRun)));
     assert_eq!((doubted.fails(FailOn::Worse), doubted.fails(FailOn::Undecided)), (Ok(false), Ok(true)));
@@ -235,6 +235,58 @@ fn few_or_bad_runs_decide_nothing() {
     let verdicts: Vec<Verdict> = judged.changes.iter().map(|change| change.verdict).collect();
     assert_eq!(verdicts, [Verdict::Undecided, Verdict::Worse, Verdict::Undecided]);
     assert_eq!(judged.verdict(), Verdict::Worse);
+}
+
+/// Measures 8 pairs of a version that needs 75 us with one that needs `new_us`, with late generators: each value
+/// exceeds the true one by up to as much as is known. Returns the verdict.
+fn late_pairs(new_us: f64, random: &mut Random) -> Verdict {
+    let mut sides = [Vec::new(), Vec::new()];
+    let mut excesses = [Vec::new(), Vec::new()];
+    for _ in 0..8 {
+        for (side, micros) in [75.0, new_us].into_iter().enumerate() {
+            let known = 25.0 * random.uniform();
+            sides[side].push(micros * (0.03 * random.normal()).exp() + known * random.uniform());
+            excesses[side].push(known);
+        }
+    }
+    let metric = MetricRuns { base_excess: &excesses[0], new_excess: &excesses[1], ..exact(&sides[0], &sides[1]) };
+    compare(&[metric], Pairing::Paired).changes[0].verdict
+}
+
+#[test]
+fn late_generators_hide_no_large_change_and_invent_none() {
+    let mut random = Random::new(8);
+    let mut verdicts = |new_us: f64| (0..1_000).map(|_| late_pairs(new_us, &mut random)).collect::<Vec<_>>();
+    let wrong = verdicts(75.0);
+    let wrong = wrong.iter().filter(|change| matches!(change, Verdict::Better | Verdict::Worse)).count();
+    assert!(wrong <= 50, "{wrong} of 1,000 comparisons of equal versions found a change");
+    let found = verdicts(275.0).iter().filter(|&&change| change == Verdict::Worse).count();
+    assert!(found >= 950, "only {found} of 1,000 changes of 200 us were found");
+    let faster = verdicts(20.0).iter().filter(|&&change| change == Verdict::Better).count();
+    assert!(faster >= 950, "only {faster} of 1,000 large improvements were found");
+    println!("late generators: {wrong} wrong, {found} and {faster} found, of 1,000 each");
+}
+
+#[test]
+fn a_change_smaller_than_the_excess_is_undecided() {
+    let (base, same, slower) = ([100.0; 8], [101.0; 8], [120.0; 8]);
+    let judged = |new: &[f64], base_excess: f64, new_excess: f64| {
+        let (base_excess, new_excess) = ([base_excess; 8], [new_excess; 8]);
+        let metric = MetricRuns { base_excess: &base_excess, new_excess: &new_excess, ..exact(&base, new) };
+        let change = compare(&[metric], Pairing::Paired).changes.remove(0);
+        (change.verdict, change.doubt)
+    };
+    assert_eq!(judged(&same, 0.0, 0.0), (Verdict::Same, None));
+    assert_eq!(judged(&same, 2.0, 2.0), (Verdict::Same, None));
+    assert_eq!(judged(&same, 8.0, 0.0), (Verdict::Undecided, Some(Doubt::Excess)));
+    assert_eq!(judged(&same, 0.0, 8.0), (Verdict::Undecided, Some(Doubt::Excess)));
+    // An excess of the base makes a slower version look faster than it is, never slower.
+    assert_eq!(judged(&slower, 100.0, 0.0), (Verdict::Worse, None));
+    assert_eq!(judged(&slower, 0.0, 10.0), (Verdict::Worse, None));
+    assert_eq!(judged(&slower, 0.0, 18.0), (Verdict::Undecided, Some(Doubt::Excess)));
+    // Missing excesses are those of exact values.
+    let metric = MetricRuns { new_excess: &[0.0, 1.0], ..exact(&base, &slower) };
+    assert_eq!(compare(&[metric], Pairing::Paired).changes[0].verdict, Verdict::Worse);
 }
 
 /// A value of a run: often one of few, so that equal ones, infinite ones and zeros meet.
@@ -255,7 +307,7 @@ proptest::proptest! {
         let pairing = if is_paired { Pairing::Paired } else { Pairing::Unpaired };
         let judged = |base: &[f64], new: &[f64]| {
             let (direction, scale) = (Direction::SmallerIsBetter, Scale::Ratio);
-            let metric = MetricRuns { name: "p99", direction, scale, margin: MARGIN, base, new, has_bad_run: false };
+            let metric = MetricRuns { name: "p99", direction, scale, margin: MARGIN, base, new, ..exact(base, new) };
             let mut comparison = compare(&[metric], pairing);
             let change = comparison.changes.remove(0);
             (change.verdict, change.doubt, change.estimate, change.interval)

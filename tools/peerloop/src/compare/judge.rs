@@ -7,7 +7,7 @@ use super::document::{Document, Metric, Pairing, Run, SCHEMA, Side, Verdict};
 use crate::exit::Failure;
 use crate::model;
 use crate::output::json::Tool;
-use crate::runs::{Judged, Named, Unit, doubt, of_settings};
+use crate::runs::{Judged, Named, Unit, doubt, of_settings, show_value};
 use crate::units::counted;
 use peerloop_measure::{self as measure, Change, Comparison, Direction, Doubt, FailOn, MIN_RUNS, MetricRuns};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,19 +43,22 @@ pub(super) fn judge(mut base: Vec<Named>, mut new: Vec<Named>, margin: f64) -> R
     let pairing = pairing(&base, &new);
     let sides = [&base, &new];
     let values = Judged::ALL.map(|judged| sides.map(|side| values(side, judged)));
+    let excesses = Judged::ALL.map(|judged| sides.map(|side| excesses(side, judged)));
     let main = base[0].document.main_metric().map_or("", |metric| &metric.name);
     let names = Judged::ALL.map(|judged| judged.name(main));
     let metrics: Vec<MetricRuns<'_>> = Judged::ALL
         .into_iter()
-        .zip(&values)
+        .zip(values.iter().zip(&excesses))
         .zip(&names)
-        .map(|((judged, [base, new]), name)| MetricRuns {
+        .map(|((judged, ([base, new], [base_excess, new_excess])), name)| MetricRuns {
             name,
             direction: judged.direction(),
             scale: judged.scale(),
             margin: judged.margin(margin),
             base,
             new,
+            base_excess,
+            new_excess,
             has_bad_run: first_doubt(sides, judged).is_some(),
         })
         .collect();
@@ -141,6 +144,11 @@ fn values(side: &[Named], judged: Judged) -> Vec<f64> {
     side.iter().map(|run| judged.value(&run.document).unwrap_or(worst)).collect()
 }
 
+/// Returns how much the value of each run may exceed the true one.
+fn excesses(side: &[Named], judged: Judged) -> Vec<f64> {
+    side.iter().map(|run| judged.excess(&run.document)).collect()
+}
+
 fn side(runs: &[Named]) -> Side {
     let texts = |of: fn(&model::Document) -> Vec<String>| {
         let all: BTreeSet<String> = runs.iter().flat_map(|run| of(&run.document)).collect();
@@ -182,7 +190,8 @@ fn row(change: &Change<'_>, runs: &MetricRuns<'_>, judged: Judged, [base, new]: 
         reason: String::new(),
         more_rounds: change.more_rounds,
     };
-    let bad_run = first_doubt([base, new], judged);
+    let sides = [base, new];
+    let bad_run = first_doubt(sides, judged).or_else(|| latest(sides, judged));
     metric.reason = reason_of(&metric, change.doubt, runs.base.len().min(runs.new.len()), bad_run);
     metric
 }
@@ -234,6 +243,7 @@ fn reason_of(metric: &Metric, doubt: Option<Doubt>, runs: usize, bad_run: Option
             Verdict::Same | Verdict::Undecided => format!("{change}, within the margin of {margin}"),
         },
         Some(Doubt::BadRun) => bad_run.unwrap_or_default(),
+        Some(Doubt::Excess) => format!("{change}; but {}", bad_run.unwrap_or_default()),
         Some(Doubt::TooFewRuns) => format!(
             "{change} with {} a side: from {MIN_RUNS} on, the spread between runs is known{more}",
             counted(runs as u64, "run")
@@ -260,6 +270,15 @@ fn reason(verdict: Verdict, rows: &[Metric]) -> String {
 /// Names the first run whose value must not be relied on, with the reason.
 fn first_doubt(sides: [&Vec<Named>; 2], judged: Judged) -> Option<String> {
     sides.into_iter().flatten().find_map(|run| Some(format!("{} {}", run.name, judged.doubt(&run.document)?)))
+}
+
+/// Names the run whose generator was late by the largest part of the value, with its lag.
+fn latest(sides: [&Vec<Named>; 2], judged: Judged) -> Option<String> {
+    let share = |run: &&Named| judged.excess(&run.document) / judged.value(&run.document).unwrap_or(f64::INFINITY);
+    let late = sides.into_iter().flatten().filter(|run| judged.excess(&run.document) > 0.0);
+    let run = late.max_by(|one, other| share(one).total_cmp(&share(other)))?;
+    let lag = show_value(judged.excess(&run.document), judged.unit());
+    Some(format!("the generator of {} was late by {lag} there; lower the rate or free a CPU for it", run.name))
 }
 
 /// Names each run that is in doubt, with the reason.

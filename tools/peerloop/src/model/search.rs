@@ -3,8 +3,11 @@
 use crate::output::json::Nanos;
 use serde::{Deserialize, Serialize};
 
-/// The least growth of the 99th percentile, from the lowest load to the highest, that has a knee.
+/// The least growth of the 99th percentile, from the knee to the highest load.
 const MIN_GROWTH: f64 = 3.0;
+
+/// The growth of the 99th percentile, from its largest value on, that operations without a reply stand for.
+const FAILED_GROWTH: f64 = 10.0;
 
 /// Minimum number of loads of a curve with a knee.
 const MIN_LOADS: usize = 4;
@@ -159,27 +162,27 @@ impl Search {
     }
 
     /// Finds the load from which the 99th percentile grows fast: the one farthest below the line from the first point
-    /// of the curve to the last, with both axes logarithmic. Returns `None` for a curve without such a bend.
+    /// of the curve to the last, with both axes logarithmic. Returns `None` for a curve without such a bend, or that
+    /// hardly grows after it.
     pub(crate) fn find_knee(&self) -> Option<u64> {
         let curve = self.curve();
-        // Operations without a reply are infinitely slow. For a finite curve they have grown just enough for a knee.
         let slowest = curve.iter().filter_map(|trial| trial.p99_ns).max()? as f64;
         let mut highest = 0.0_f64;
         let points: Vec<(f64, f64)> = curve
             .iter()
             .map(|trial| {
-                highest = highest.max(trial.p99_ns.map_or(MIN_GROWTH * slowest, |p99| p99.max(1) as f64));
+                highest = highest.max(trial.p99_ns.map_or(FAILED_GROWTH * slowest, |p99| p99.max(1) as f64));
                 ((trial.load as f64).ln(), highest.ln())
             })
             .collect();
         let (&(first_x, first_y), &(last_x, last_y)) = points.first().zip(points.last())?;
-        if points.len() < MIN_LOADS || last_y - first_y < MIN_GROWTH.ln() {
+        if points.len() < MIN_LOADS || last_y <= first_y {
             return None;
         }
         let below = |&(x, y): &(f64, f64)| (x - first_x) / (last_x - first_x) - (y - first_y) / (last_y - first_y);
         let farthest =
             (0..points.len()).max_by(|&one, &other| below(&points[one]).total_cmp(&below(&points[other])))?;
-        Some(curve[farthest].load)
+        (last_y - points[farthest].1 >= MIN_GROWTH.ln()).then(|| curve[farthest].load)
     }
 }
 
@@ -251,6 +254,10 @@ mod tests {
     fn a_flat_or_short_curve_has_no_knee() {
         let flat = [(1_000, Some(200)), (2_000, Some(210)), (4_000, Some(250)), (8_000, Some(400))];
         assert_eq!(search(&flat).find_knee(), None);
+        // One slow trial at a low load.
+        let noisy =
+            [(100, Some(5)), (200, Some(25)), (400, Some(11)), (800, Some(19)), (856, Some(14)), (1_600, Some(17))];
+        assert_eq!(search(&noisy).find_knee(), None);
         assert_eq!(search(&[(1_000, Some(200)), (2_000, Some(900)), (4_000, None)]).find_knee(), None);
         assert_eq!(search(&[]).find_knee(), None);
         assert_eq!(search(&[(1_000, None); 9]).find_knee(), None);

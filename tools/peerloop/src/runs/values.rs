@@ -12,10 +12,6 @@ use std::time::Duration;
 /// The difference of failed shares below which a change does not matter: one operation in a thousand.
 const FAILED_MARGIN: f64 = 0.001;
 
-/// The part of a percentile that the generator's own lags may be in a run that is not trusted. A larger part would
-/// make the percentile describe the generator.
-const MAX_LAG_SHARE: f64 = 0.25;
-
 /// The part of a run that the longest lags of a generator may be, if the rate is judged although the run is not
 /// trusted. Replies may shift by as much beyond the end of the run, so it is below half of the margin.
 const MAX_LAG_OF_RUN: f64 = 0.02;
@@ -103,9 +99,9 @@ impl Judged {
     /// Returns why the value of a run must not be relied on, in one line.
     ///
     /// If a generator that was late is the only reason to distrust a run, the plan was still carried out in full. A
-    /// value then counts if the lateness cannot have changed it much: a percentile at which the generator was hardly
-    /// late, the failed share if hardly anything failed, although late operations are sent in bursts, and the rate if
-    /// even the longest lag is a small part of the run.
+    /// value then counts if the lateness cannot have changed it much, or by a known amount: a percentile, with its
+    /// [`Judged::excess`], the failed share if hardly anything failed, although late operations are sent in bursts, and
+    /// the rate if even the longest lag is a small part of the run.
     pub(crate) fn doubt(self, document: &Document) -> Option<String> {
         if let Some(doubt) = plan_doubt(document) {
             return Some(doubt);
@@ -116,22 +112,27 @@ impl Judged {
         if document.generator.verdict == Trust::Trusted {
             return None;
         }
-        // Late dials are no part of an operation's latency.
-        let late = |percent| LAGS[..2].iter().filter_map(|name| lag(document, name, percent)).sum::<f64>();
-        let show = |lag_ns| show_value(lag_ns, Unit::Nanoseconds);
+        let longest = late(document, 100.0);
         let reason = match self {
-            Self::Percentile(label, percent) if value.is_finite() && late(percent) > value * MAX_LAG_SHARE => {
-                format!("was late by {} (p{label}); lower the rate or free a CPU for it", show(late(percent)))
-            }
             Self::Percentile(..) if value.is_finite() => return None,
             Self::Failed if value <= FAILED_MARGIN => return None,
             Self::Percentile(..) | Self::Failed => "was late, so some of its failures may be its own".to_owned(),
-            Self::Rate if late(100.0) > document.run.scheduled_ns.0.as_nanos() as f64 * MAX_LAG_OF_RUN => {
-                format!("was late by {} (max), which shifts replies beyond the end", show(late(100.0)))
+            Self::Rate if longest > document.run.scheduled_ns.0.as_nanos() as f64 * MAX_LAG_OF_RUN => {
+                let longest = show_value(longest, Unit::Nanoseconds);
+                format!("was late by {longest} (max), which shifts replies beyond the end")
             }
             Self::Rate => return None,
         };
         Some(format!("is not trusted: its generator {reason}"))
+    }
+
+    /// Returns how much the value of a run may exceed the true one, because its generator was late: of a percentile the
+    /// generator's own lags at the same percentile.
+    pub(crate) fn excess(self, document: &Document) -> f64 {
+        match self {
+            Self::Percentile(_, percent) if document.generator.verdict == Trust::NotTrusted => late(document, percent),
+            Self::Percentile(..) | Self::Failed | Self::Rate => 0.0,
+        }
     }
 
     /// Returns the interval within the run; a missing bound is infinite.
@@ -169,6 +170,12 @@ fn plan_doubt(document: &Document) -> Option<String> {
 
 fn distrust(document: &Document) -> String {
     format!("is not trusted: {}", document.generator.reasons.join("; "))
+}
+
+/// Returns the sum of the lags that a latency contains, at a percentile, in nanoseconds. Late dials are no part of an
+/// operation's latency.
+fn late(document: &Document, percent: f64) -> f64 {
+    LAGS[..2].iter().filter_map(|name| lag(document, name, percent)).sum()
 }
 
 /// Returns a lag of the generator at a percentile, in nanoseconds.

@@ -7,8 +7,10 @@ pub(crate) mod plan;
 mod search;
 mod short;
 
+use crate::model::search::What;
 use crate::model::{
-    Document, Generator, Host, Limit, Outcome, Pace, Peers, Phase, RateChange, Run, Side, Threshold, Trust, Work,
+    Document, Generator, Host, Limit, Outcome, Pace, Peers, Phase, RateChange, Run, Search, Side, Threshold, Trust,
+    Work,
 };
 use crate::output::json::Nanos;
 use crate::output::page::Page;
@@ -213,12 +215,17 @@ fn is_passive(workload: &str) -> bool {
 }
 
 /// Describes the ramp: its ready peers, its duration, its dial rate and the requested dial rate.
-fn ramp(Document { run, config, counts, .. }: &Document) -> Vec<String> {
+fn ramp(Document { run, config, counts, search, .. }: &Document) -> Vec<String> {
     if opens_connections(&config.workload) {
         return vec!["no peers: each operation opens a connection of its own".to_owned()];
     }
+    let Peers { asked, ready, .. } = counts.peers;
     let time = run.ramp_ns.map(|time| format!(" in {:.1} s", time.0.as_secs_f64())).unwrap_or_default();
-    let mut parts = vec![format!("{}/{} peers{time}", counts.peers.ready, counts.peers.asked)];
+    let mut parts = vec![match search {
+        // A search for peers opens most of them after the ramp.
+        Some(Search { what: What::Peers, .. }) => format!("{ready} of {asked} peers became ready in all trials"),
+        Some(_) | None => format!("{ready}/{asked} peers{time}"),
+    }];
     let asked = show_rate(config.connect_rate_per_s);
     parts.extend(run.dial_rate_per_s.map(|rate| format!("dialled at {} of {asked} requested", show_rate(rate))));
     parts
