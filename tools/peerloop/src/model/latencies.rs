@@ -6,8 +6,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::ZlibDecoder;
+use flate2::{Compress, Compression, FlushCompress, Status};
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
 use peerloop::histogram::{LATENCY_MAX_NANOS, LatencyHistogram};
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
@@ -111,22 +112,45 @@ impl fmt::Debug for Latencies {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Packed(Box<[u8]>);
 
-/// Encodes histograms. It keeps its buffers of about 1 MB for the next histogram.
+/// Encodes histograms. It keeps its buffers of about 1 MB for the next histogram, with the state of the compression, so
+/// that an encoding requests no memory from the system: that would stop the generator's thread for some time, too.
 pub(crate) struct Packer {
-    serializer: V2DeflateSerializer,
+    serializer: V2Serializer,
+    compress: Compress,
+    plain: Vec<u8>,
     bytes: Vec<u8>,
 }
 
 impl Packer {
     pub(crate) fn new() -> Self {
-        Self { serializer: V2DeflateSerializer::new(), bytes: Vec::new() }
+        Self {
+            serializer: V2Serializer::new(),
+            compress: Compress::new(Compression::default(), true),
+            plain: Vec::new(),
+            bytes: Vec::new(),
+        }
     }
 
     /// Encodes a histogram. This needs about 0.2 ms, so the generator's loop never does it.
     pub(crate) fn pack(&mut self, histogram: &Histogram<u64>) -> Packed {
-        self.bytes.clear();
-        self.serializer.serialize(histogram, &mut self.bytes).expect("a histogram fits into memory");
-        Packed(self.bytes.as_slice().into())
+        let Self { serializer, compress, plain, bytes } = self;
+        plain.clear();
+        serializer.serialize(histogram, plain).expect("a histogram fits into memory");
+        compress.reset();
+        bytes.clear();
+        bytes.extend_from_slice(&DEFLATED.to_be_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        loop {
+            bytes.reserve(plain.len() / 8 + 64);
+            let rest = &plain[compress.total_in() as usize..];
+            let status = compress.compress_vec(rest, bytes, FlushCompress::Finish);
+            if status.expect("the compression has no error of its own") == Status::StreamEnd {
+                break;
+            }
+        }
+        let len = u32::try_from(bytes.len() - 8).expect("a histogram has less than 4 GiB");
+        bytes[4..8].copy_from_slice(&len.to_be_bytes());
+        Packed(bytes.as_slice().into())
     }
 }
 
@@ -186,12 +210,27 @@ impl<'de> Deserialize<'de> for Packed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hdrhistogram::serialization::V2DeflateSerializer;
     use proptest::prelude::*;
 
     fn of(nanos: &[u64]) -> Latencies {
         let mut latencies = Latencies::new();
         nanos.iter().for_each(|&nanos| latencies.0.saturating_record(nanos));
         latencies
+    }
+
+    #[test]
+    fn a_packer_encodes_as_the_histograms_own_crate_does() {
+        let mut packer = Packer::new();
+        let spread: Vec<u64> = (0..20_000).map(|index| (index * index * 7_919) % 3_000_000_007 + 1).collect();
+        // A short encoding after a long one must not keep anything of it.
+        for nanos in [&[][..], &spread, &[5], &spread[..100], &[]] {
+            let (latencies, mut expected) = (of(nanos), Vec::new());
+            V2DeflateSerializer::new().serialize(&latencies.0, &mut expected).unwrap();
+            let packed = packer.pack(&latencies.0);
+            assert_eq!(packed.0[..], expected[..], "{} latencies", nanos.len());
+            assert!(packed.open().unwrap() == latencies);
+        }
     }
 
     /// Encodes a header that claims `len` bytes of counts, followed by `counts`.
@@ -206,7 +245,7 @@ mod tests {
         plain.extend(counts);
         let mut bytes = DEFLATED.to_be_bytes().to_vec();
         let mut deflated = Vec::new();
-        let mut encoder = flate2::read::ZlibEncoder::new(&plain[..], flate2::Compression::fast());
+        let mut encoder = flate2::read::ZlibEncoder::new(&plain[..], Compression::fast());
         encoder.read_to_end(&mut deflated).unwrap();
         bytes.extend((deflated.len() as u32).to_be_bytes());
         bytes.extend(deflated);
