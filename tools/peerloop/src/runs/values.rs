@@ -127,7 +127,7 @@ impl Judged {
     }
 
     /// Returns how much the value of a run may exceed the true one, because its generator was late: of a percentile the
-    /// generator's own lags at the same percentile.
+    /// generator's own lags at the same percentile. This is an estimate, because percentiles do not add up exactly.
     pub(crate) fn excess(self, document: &Document) -> f64 {
         match self {
             Self::Percentile(_, percent) if document.generator.verdict == Trust::NotTrusted => late(document, percent),
