@@ -32,7 +32,7 @@ pub use search::{
     Answer, Bound, Distrust, End, Goal, GoalError, Purpose, Reason, Remainder, Search, SearchOutcome, SearchSettings,
     Searched, SettingsError, Step, TRIAL_INTERVAL, Trial, TrialRow, TrialVerdict,
 };
-pub use series::{MAX_INTERVALS, Series};
+pub use series::{MAX_BUCKETS, MAX_INTERVALS, MIN_INTERVALS, Series};
 pub use share::ShareInterval;
 pub use student::{CONFIDENCE, student_cdf, student_quantile};
 pub use tally::{Reading, Share, Tally, percentile_rank};

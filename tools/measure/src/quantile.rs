@@ -17,7 +17,7 @@
 use crate::design::{DesignEffect, MIN_BATCHES};
 use crate::series::Series;
 use crate::student::{CONFIDENCE, student_cdf};
-use crate::tally::{Reading, Share, Tally};
+use crate::tally::{Reading, Share};
 use std::time::Duration;
 
 /// How many independent operations have to lie beyond a percentile.
@@ -53,17 +53,16 @@ impl Series {
         if tail <= 0.0 || tail >= 1.0 {
             return Some(Estimate { value, bounds: None, more: None });
         }
-        let shares = Shares::new(self);
         let lacking = |factor: f64| {
             let more = self.time().mul_f64((factor - 1.0).clamp(0.0, 1e6)).max(self.missing_intervals());
             Some(Estimate { value, bounds: None, more: Some(more) })
         };
-        let Some(effect) = shares.effect_around(value) else { return lacking(1.0) };
+        let Some(effect) = self.effect_around(value) else { return lacking(1.0) };
         let independent = effect.effective_count() * tail.min(1.0 - tail);
         if independent < MIN_TAIL || effect.freedom < MIN_FREEDOM {
             return lacking((MIN_TAIL / independent).max((MIN_FREEDOM + 1.0) / (effect.freedom + 1.0)));
         }
-        let search = Search { tail, effect, shares };
+        let search = Search { tail, effect, series: self };
         Some(Estimate { value, bounds: Some((search.low(value), search.high(value))), more: None })
     }
 
@@ -71,50 +70,38 @@ impl Series {
         let missing = MIN_BATCHES.saturating_sub(self.intervals().len());
         self.interval_length().mul_f64(missing as f64)
     }
-}
-
-/// The shares of slower operations, of the whole run and of every interval, for any value.
-struct Shares {
-    /// The whole run; its values are the candidates for a bound.
-    run: Cumulative,
-    intervals: Vec<Cumulative>,
-}
-
-impl Shares {
-    fn new(series: &Series) -> Self {
-        let intervals = series.intervals().iter().map(Cumulative::of).collect();
-        Self { run: Cumulative::of(series.total()), intervals }
-    }
 
     /// Returns the larger design effect of the operations above the value, and of those at or above it. One stall may
     /// delay many operations by the same bucket.
     fn effect_around(&self, value: Reading) -> Option<DesignEffect> {
-        let values = &self.run.values;
-        let index = value.finite().map_or(values.len(), |value| values.partition_point(|&lower| lower < value));
-        let below = index.checked_sub(1).map(|below| Reading::Finite(values[below]));
-        let effects = [Some(value), below].into_iter().flatten().filter_map(|value| self.effect(value));
+        let below = self.total().buckets_below(value).checked_sub(1).and_then(|below| self.total().value(below));
+        let effects = [Some(value), below.map(Reading::Finite)].into_iter().flatten();
+        let effects = effects.filter_map(|value| self.effect(value));
         effects.max_by(|one, other| one.factor.total_cmp(&other.factor))
     }
 
+    /// Returns the design effect of the operations above the value.
     fn effect(&self, value: Reading) -> Option<DesignEffect> {
-        let shares: Vec<Share> = self.intervals.iter().map(|interval| interval.share(value)).collect();
+        let shares: Vec<Share> = self.intervals().iter().map(|interval| interval.slower(value)).collect();
         DesignEffect::of(&shares)
     }
 }
 
 /// The search for the bounds of one percentile.
-struct Search {
+struct Search<'a> {
     /// The share of the operations beyond the percentile, by its definition.
     tail: f64,
     /// The design effect at the percentile.
     effect: DesignEffect,
-    shares: Shares,
+    /// The run; the values of its total are the candidates for a bound.
+    series: &'a Series,
 }
 
-impl Search {
+impl Search<'_> {
     /// Returns whether the share of operations above the value with this index may as well be the percentile's.
     fn accepts(&self, index: usize) -> bool {
-        let Some(effect) = self.shares.effect(Reading::Finite(self.shares.run.values[index])) else { return true };
+        let Some(value) = self.series.total().value(index) else { return true };
+        let Some(effect) = self.series.effect(Reading::Finite(value)) else { return true };
         let growth = if effect.ratio > 0.0 { (self.tail / effect.ratio).clamp(1.0, MAX_GROWTH) } else { 1.0 };
         let grown = 1.0 + (effect.factor - 1.0) * growth;
         let (factor, freedom) = match grown > self.effect.factor {
@@ -128,8 +115,7 @@ impl Search {
 
     /// Finds the lowest accepted value. Searches from below, so that a rejected value in between changes nothing.
     fn low(&self, value: Reading) -> Reading {
-        let values = &self.shares.run.values;
-        let estimate = value.finite().map_or(values.len(), |value| values.partition_point(|&low| low < value));
+        let estimate = self.series.total().buckets_below(value);
         let (mut first, mut accepted) = (0, estimate);
         for candidate in self.candidates(0, estimate) {
             if self.accepts(candidate) {
@@ -142,20 +128,18 @@ impl Search {
             let middle = first + (accepted - first) / 2;
             if self.accepts(middle) { accepted = middle } else { first = middle + 1 }
         }
-        values.get(accepted).map_or(Reading::Infinite, |&value| Reading::Finite(value))
+        self.series.total().value(accepted).map_or(Reading::Infinite, Reading::Finite)
     }
 
     /// Finds the value above the highest accepted one. Searches from above, for the same reason.
     fn high(&self, value: Reading) -> Reading {
-        let Cumulative { values, above, .. } = &self.shares.run;
-        let (Reading::Finite(value), Some(last)) = (value, values.len().checked_sub(1)) else {
-            return Reading::Infinite;
-        };
-        if above[last] > 0 && self.accepts(last) {
+        let total = self.series.total();
+        let Some(last) = total.buckets_len().checked_sub(1) else { return Reading::Infinite };
+        if value == Reading::Infinite || total.failed() > 0 && self.accepts(last) {
             // The share of failed operations alone may be that of the percentile.
             return Reading::Infinite;
         }
-        let estimate = values.partition_point(|&low| low < value);
+        let estimate = total.buckets_below(value);
         let (mut accepted, mut rejected) = (estimate, last);
         for candidate in self.candidates(estimate + 1, last).into_iter().rev() {
             if self.accepts(candidate) {
@@ -168,16 +152,17 @@ impl Search {
             let middle = accepted + (rejected - accepted) / 2;
             if self.accepts(middle) { accepted = middle } else { rejected = middle }
         }
-        Reading::Finite(values[(accepted + 1).min(last)])
+        total.value((accepted + 1).min(last)).map_or(Reading::Infinite, Reading::Finite)
     }
 
     /// Returns some indices in this range, in order. Their shares of slower operations form two geometric rows: one
     /// near 0 and one near 1.
     fn candidates(&self, begin: usize, end: usize) -> Vec<usize> {
-        let (above, total) = (&self.shares.run.above, self.shares.run.total);
+        let run = self.series.total();
         let mut indices = Vec::new();
         let mut next_above = u64::MAX;
-        for (index, &above) in above.iter().enumerate().take(end).skip(begin) {
+        for index in begin..end {
+            let Share { above, total } = run.share_beyond(index + 1);
             if above <= next_above {
                 indices.push(index);
                 let below = ((total - above) as f64 * STEP) as u64 + 1;
@@ -188,42 +173,10 @@ impl Search {
     }
 }
 
-/// The filled buckets of an interval, each with the number of slower operations.
-struct Cumulative {
-    values: Vec<u64>,
-    above: Vec<u64>,
-    total: u64,
-}
-
-impl Cumulative {
-    fn of(tally: &Tally) -> Self {
-        let mut above = tally.total();
-        let slower = |&(_, count): &(u64, u64)| {
-            above -= count;
-            above
-        };
-        Self {
-            above: tally.buckets().iter().map(slower).collect(),
-            values: tally.buckets().iter().map(|&(value, _)| value).collect(),
-            total: tally.total(),
-        }
-    }
-
-    /// The share of the operations that are slower than `limit`. No operation is slower than a failed one, so an
-    /// infinite limit gives the share of these.
-    fn share(&self, limit: Reading) -> Share {
-        let within = match limit {
-            Reading::Infinite => self.values.len(),
-            Reading::Finite(limit) => self.values.partition_point(|&value| value <= limit),
-        };
-        let above = within.checked_sub(1).map_or(self.total, |last| self.above[last]);
-        Share { above, total: self.total }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tally::Tally;
     use proptest::prelude::ProptestConfig;
 
     /// A series of intervals with 100 operations of 1 to 100 each, and this many failed ones.

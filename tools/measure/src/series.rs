@@ -1,13 +1,24 @@
 //! The intervals of a run, as tallies of one metric and view.
 //!
-//! A series keeps at most [`MAX_INTERVALS`] intervals: when they are full, neighbours are merged. So the series of a
-//! day needs as little memory as that of a quarter of an hour, and its totals stay exact.
+//! A series keeps at most [`MAX_INTERVALS`] intervals, and of more than [`MIN_INTERVALS`] no more than [`MAX_BUCKETS`]
+//! filled buckets: when one of these is full, neighbours are merged. So the series of a day needs no more memory than
+//! that of some minutes, and its totals stay exact.
 
+use crate::design::MIN_BATCHES;
 use crate::tally::Tally;
 use std::time::Duration;
 
 /// The largest number of intervals that a series keeps. A batch of a longer run is a merged interval.
 pub const MAX_INTERVALS: usize = 1_024;
+
+/// The largest number of filled buckets that a series keeps in all its intervals, unless these are few: 12 MB. At
+/// 10,000 operations in an interval, about 3,000 buckets are filled.
+pub const MAX_BUCKETS: usize = 768 << 10;
+
+/// The number of intervals up to which only [`MAX_INTERVALS`] counts: four times as many as a variance needs. An
+/// interval of latencies of up to one minute has at most 28,000 buckets of 16 bytes, so they need at most 57 MB, and
+/// only if every interval fills every bucket.
+pub const MIN_INTERVALS: usize = 4 * MIN_BATCHES;
 
 /// The tallies of a run's intervals, in the order of time.
 ///
@@ -31,6 +42,8 @@ pub struct Series {
     merged: u64,
     pushed: u64,
     intervals: Vec<Tally>,
+    /// The filled buckets of all intervals.
+    buckets: usize,
     total: Tally,
 }
 
@@ -42,30 +55,40 @@ impl Series {
     /// If `length` is zero.
     pub fn new(length: Duration) -> Self {
         assert!(!length.is_zero(), "the intervals of a series need a length");
-        Self { length, merged: 1, pushed: 0, intervals: Vec::new(), total: Tally::default() }
+        Self { length, merged: 1, pushed: 0, intervals: Vec::new(), buckets: 0, total: Tally::default() }
     }
 
     /// Adds the next interval. If several hosts measured at the same time, add the sum of their tallies, because a
     /// cause that they share delays all of them.
     pub fn push(&mut self, interval: &Tally) {
-        if self.intervals.len() == MAX_INTERVALS && self.pushed.is_multiple_of(self.merged) {
+        while self.is_full() && self.pushed.is_multiple_of(self.merged) {
             self.merge_neighbours();
         }
         match self.intervals.last_mut() {
-            Some(last) if !self.pushed.is_multiple_of(self.merged) => last.add(interval),
+            Some(last) if !self.pushed.is_multiple_of(self.merged) => {
+                self.buckets -= last.buckets_len();
+                last.add(interval);
+            }
             Some(_) | None => self.intervals.push(interval.clone()),
         }
+        self.buckets += self.intervals.last().map_or(0, Tally::buckets_len);
         self.pushed += 1;
         self.total.add(interval);
     }
 
+    fn is_full(&self) -> bool {
+        let has_many_buckets = self.buckets >= MAX_BUCKETS && self.intervals.len() > MIN_INTERVALS;
+        self.intervals.len() >= MAX_INTERVALS || has_many_buckets
+    }
+
     fn merge_neighbours(&mut self) {
-        let merge = |pair: &[Tally]| {
-            let mut merged = pair[0].clone();
+        let merge = |pair: &mut [Tally]| {
+            let mut merged = std::mem::take(&mut pair[0]);
             pair[1..].iter().for_each(|tally| merged.add(tally));
             merged
         };
-        self.intervals = self.intervals.chunks(2).map(merge).collect();
+        self.intervals = self.intervals.chunks_mut(2).map(merge).collect();
+        self.buckets = self.intervals.iter().map(Tally::buckets_len).sum();
         self.length *= 2;
         self.merged *= 2;
     }
@@ -108,7 +131,7 @@ mod tests {
             (625, 10_000, 5_000)
         );
         for (index, interval) in (0..).zip(series.intervals()) {
-            let values: Vec<u64> = interval.buckets().iter().map(|&(value, _)| value).collect();
+            let values: Vec<u64> = interval.buckets().map(|(value, _)| value).collect();
             assert_eq!(values, (16 * index..16 * index + 16).collect::<Vec<u64>>());
         }
     }
@@ -121,5 +144,22 @@ mod tests {
         }
         assert_eq!((series.intervals().len(), series.intervals()[512].answered()), (513, 1));
         assert_eq!((series.time(), series.total().answered()), (Duration::from_secs(1_025), 1_025));
+    }
+
+    #[test]
+    fn a_series_of_many_buckets_merges_neighbours_and_keeps_its_totals() {
+        let mut series = Series::new(Duration::from_secs(1));
+        // Each interval fills other buckets than its neighbours, so a merged interval has twice as many.
+        let buckets = 5_000;
+        for index in 0..1_000 {
+            series.push(&Tally::from_counts((0..buckets).map(|bucket| (2 * bucket + index % 2, 1)), 1));
+            let kept: usize = series.intervals().iter().map(Tally::buckets_len).sum();
+            assert_eq!(kept, series.buckets);
+            assert!(kept <= MAX_BUCKETS + 2 * buckets as usize || series.intervals().len() <= MIN_INTERVALS, "{kept}");
+        }
+        assert_eq!((series.interval_length(), series.intervals().len()), (Duration::from_secs(16), 63));
+        assert_eq!((series.total().answered(), series.total().failed()), (1_000 * buckets, 1_000));
+        let answered: u64 = series.intervals().iter().map(Tally::answered).sum();
+        assert_eq!(answered, 1_000 * buckets);
     }
 }

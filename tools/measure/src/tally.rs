@@ -61,7 +61,7 @@ impl Share {
     }
 }
 
-/// The filled buckets of a histogram, and the number of failed operations.
+/// The filled buckets of a histogram, and the number of failed operations. It uses 16 bytes for each filled bucket.
 ///
 /// ```
 /// use hdrhistogram::Histogram;
@@ -77,9 +77,9 @@ impl Share {
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// The highest value and the count of each filled bucket, in the order of the values.
-    buckets: Vec<(u64, u64)>,
-    answered: u64,
+    /// The highest value of each filled bucket, and the number of operations that are not slower, in the order of the
+    /// values. The numbers are added up, so that a share needs no walk over the buckets.
+    within: Vec<(u64, u64)>,
     failed: u64,
     /// The sum of all values.
     sum: u128,
@@ -88,9 +88,14 @@ pub struct Tally {
 impl Tally {
     /// Reads the filled buckets of a histogram. A bucket counts with its highest value, which never flatters.
     pub fn of(histogram: &Histogram<u64>, failed: u64) -> Self {
-        let filled = histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()));
+        let mut within: Vec<(u64, u64)> = Vec::new();
+        for step in histogram.iter_recorded() {
+            let faster = within.last().map_or(0, |&(_, within)| within);
+            within.push((step.value_iterated_to(), faster + step.count_at_value()));
+        }
+        within.shrink_to_fit();
         let sum = (histogram.mean() * histogram.len() as f64) as u128;
-        Self { buckets: filled.collect(), answered: histogram.len(), failed, sum }
+        Self { within, failed, sum }
     }
 
     /// Counts pairs of a value and its count, in any order.
@@ -99,7 +104,7 @@ impl Tally {
     /// use peerloop_measure::Tally;
     ///
     /// let tally = Tally::from_counts([(20, 1), (10, 2), (20, 1)], 0);
-    /// assert_eq!(tally.buckets(), [(10, 2), (20, 2)]);
+    /// assert_eq!(tally.buckets().collect::<Vec<_>>(), [(10, 2), (20, 2)]);
     /// ```
     pub fn from_counts(counts: impl IntoIterator<Item = (u64, u64)>, failed: u64) -> Self {
         let mut buckets: Vec<(u64, u64)> = counts.into_iter().filter(|&(_, count)| count > 0).collect();
@@ -109,19 +114,35 @@ impl Tally {
             kept.1 += if is_same { next.1 } else { 0 };
             is_same
         });
-        let answered = buckets.iter().map(|&(_, count)| count).sum();
         let sum = buckets.iter().map(|&(value, count)| u128::from(value) * u128::from(count)).sum();
-        Self { buckets, answered, failed, sum }
+        let mut faster = 0;
+        for (_, count) in &mut buckets {
+            faster += *count;
+            *count = faster;
+        }
+        buckets.shrink_to_fit();
+        Self { within: buckets, failed, sum }
     }
 
-    /// Returns the highest value and the count of each filled bucket, in the order of the values.
-    pub fn buckets(&self) -> &[(u64, u64)] {
-        &self.buckets
+    /// Lists the highest value and the count of each filled bucket, in the order of the values.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let faster = std::iter::once(0).chain(self.within.iter().map(|&(_, within)| within));
+        self.within.iter().zip(faster).map(|(&(value, within), faster)| (value, within - faster))
+    }
+
+    /// Returns the number of filled buckets.
+    pub(crate) fn buckets_len(&self) -> usize {
+        self.within.len()
+    }
+
+    /// Returns the highest value of the bucket with this index, in the order of the values.
+    pub(crate) fn value(&self, index: usize) -> Option<u64> {
+        self.within.get(index).map(|&(value, _)| value)
     }
 
     /// Returns the number of operations with a latency.
     pub fn answered(&self) -> u64 {
-        self.answered
+        self.within.last().map_or(0, |&(_, within)| within)
     }
 
     /// Returns the number of failed operations.
@@ -131,41 +152,43 @@ impl Tally {
 
     /// Returns the number of all operations, failed ones included.
     pub fn total(&self) -> u64 {
-        self.answered + self.failed
+        self.answered() + self.failed
     }
 
     /// Adds all operations of `other`.
     pub fn add(&mut self, other: &Self) {
-        let mut merged = Vec::with_capacity(self.buckets.len().max(other.buckets.len()));
-        let (mut ours, mut theirs) = (self.buckets.iter().peekable(), other.buckets.iter().peekable());
-        while let (Some(&&(our_value, our_count)), Some(&&(their_value, their_count))) = (ours.peek(), theirs.peek()) {
-            match our_value.cmp(&their_value) {
-                std::cmp::Ordering::Less => merged.extend(ours.next()),
-                std::cmp::Ordering::Greater => merged.extend(theirs.next()),
-                std::cmp::Ordering::Equal => {
-                    merged.push((our_value, our_count + their_count));
-                    ours.next();
-                    theirs.next();
-                }
-            }
-        }
-        merged.extend(ours.chain(theirs));
-        self.buckets = merged;
-        self.answered += other.answered;
+        self.within = self.merged(other);
         self.failed += other.failed;
         self.sum += other.sum;
     }
 
+    /// Returns the filled buckets of both tallies, with the numbers of operations that are not slower.
+    fn merged(&self, other: &Self) -> Vec<(u64, u64)> {
+        let mut merged = Vec::with_capacity(self.within.len().max(other.within.len()));
+        let (mut ours, mut theirs) = (self.buckets().peekable(), other.buckets().peekable());
+        let mut within = 0;
+        while let Some(value) = [ours.peek(), theirs.peek()].into_iter().flatten().map(|&(value, _)| value).min() {
+            for side in [ours.next_if(|bucket| bucket.0 == value), theirs.next_if(|bucket| bucket.0 == value)] {
+                within += side.map_or(0, |(_, count)| count);
+            }
+            merged.push((value, within));
+        }
+        merged.shrink_to_fit();
+        merged
+    }
+
     /// Removes the operations of `other`, which must all have been added before.
     pub(crate) fn remove(&mut self, other: &Self) {
-        let mut removed = other.buckets.iter().copied().peekable();
-        self.buckets.retain_mut(|(value, count)| {
-            if let Some((_, fewer)) = removed.next_if(|&(other_value, _)| other_value == *value) {
-                *count -= fewer;
-            }
-            *count > 0
+        let mut removed = other.buckets().peekable();
+        let (mut faster, mut kept) = (0, 0);
+        self.within.retain_mut(|(value, within)| {
+            let count = *within - faster;
+            faster = *within;
+            let fewer = removed.next_if(|bucket| bucket.0 == *value).map_or(0, |(_, fewer)| fewer);
+            kept += count - fewer;
+            *within = kept;
+            count > fewer
         });
-        self.answered -= other.answered;
         self.failed -= other.failed;
         self.sum -= other.sum;
     }
@@ -181,12 +204,8 @@ impl Tally {
         if rank > self.total() {
             return None;
         }
-        let mut reached = 0;
-        let bucket = self.buckets.iter().find(|&&(_, count)| {
-            reached += count;
-            reached >= rank
-        });
-        Some(bucket.map_or(Reading::Infinite, |&(value, _)| Reading::Finite(value)))
+        let index = self.within.partition_point(|&(_, within)| within < rank);
+        Some(self.value(index).map_or(Reading::Infinite, Reading::Finite))
     }
 
     /// Returns the longest latency, infinite if an operation failed; `None` without operations.
@@ -205,24 +224,42 @@ impl Tally {
 
     /// Returns the share of the operations that are slower than `limit`, failed ones included.
     pub fn above(&self, limit: u64) -> Share {
-        self.share_from(self.buckets.partition_point(|&(value, _)| value <= limit))
+        self.share_beyond(self.within.partition_point(|&(value, _)| value <= limit))
     }
 
     /// Returns the share of the operations that are at least as slow as `limit`, failed ones included.
     pub fn at_or_above(&self, limit: u64) -> Share {
-        self.share_from(self.buckets.partition_point(|&(value, _)| value < limit))
+        self.share_beyond(self.within.partition_point(|&(value, _)| value < limit))
     }
 
-    fn share_from(&self, first: usize) -> Share {
-        let slow: u64 = self.buckets[first..].iter().map(|&(_, count)| count).sum();
-        Share { above: slow + self.failed, total: self.total() }
+    /// Returns the share of the operations that are slower than `limit`. No operation is slower than a failed one, so
+    /// an infinite limit gives the share of these.
+    pub(crate) fn slower(&self, limit: Reading) -> Share {
+        match limit {
+            Reading::Finite(limit) => self.above(limit),
+            Reading::Infinite => self.share_beyond(self.buckets_len()),
+        }
+    }
+
+    /// Returns the number of filled buckets whose values are lower than `limit`.
+    pub(crate) fn buckets_below(&self, limit: Reading) -> usize {
+        self.within.partition_point(|&(value, _)| Reading::Finite(value) < limit)
+    }
+
+    /// Returns the share of the operations beyond the first `buckets` buckets, failed ones included.
+    pub(crate) fn share_beyond(&self, buckets: usize) -> Share {
+        let faster = buckets.checked_sub(1).map_or(0, |last| self.within[last].1);
+        Share { above: self.total() - faster, total: self.total() }
     }
 }
 
 impl fmt::Debug for Tally {
     /// Formats the counts, because hundreds of buckets would flood any message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tally").field("answered", &self.answered).field("failed", &self.failed).finish_non_exhaustive()
+        f.debug_struct("Tally")
+            .field("answered", &self.answered())
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -254,7 +291,7 @@ mod tests {
         }
         let tally = Tally::of(&histogram, 0);
         assert_eq!((tally.answered(), tally.total()), (5, 5));
-        assert_eq!(tally.buckets().iter().map(|bucket| bucket.1).collect::<Vec<u64>>(), [1, 2, 1, 1]);
+        assert_eq!(tally.buckets().map(|bucket| bucket.1).collect::<Vec<u64>>(), [1, 2, 1, 1]);
         assert_eq!(tally.max(), Some(Reading::Finite(histogram.max())));
         for percent in [0.0, 20.0, 50.0, 80.0, 99.9, 100.0] {
             assert_eq!(tally.percentile(percent), Some(Reading::Finite(histogram.value_at_percentile(percent))));
