@@ -155,7 +155,7 @@ fn spawn_encoder(shared: &Arc<Shared>, mut wanted: Wanted) -> Result<JoinHandle<
         if wanted.samples.is_none() {
             let _ = rustix::process::nice(NICENESS);
         }
-        let (mut encoded, mut packer) = (Encoded::default(), Packer::new());
+        let (mut encoded, mut packer) = (Encoded::default(), Packer::fast());
         let mut begin = Duration::ZERO;
         while let Some(waiting) = shared.next() {
             if let Some(live) = &wanted.live {
