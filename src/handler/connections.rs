@@ -75,6 +75,17 @@ impl Ctx<'_> {
         self.state.connect(Dialling { facts: Some(facts), ..address.into() }).map(PeerId::of)
     }
 
+    /// Opens a connection like [`Ctx::connect_again`], on which our `version` states `facts` as with
+    /// [`Ctx::connect_as`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Ctx::connect_again`], and [`RequestError::UserAgentTooLong`].
+    pub fn connect_again_as(&mut self, address: SocketAddr, facts: VersionFacts) -> Result<PeerId, RequestError> {
+        let dialling = Dialling { is_further: true, facts: Some(facts), ..address.into() };
+        self.state.connect(dialling).map(PeerId::of)
+    }
+
     /// Closes a peer after its queue is sent. A message that is being fed is cut after the bytes fed so far, and
     /// messages that wait after it are not sent. `disconnect` is reported in [`Event::Closed`](crate::Event::Closed)
     /// and decides whether and when a peer manager dials the address again. It never causes a ban.

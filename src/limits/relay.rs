@@ -117,3 +117,32 @@ pub const RELAY_MAX_REDIAL: Duration = Duration::from_secs(60);
 pub const RELAY_STABLE_TIME: Duration = Duration::from_secs(30);
 /// Time after which a submission's report is sent although no upstream has announced or rejected the transaction.
 pub const RELAY_SUBMIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Default maximum number of headers, 180 bytes each: 180 MB.
+pub const RELAY_HEADERS: usize = 1_000_000;
+/// Largest maximum number of headers, 720 MB: 75 years of blocks.
+pub const MAX_RELAY_HEADERS: usize = 4_000_000;
+/// Time after which an upstream that has not replied to a `getheaders` is asked again. An SV Node does not reply during
+/// its initial sync.
+pub const RELAY_HEADERS_TIMEOUT: Duration = Duration::from_secs(20);
+/// Maximum number of blocks that pass at a time.
+pub const RELAY_PASSING_BLOCKS: usize = 2;
+/// Longest wait of a peer for a block because others pass. Then the link is closed. An SV Node waits ten minutes for a
+/// block (SV Node 1.2.2, net_processing.cpp).
+pub const RELAY_BLOCK_WAIT: Duration = Duration::from_secs(120);
+/// Time for which slow readers may read a block that has passed, if another peer waits for a block. Then they are
+/// closed.
+pub const RELAY_BLOCK_LINGER: Duration = Duration::from_secs(30);
+/// Number of bytes of a passing block that are retained for its readers, or more while one of them may hold the source.
+/// At 1 Gbit/s this is 34 ms, so that a lost packet on a long path does not cut its reader.
+pub const RELAY_WINDOW_BYTES: usize = 4 * 1024 * 1024;
+/// Time for which a slow reader of a block may hold the source.
+pub const RELAY_READER_GRACE: Duration = Duration::from_millis(250);
+/// Time after which a source that sends nothing is replaced.
+pub const RELAY_BLOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Length of the largest block that is kept whole, in bytes.
+pub const RELAY_SMALL_BLOCK_BYTES: u64 = 32 * 1024 * 1024;
+/// Maximum number of bytes that a passing block retains to be kept whole: twice the largest one's, because a part may
+/// share a read block of twice its length.
+pub const RELAY_SMALL_BLOCK_RETAINED_BYTES: u64 = 2 * RELAY_SMALL_BLOCK_BYTES;
+/// Default maximum number of bytes that all kept blocks retain.
+pub const RELAY_SMALL_BLOCKS_BYTES: usize = 128 * 1024 * 1024;

@@ -1,9 +1,10 @@
 //! The settings of a relay. They are plain values; [`RelayConfig::in_range`] moves each into its range.
 
+use super::headers::HeaderAnchor;
 use super::policy::TrustMode;
 use crate::limits::{
-    MAX_RELAY_ENTRIES, MAX_RELAY_SEEN, MAX_RELAY_UPSTREAMS, RELAY_ENTRIES, RELAY_LEAF_RATE, RELAY_POOL_BYTES,
-    RELAY_SEEN,
+    MAX_RELAY_ENTRIES, MAX_RELAY_HEADERS, MAX_RELAY_SEEN, MAX_RELAY_UPSTREAMS, RELAY_ENTRIES, RELAY_HEADERS,
+    RELAY_LEAF_RATE, RELAY_POOL_BYTES, RELAY_SEEN, RELAY_SMALL_BLOCKS_BYTES,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -51,6 +52,15 @@ pub struct RelayConfig {
     /// The rate at which a leaf may announce or send new transactions, per second, with a burst of ten seconds. Further
     /// ones are dropped and counted. Default: 100.
     pub leaf_tx_per_second: u32,
+    /// The begin of the chain of headers. Without one, blocks are relayed on regtest only, from its genesis block on.
+    /// Default: none.
+    pub anchor: Option<HeaderAnchor>,
+    /// The maximum number of headers, from 1 to [`MAX_RELAY_HEADERS`](crate::limits::MAX_RELAY_HEADERS), 180 bytes
+    /// each. Headers beyond it are refused, so that the chain ends there. Default: 1,000,000.
+    pub max_headers: usize,
+    /// The maximum number of bytes that small blocks retain, of up to 32 MiB each, which are served again without a
+    /// fetch. Default: 128 MiB.
+    pub small_blocks_bytes: usize,
 }
 
 impl RelayConfig {
@@ -66,6 +76,9 @@ impl RelayConfig {
             max_entries: RELAY_ENTRIES,
             max_seen: RELAY_SEEN,
             leaf_tx_per_second: RELAY_LEAF_RATE,
+            anchor: None,
+            max_headers: RELAY_HEADERS,
+            small_blocks_bytes: RELAY_SMALL_BLOCKS_BYTES,
         }
     }
 
@@ -118,12 +131,31 @@ impl RelayConfig {
         Self { leaf_tx_per_second, ..self }
     }
 
+    /// Sets the begin of the chain of headers.
+    #[must_use]
+    pub fn with_anchor(self, anchor: Option<HeaderAnchor>) -> Self {
+        Self { anchor, ..self }
+    }
+
+    /// Sets the maximum number of headers.
+    #[must_use]
+    pub fn with_max_headers(self, max_headers: usize) -> Self {
+        Self { max_headers, ..self }
+    }
+
+    /// Sets the maximum number of bytes that small blocks retain.
+    #[must_use]
+    pub fn with_small_blocks_bytes(self, small_blocks_bytes: usize) -> Self {
+        Self { small_blocks_bytes, ..self }
+    }
+
     /// Returns the settings with every value in its range.
     pub(super) fn in_range(mut self) -> Self {
         self.upstreams.truncate(MAX_RELAY_UPSTREAMS);
         self.upstream_links = self.upstream_links.clamp(1, 2);
         self.max_entries = self.max_entries.clamp(1, MAX_RELAY_ENTRIES);
         self.max_seen = self.max_seen.clamp(1, MAX_RELAY_SEEN);
+        self.max_headers = self.max_headers.clamp(1, MAX_RELAY_HEADERS);
         self
     }
 }

@@ -3,8 +3,10 @@
 //! The core knows no policy. It sends through the [`Ctx`] that each call receives, and keeps none.
 
 use super::batch::Batch;
+use super::blocks::Blocks;
 use super::config::RelayConfig;
 use super::fanout::Fanout;
+use super::headers::HeaderChain;
 use super::hops::{Hops, Marks};
 use super::inventory::{Id, Inventory, NONE, PeerIndex, Refusal, Slot, State};
 use super::link::UpstreamLink;
@@ -16,7 +18,7 @@ use super::submissions::Submissions;
 use super::upstreams::Upstreams;
 use crate::handler::Ctx;
 use crate::id::PeerId;
-use crate::limits::{RELAY_ALERTS, TICK};
+use crate::limits::{RELAY_ALERTS, RELAY_PENDING_ITEMS, TICK};
 use crate::time::Instant;
 use crate::wire::siphash::SipKey;
 use crate::wire::{Hash256, Inventory as InventoryMessage, InventoryItem, MessageRef};
@@ -99,6 +101,7 @@ pub(super) struct Core {
     pub(super) submitting: Vec<PeerIndex>,
     pub(super) submissions: Submissions,
     pub(super) upstreams: Upstreams,
+    pub(super) blocks: Blocks,
     pub(super) hops: Hops,
     pub(super) marks: Marks,
     pub(super) counts: RelayCounts,
@@ -136,6 +139,7 @@ impl Core {
             submitting: Vec::new(),
             submissions: Submissions::default(),
             upstreams: Upstreams::default(),
+            blocks: Blocks::new(config.small_blocks_bytes),
             hops: Hops::default(),
             marks: Marks::default(),
             counts: RelayCounts::default(),
@@ -153,8 +157,11 @@ impl Core {
     }
 
     pub(super) fn start(&mut self, ctx: &mut Ctx<'_>) {
+        let network = ctx.config().network;
         let rng = ctx.rng();
         self.inventory.set_key(SipKey { k0: rng.next_u64(), k1: rng.next_u64() });
+        let key = SipKey { k0: rng.next_u64(), k1: rng.next_u64() };
+        self.blocks.start(network, self.config.anchor.as_ref(), self.config.max_headers, key);
         self.requests = Requests::new(rng.next_u64());
         Timer::Housekeeping.set(ctx, ctx.now().plus(HOUSEKEEPING));
         self.upstreams.set(&self.config.upstreams, self.config.upstream_links, ctx.now());
@@ -175,6 +182,12 @@ impl Core {
             in_flight: self.requests.len(),
             following: self.submissions.len(),
             pending_bytes: self.pending_bytes,
+            tip_height: self.blocks.chain().map(|chain| chain.tip().height),
+            headers: self.blocks.chain().map_or(0, HeaderChain::len),
+            passing_blocks: self.blocks.passing_len(),
+            passing_block_bytes: self.blocks.passing_bytes(),
+            kept_blocks: self.blocks.kept().len(),
+            kept_block_bytes: self.blocks.kept().bytes(),
             counts,
             requests: self.requests.counts,
             hops: self.hops.summary(),
@@ -191,6 +204,17 @@ impl Core {
                 Some(UpstreamLink { address: self.upstreams.address(number)?, peer: peer.id, is_listening })
             }
         }
+    }
+
+    pub(super) fn is_upstream(&self, peer: PeerId) -> bool {
+        self.peers.index(peer).and_then(|index| self.peers.get(index)).is_some_and(Peer::is_upstream)
+    }
+
+    /// Returns whether a peer is not read, because it has too many unanswered requests.
+    pub(super) fn is_paused_for_requests(&self, peer: PeerId) -> bool {
+        let peer = self.peers.index(peer).and_then(|index| self.peers.get(index));
+        let backlog = peer.and_then(|peer| peer.backlog.as_ref());
+        backlog.is_some_and(|backlog| backlog.serving.len() > RELAY_PENDING_ITEMS)
     }
 
     // --- Entries ----------------------------------------------------------------------------------------------------
@@ -363,7 +387,8 @@ impl Core {
     /// Dials the upstreams that are due.
     pub(super) fn dial(&mut self, ctx: &mut Ctx<'_>) {
         while let Some(dial) = self.upstreams.due(ctx.now()) {
-            match ctx.connect_again(dial.address) {
+            let facts = self.blocks.facts(ctx.config());
+            match ctx.connect_again_as(dial.address, facts) {
                 Ok(peer) => self.upstreams.dialled(dial, peer),
                 Err(_) => {
                     self.counts.dials_refused += 1;

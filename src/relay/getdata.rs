@@ -1,9 +1,10 @@
 //! Serving: every item of a `getdata` is answered by the transaction or by `notfound`, or the link is closed.
 //!
 //! Items are answered in order, at once as far as the peer's queue has room, and then as the peer reads. A peer with
-//! many unanswered items is not read. A held transaction is served to upstreams only. Blocks are not served: the link
-//! is closed after a `reject`, because an SV Node asks other peers at once only if the link closes.
+//! many unanswered items is not read. A held transaction is served to upstreams only. If a block cannot be served, the
+//! link is closed after a `reject`, because an SV Node asks other peers at once only if the link closes.
 
+use super::blocks::{self, Begun};
 use super::core::Core;
 use super::inventory::PeerIndex;
 use super::link::UpstreamLink;
@@ -25,6 +26,8 @@ enum Answered {
     Yes,
     /// The queue has no room for the answer.
     NoRoom,
+    /// Another block is being sent to the peer. Its end continues with the answers.
+    Busy,
     /// The link is being closed.
     Closed,
 }
@@ -55,7 +58,7 @@ pub(super) fn on_getdata(
         for item in items.iter() {
             match answer(core, ctx, &mut answers, item) {
                 Answered::Yes => answered += 1,
-                Answered::NoRoom => break,
+                Answered::NoRoom | Answered::Busy => break,
                 Answered::Closed => return,
             }
         }
@@ -102,6 +105,7 @@ pub(super) fn serve(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex) {
     let Some(peer) = core.peers.get(index) else { return };
     let id = peer.id;
     let mut answers = begin_answers(core, ctx, index, id);
+    let mut is_busy = false;
     loop {
         let backlog = core.peers.get(index).and_then(|peer| peer.backlog.as_ref());
         let Some(item) = backlog.and_then(|backlog| backlog.serving.front()) else { break };
@@ -114,17 +118,23 @@ pub(super) fn serve(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex) {
                 core.pending_bytes -= before - serving.bytes();
             }
             Answered::NoRoom => break,
+            Answered::Busy => {
+                is_busy = true;
+                break;
+            }
             Answered::Closed => return,
         }
     }
     send_missing(core, ctx, &mut answers);
     let waiting = core.peers.get(index).and_then(|peer| peer.backlog.as_ref()).map(|backlog| backlog.serving.len());
     let waiting = waiting.unwrap_or(0);
-    if waiting <= RELAY_PENDING_ITEMS {
+    if waiting <= RELAY_PENDING_ITEMS && !core.blocks.is_paused(id) {
         ctx.resume(id);
     }
     if waiting > 0 {
-        let _ = ctx.pull(id);
+        if !is_busy {
+            let _ = ctx.pull(id);
+        }
     } else if let Some(peer) = core.peers.get_mut(index) {
         peer.backlog.take_if(|backlog| backlog.wanted.is_empty());
     }
@@ -138,9 +148,9 @@ fn begin_answers(core: &Core, ctx: &Ctx<'_>, index: PeerIndex, peer: PeerId) -> 
 fn answer(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item: InventoryItem) -> Answered {
     match item.kind {
         InventoryKind::TX => answer_tx(core, ctx, answers, item),
-        InventoryKind::BLOCK | InventoryKind::FILTERED_BLOCK | InventoryKind::COMPACT_BLOCK => {
-            refuse_block(core, ctx, answers)
-        }
+        // A node accepts a whole block in place of a compact one.
+        InventoryKind::BLOCK | InventoryKind::COMPACT_BLOCK => answer_block(core, ctx, answers, item),
+        InventoryKind::FILTERED_BLOCK => refuse_block(core, ctx, answers),
         _ => add_missing(core, ctx, answers, item),
     }
 }
@@ -197,11 +207,30 @@ fn send_missing(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers) {
     answers.note_sent(ctx);
 }
 
+fn answer_block(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item: InventoryItem) -> Answered {
+    if core.blocks.chain().is_some_and(|chain| chain.get(item.hash).is_none()) {
+        return add_missing(core, ctx, answers, item);
+    }
+    send_missing(core, ctx, answers);
+    match blocks::begin(core, ctx, answers.peer, item.hash) {
+        Begun::Yes => {
+            answers.note_sent(ctx);
+            Answered::Yes
+        }
+        Begun::Busy => Answered::Busy,
+        Begun::Refused => refuse_block(core, ctx, answers),
+    }
+}
+
 fn refuse_block(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers) -> Answered {
     send_missing(core, ctx, answers);
     core.counts.blocks_refused += 1;
-    let reject =
-        RejectRef { message: b"getdata", code: RejectCode::TOO_BUSY, reason: b"blocks are not served", hash: None };
+    let reject = RejectRef {
+        message: b"getdata",
+        code: RejectCode::TOO_BUSY,
+        reason: b"the block cannot be served now",
+        hash: None,
+    };
     let _ = ctx.send(answers.peer, &MessageRef::Reject(reject));
     ctx.close(answers.peer, Disconnect::RetryLater);
     Answered::Closed

@@ -1,5 +1,6 @@
 //! The relay as a handler: each callback leads to one step of the core, and then to the policy's events.
 
+use super::blocks;
 use super::core::{Core, Timer};
 use super::event::{SubmitOutcome, SubmitReport};
 use super::incoming::Arrival;
@@ -14,7 +15,8 @@ use crate::limits::{RELAY_FEE_FILTER, RELAY_INV_ITEMS};
 use crate::peer::ConnectionType;
 use crate::protocol::CommandName;
 use crate::wire::{
-    BlockHeader, Hash256, Header, HeadersRef, Inventory, InventoryItem, Mempool, MessageRef, StreamType, put_frame,
+    BlockHeader, Hash256, Header, HeadersRef, Inventory, InventoryItem, InventoryKind, InventoryRef, Mempool,
+    MessageRef, StreamType, put_frame,
 };
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -39,13 +41,20 @@ impl<P: RelayPolicy> Handler for Relay<P> {
                     self.core.on_reject(ctx, index, reject);
                 }
             }
-            Event::BodyCut { stream_type, .. } => drop(self.take_hasher(peer, stream_type)),
+            Event::BodyCut { stream_type, .. } => {
+                drop(self.take_hasher(peer, stream_type));
+                blocks::on_cut(&mut self.core, ctx, peer, stream_type);
+            }
+            Event::SendHeaders => {
+                if let Some(about) = self.core.blocks.peer_mut(peer) {
+                    about.wants_headers = true;
+                }
+            }
             Event::Opened { .. }
             | Event::VersionReceived
             | Event::Pong { .. }
             | Event::LimitsAnnounced { .. }
-            | Event::StreamOpened { .. }
-            | Event::SendHeaders => return,
+            | Event::StreamOpened { .. } => return,
         }
         self.report(ctx);
     }
@@ -57,8 +66,11 @@ impl<P: RelayPolicy> Handler for Relay<P> {
                 true => Delivery::Buffer,
                 false => Delivery::Chunks,
             },
+            CommandName::BLOCK => blocks::on_source_header(&mut self.core, ctx, peer, header),
             CommandName::INV
             | CommandName::GETDATA
+            | CommandName::GETHEADERS
+            | CommandName::GETBLOCKS
             | CommandName::NOTFOUND
             | CommandName::FEEFILTER
             | CommandName::FILTERCLEAR => Delivery::Buffer,
@@ -83,6 +95,9 @@ impl<P: RelayPolicy> Handler for Relay<P> {
     }
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
+        if chunk.header().command == CommandName::BLOCK {
+            return blocks::on_part(&mut self.core, ctx, peer, &chunk);
+        }
         // Each stream of a peer can have one such message.
         let stream = ctx.receiving_stream();
         let mut hasher = self.take_hasher(peer, stream).unwrap_or_default();
@@ -100,10 +115,12 @@ impl<P: RelayPolicy> Handler for Relay<P> {
 
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         announce::on_empty_queue(&mut self.core, ctx, peer);
+        blocks::feed(&mut self.core, ctx, peer);
         self.report(ctx);
     }
 
     fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, _free_bytes: usize) {
+        blocks::feed(&mut self.core, ctx, peer);
         if let Some(index) = self.core.peers.index(peer) {
             getdata::serve(&mut self.core, ctx, index);
         }
@@ -112,6 +129,7 @@ impl<P: RelayPolicy> Handler for Relay<P> {
 
     fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         announce::run_fanout(&mut self.core, ctx);
+        blocks::on_wake(&mut self.core, ctx);
         self.report(ctx);
     }
 
@@ -249,6 +267,10 @@ fn on_ready(core: &mut Core, ctx: &mut Ctx<'_>, id: PeerId) {
     peer.mute.unobserved = matches!(role, Role::Upstream { .. });
     let index = core.peers.insert(peer);
     core.change_mute(ctx, index, |_| {});
+    core.blocks.add_peer(id);
+    if matches!(role, Role::Upstream { is_listening: false, .. }) {
+        blocks::on_upstream_ready(core, ctx, id);
+    }
     if let Role::Upstream { number, .. } = role {
         core.observe(ctx, number);
     }
@@ -263,6 +285,8 @@ fn on_closed(core: &mut Core, ctx: &mut Ctx<'_>, id: PeerId) {
     if let Some(index) = core.peers.index(id) {
         remove_peer(core, ctx, index);
     }
+    blocks::on_lost(core, ctx, id);
+    blocks::on_reader_closed(core, ctx, id);
     if let Some((number, _)) = upstream {
         core.observe(ctx, number);
         core.dial(ctx);
@@ -287,14 +311,23 @@ fn on_message(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Fram
     match message {
         MessageRef::Inv(items) => core.on_inv(ctx, index, items),
         MessageRef::GetData(items) => getdata::on_getdata(core, ctx, index, frame, items),
-        MessageRef::NotFound(items) => core.on_notfound(ctx, index, items),
+        MessageRef::NotFound(items) => {
+            core.on_notfound(ctx, index, items);
+            on_missing_blocks(core, ctx, index, items);
+        }
+        MessageRef::GetHeaders(request) => {
+            with_peer(core, index, |core, peer| blocks::on_getheaders(core, ctx, peer, request))
+        }
+        MessageRef::GetBlocks(request) => {
+            with_peer(core, index, |core, peer| blocks::on_getblocks(core, ctx, peer, request))
+        }
         MessageRef::FeeFilter(filter) => {
             let is_high = filter.satoshis_per_1000_bytes >= RELAY_FEE_FILTER;
             core.counts.fee_unknown += u64::from(filter.satoshis_per_1000_bytes > 0 && !is_high);
             core.change_mute(ctx, index, |mute| mute.high_fee = is_high);
         }
         MessageRef::FilterClear => core.change_mute(ctx, index, |mute| mute.no_relay = false),
-        MessageRef::Headers(headers) => on_headers(core, headers),
+        MessageRef::Headers(headers) => on_headers(core, ctx, index, headers),
         MessageRef::Mempool(request) => on_mempool(core, ctx, index, request),
         MessageRef::DsDetected(_) => on_alert(core, ctx, index, frame, 0),
         MessageRef::RevokeMid(_) => on_alert(core, ctx, index, frame, 1),
@@ -303,7 +336,23 @@ fn on_message(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Fram
     }
 }
 
-fn on_headers(core: &mut Core, headers: HeadersRef<'_>) {
+/// Calls `step` with the peer's id, if there is such a peer.
+fn with_peer(core: &mut Core, index: PeerIndex, step: impl FnOnce(&mut Core, PeerId)) {
+    if let Some(peer) = core.peers.get(index).map(|peer| peer.id) {
+        step(core, peer);
+    }
+}
+
+fn on_missing_blocks(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, items: InventoryRef<'_>) {
+    for item in items.iter().filter(|item| item.kind == InventoryKind::BLOCK) {
+        with_peer(core, index, |core, peer| blocks::on_not_found(core, ctx, peer, item.hash));
+    }
+}
+
+fn on_headers(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, headers: HeadersRef<'_>) {
+    if core.blocks.chain().is_some() {
+        return with_peer(core, index, |core, peer| blocks::on_headers(core, ctx, peer, headers));
+    }
     let last: Option<BlockHeader> = headers.iter().last().map(|listed| listed.header);
     if let Some(last) = last {
         core.on_tip(last.hash());

@@ -3,6 +3,7 @@
 //! An announcement by an upstream validates a transaction; one by a leaf only names a source of its body. A body is
 //! authentic from any peer, because its hash is the transaction's id.
 
+use super::blocks;
 use super::core::{Core, Timer};
 use super::event::{Rejection, printable};
 use super::inventory::{Added, Id, NONE, PeerIndex, Refusal, Slot, State};
@@ -33,14 +34,18 @@ impl Core {
     /// Handles the items of an `inv`.
     pub(super) fn on_inv(&mut self, ctx: &mut Ctx<'_>, index: PeerIndex, items: InventoryRef<'_>) {
         let Some(peer) = self.peers.get(index) else { return };
-        let is_upstream = peer.is_upstream();
+        let (id, is_upstream) = (peer.id, peer.is_upstream());
         let count = items.len().min(MAX_RELAY_INV_ITEMS);
         self.counts.inv_items_received += count as u64;
         self.counts.over_limit += (items.len() - count) as u64;
         for item in items.iter().take(count) {
             match item.kind {
                 InventoryKind::TX => self.on_announced(ctx, index, item.hash, is_upstream),
-                InventoryKind::BLOCK if is_upstream => self.on_tip(item.hash),
+                InventoryKind::BLOCK if is_upstream => {
+                    self.on_tip(item.hash);
+                    blocks::on_block_announced(self, ctx, id, item.hash);
+                }
+                InventoryKind::BLOCK => blocks::on_has(self, id, item.hash),
                 _ => {}
             }
         }
@@ -447,6 +452,8 @@ impl Core {
         ctx.wake_at(now);
         self.requests.ask_all_waiting(&mut self.inventory, &mut self.peers, now);
         self.expire_requests(ctx);
+        blocks::keep_up(self, ctx);
+        blocks::ask_again(self, ctx);
         Timer::Housekeeping.set(ctx, now.plus(super::core::HOUSEKEEPING));
     }
 

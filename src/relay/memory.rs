@@ -1,12 +1,13 @@
 //! The maximum memory of a relay, as a formula of its settings and the number of its peers.
 
 use super::config::RelayConfig;
+use super::headers::HeaderChain;
 use super::inventory::Inventory;
 use super::peers::Peers;
 use super::pool::Pool;
 use super::request::Requests;
 use super::submissions::Submissions;
-use crate::limits::MAX_RELAY_PENDING_BYTES;
+use crate::limits::{MAX_RELAY_PENDING_BYTES, RELAY_PASSING_BLOCKS, RELAY_SMALL_BLOCK_RETAINED_BYTES};
 
 /// The histograms, the alerts, the marks, and the lists of one turn.
 const OTHER_BYTES: usize = 1024 * 1024;
@@ -19,6 +20,8 @@ impl RelayConfig {
     /// - 13 to 27 bytes for each of [`max_seen`](Self::max_seen), 17 at the default;
     /// - [`tx_pool_bytes`](Self::tx_pool_bytes);
     /// - 8 MB of requests in flight, 11 MB of submissions, and 64 MiB of unanswered `getdata` messages of leaf peers;
+    /// - 180 bytes for each of [`max_headers`](Self::max_headers);
+    /// - [`small_blocks_bytes`](Self::small_blocks_bytes), and 128 MiB for the blocks that pass;
     /// - about 1 KB for each peer: its row, its bits in the sets of announcers, and the growth of the tables;
     /// - 4 bytes for each transaction that a peer has announced beyond 1,000 requests in flight, at most 50,000;
     /// - up to 2 MB of unanswered `getdata` messages for each link to an upstream;
@@ -29,14 +32,16 @@ impl RelayConfig {
         // An index is used again after a cycle of the sweep, so about twice as many may be in use.
         let indexes = 2 * peers.min(u32::MAX as usize);
         let settings = self.clone().in_range();
-        Inventory::memory_bytes(settings.max_entries, settings.max_seen, indexes)
+        let tables = Inventory::memory_bytes(settings.max_entries, settings.max_seen, indexes)
             + Peers::memory_bytes(indexes)
             + Requests::memory_bytes()
             + Submissions::memory_bytes()
             + Pool::index_bytes()
             + MAX_RELAY_PENDING_BYTES
             + OTHER_BYTES
-            + self.tx_pool_bytes.min(isize::MAX as usize)
+            + HeaderChain::memory_bytes(settings.max_headers)
+            + RELAY_PASSING_BLOCKS * RELAY_SMALL_BLOCK_RETAINED_BYTES as usize;
+        tables.saturating_add(self.tx_pool_bytes).saturating_add(self.small_blocks_bytes)
     }
 }
 
@@ -91,8 +96,9 @@ mod tests {
     #[test]
     fn the_largest_settings_have_a_sum() {
         let config = RelayConfig::new(Vec::new()).with_max_entries(usize::MAX).with_max_seen(usize::MAX);
-        assert!(config.max_memory_bytes(1_000) < 2_000_000_000);
-        let _ = config.with_tx_pool_bytes(usize::MAX).max_memory_bytes(usize::MAX);
+        assert!(config.max_memory_bytes(1_000) < 2_500_000_000);
+        let config = config.with_tx_pool_bytes(usize::MAX).with_small_blocks_bytes(usize::MAX);
+        assert_eq!(config.with_max_headers(usize::MAX).max_memory_bytes(usize::MAX), usize::MAX);
     }
 
     #[test]

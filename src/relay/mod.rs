@@ -1,21 +1,26 @@
-//! A relay of transactions: a plain [`Handler`](crate::Handler) that announces each transaction in the turn in which it
-//! was accepted.
+//! A relay of transactions and blocks: a plain [`Handler`](crate::Handler).
+//!
+//! It announces each transaction in the turn in which it was accepted, and passes a block on while it arrives.
 //!
 //! *Upstreams* are nodes that validate; the relay believes their announcements, fetches the transactions, and announces
 //! them to all other peers, the *leaf peers*. A leaf's transaction is submitted to the upstreams, and announced to
-//! other leaf peers once an upstream has announced it; see [`TrustMode`]. Nothing is added to a transaction, and
-//! nothing is validated here. The manual has [more](crate::manual::relay).
+//! other leaf peers once an upstream has announced it; see [`TrustMode`]. Nothing is added to a transaction, and no
+//! script is validated here. The manual has [more](crate::manual::relay).
 //!
-//! - Every `getdata` item is answered by the transaction or by `notfound`, or the link is closed.
+//! - Every `getdata` item is answered by the transaction, the block or `notfound`, or the link is closed.
 //! - No transaction is announced twice to a peer while it is remembered, and none is lost unless
 //!   [`RelayCounts::announcements_lost`] counts it. Announcements keep the order of acceptance.
-//! - A peer that reads slowly delays no other peer. It receives fewer and larger announcements.
+//! - A peer that reads slowly delays no announcement to another one. It receives fewer and larger announcements. A slow
+//!   reader of a large block may hold the block's source for 250 ms in total, and is closed then.
+//! - The last byte of a block is sent only if the block's length, Merkle root and checksum are right. If the source of
+//!   a block is lost in the middle, another one continues, and the receivers do not notice it.
 //! - All memory has a stated maximum; see [`RelayConfig::max_memory_bytes`]. Everything that is dropped is counted.
 //!
 //! A [`Pipe`](pipe::Pipe) is the other, simpler relay: it joins two nodes verbatim.
 //!
-//! Blocks are not relayed: a `getdata` for a block ends its link. Bloom filters are not served. Fees are not computed,
-//! so a fee filter is ignored unless it is so high that its peer wants nothing.
+//! Blocks are relayed on regtest, and on other networks with a [`HeaderAnchor`]; without one, a `getdata` for a block
+//! ends its link. Bloom filters and compact blocks are not served. Fees are not computed, so a fee filter is ignored
+//! unless it is so high that its peer wants nothing.
 //!
 //! ```no_run
 //! use peerloop::relay::{Relay, RelayConfig, RelayRequest};
@@ -33,21 +38,23 @@
 //! # }
 //! ```
 
-// The tables send nothing: `inventory`, `peers`, `pool`, `request`, `submissions`, `upstreams`, `fanout` and `hops`.
-// `core` holds them, and `incoming`, `announce` and `getdata` are its steps. `handler` connects the steps to the loop
-// and to the policy. Another kind of inventory, such as blocks, needs tables and steps of its own beside these, and
-// its arms in `handler` and `getdata`.
+// The tables send nothing: `inventory`, `peers`, `pool`, `request`, `submissions`, `upstreams`, `fanout`, `hops`,
+// `headers`, `window` and `transit`. `core` holds them, and `incoming`, `announce`, `getdata` and `blocks` are its
+// steps. `handler` connects the steps to the loop and to the policy.
 mod announce;
 mod batch;
 mod bits;
+mod blocks;
 mod config;
 mod core;
 mod event;
 mod fanout;
 mod getdata;
 mod handler;
+mod headers;
 mod hops;
 mod incoming;
+mod index;
 mod inventory;
 mod link;
 mod memory;
@@ -60,10 +67,13 @@ mod request;
 mod serve;
 mod stats;
 mod submissions;
+mod transit;
 mod upstreams;
+mod window;
 
 pub use config::RelayConfig;
 pub use event::{Rejection, RelayEvent, RelayStep, SubmitOutcome, SubmitReport};
+pub use headers::{HeaderAnchor, InvalidAnchor};
 pub use hops::{HopSummary, Hops};
 pub use link::UpstreamLink;
 pub use policy::{IncomingTransaction, PolicyDecision, RelayAll, RelayPolicy, TrustMode};

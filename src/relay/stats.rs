@@ -26,7 +26,19 @@ pub struct RelayStats {
     pub following: usize,
     /// Bytes of unanswered `getdata` messages.
     pub pending_bytes: usize,
-    /// The counts of transactions and messages.
+    /// The height of the best chain of headers; `None` without a chain.
+    pub tip_height: Option<u32>,
+    /// Headers, on all branches.
+    pub headers: usize,
+    /// Blocks that are passing.
+    pub passing_blocks: usize,
+    /// Bytes that the passing blocks retain.
+    pub passing_block_bytes: usize,
+    /// Small blocks that are kept.
+    pub kept_blocks: usize,
+    /// Bytes that the kept blocks retain.
+    pub kept_block_bytes: usize,
+    /// The counts of transactions, blocks and messages.
     pub counts: RelayCounts,
     /// The counts of requests.
     pub requests: RequestCounts,
@@ -119,6 +131,20 @@ pub struct RelayCounts {
     pub fee_unknown: u64,
     /// Requests for blocks, each of which ended its link.
     pub blocks_refused: u64,
+    /// Blocks that were sent whole to a peer.
+    pub blocks_served: u64,
+    /// Blocks that have passed.
+    pub blocks_relayed: u64,
+    /// Blocks, or sources of blocks, that were wrong.
+    pub blocks_wrong: u64,
+    /// Changes of the source of a passing block.
+    pub block_fail_overs: u64,
+    /// Readers of blocks that were closed, because they were too slow or the block could not be completed.
+    pub block_readers_cut: u64,
+    /// Headers of upstreams that were refused.
+    pub headers_refused: u64,
+    /// Announcements of new blocks, one for each peer.
+    pub tips_announced: u64,
     /// Links to leaf peers that were closed because too many items waited for an answer.
     pub serving_overruns: u64,
     /// `dsdetected` and `revokemid` messages that were passed on.

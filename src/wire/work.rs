@@ -8,6 +8,7 @@ use super::headers::BlockHeader;
 use crate::protocol::Network;
 use std::fmt;
 use std::iter::Sum;
+use std::num::NonZeroU32;
 use std::ops::{Add, AddAssign};
 
 /// The largest hash that a header may have, as a 256-bit number.
@@ -125,6 +126,28 @@ impl Target {
         }
     }
 
+    /// Returns the short form of the target, as in a header's `bits`. Bits after the first 23 are dropped (SV Node
+    /// 1.2.2, arith_uint256.cpp GetCompact).
+    pub fn to_bits(self) -> u32 {
+        let len_bytes = self.0.bit_len().div_ceil(8);
+        let [digits, ..] = match len_bytes {
+            0..=3 => self.0.0.map(|word| word << (8 * (3 - len_bytes))),
+            _ => self.0.shifted_down(8 * (len_bytes - 3)).0,
+        };
+        // A set bit in the place of the sign belongs to the digits, so they move down by a byte.
+        match digits & 0x0080_0000 {
+            0 => len_bytes << 24 | digits as u32,
+            _ => (len_bytes + 1) << 24 | (digits >> 8) as u32,
+        }
+    }
+
+    /// Returns the target that this much work meets once on average: 2^256 / work - 1, rounded down. Returns `None` for
+    /// no work.
+    pub fn of_work(work: Work) -> Option<Self> {
+        // 2^256 - w is w modulo 2^256, negated.
+        (work != Work::ZERO).then(|| Self(U256::default().minus(work.0).divided_by(work.0)))
+    }
+
     /// Returns whether a header with this hash meets the target.
     pub fn is_met_by(self, hash: Hash256) -> bool {
         U256::from_le_bytes(*hash.as_bytes()) <= self.0
@@ -156,6 +179,18 @@ impl Work {
     /// Returns the 32 bytes, the most significant first.
     pub fn to_be_bytes(self) -> [u8; 32] {
         self.0.to_be_bytes()
+    }
+
+    /// Returns the work beyond `other`, which may not be more than this.
+    pub(crate) fn beyond(self, other: Self) -> Self {
+        debug_assert!(other <= self, "the work of a chain does not shrink");
+        Self(self.0.minus(other.0))
+    }
+
+    /// Returns this work times `numerator / denominator`, rounded down. The product is computed modulo 2^256.
+    pub(crate) fn scaled(self, numerator: u32, denominator: NonZeroU32) -> Self {
+        let product = self.0.times(numerator);
+        Self(product.divided_by(U256::from(u64::from(denominator.get()))))
     }
 }
 
@@ -270,6 +305,29 @@ impl U256 {
             }
         }
         Some(Self(shifted))
+    }
+
+    /// Shifts towards the least significant bit, by less than 256 bits.
+    fn shifted_down(self, shift_bits: u32) -> Self {
+        let (words, bits) = ((shift_bits / 64) as usize, shift_bits % 64);
+        let mut shifted = [0; 4];
+        for (index, word) in shifted.iter_mut().enumerate().take(4 - words) {
+            *word = self.0[index + words] >> bits;
+            if bits > 0 && index + words + 1 < 4 {
+                *word |= self.0[index + words + 1] << (64 - bits);
+            }
+        }
+        Self(shifted)
+    }
+
+    /// Multiplies modulo 2^256.
+    fn times(self, factor: u32) -> Self {
+        let mut carry = 0;
+        Self(self.0.map(|word| {
+            let product = u128::from(word) * u128::from(factor) + carry;
+            carry = product >> 64;
+            product as u64
+        }))
     }
 
     fn checked_add(self, other: Self) -> Option<Self> {

@@ -11,6 +11,7 @@
 
 mod announcements;
 mod associations;
+mod blocks;
 mod chain;
 mod drops;
 mod enriched;

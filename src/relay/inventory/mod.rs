@@ -5,7 +5,6 @@
 //! announced one remains, so that a late announcer does not make it new again. The module knows peers only by their
 //! dense indexes, and neither sends nor reads a clock.
 
-mod index;
 mod log;
 mod seen;
 mod spill;
@@ -14,10 +13,10 @@ pub(super) use log::{Log, Record};
 
 use super::bits::PeerSet;
 use crate::limits::{MAX_RELAY_SPILLS, RELAY_ANNOUNCERS, RELAY_HELD_STEPS, RELAY_SWEEP_STEP};
+use crate::relay::index::Index;
 use crate::time::Instant;
 use crate::wire::Hash256;
 use crate::wire::siphash::SipKey;
-use index::Index;
 use seen::Seen;
 use spill::Spills;
 use std::collections::VecDeque;

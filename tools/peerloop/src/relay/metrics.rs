@@ -10,7 +10,7 @@ use std::fmt;
 /// The metric of a counter: its name, its help, and the function that reads its value.
 type Row<C> = (&'static str, &'static str, fn(&C) -> u64);
 
-const COUNTS: [Row<RelayCounts>; 30] = [
+const COUNTS: [Row<RelayCounts>; 37] = [
     ("relay_accepted", "Transactions announced to all peers", |counts| counts.accepted),
     ("relay_submitted", "Transactions submitted to the upstreams", |counts| counts.submitted),
     ("relay_resubmitted", "Submitted transactions announced to the upstreams again", |counts| counts.resubmitted),
@@ -40,6 +40,15 @@ const COUNTS: [Row<RelayCounts>; 30] = [
     ("relay_seen_evicted", "Remembered transactions dropped before their time", |counts| counts.seen_evicted),
     ("relay_fee_unknown", "Fee filters that were not applied", |counts| counts.fee_unknown),
     ("relay_blocks_refused", "Requests for blocks, each of which ended its connection", |counts| counts.blocks_refused),
+    ("relay_blocks_served", "Blocks sent whole to a peer", |counts| counts.blocks_served),
+    ("relay_blocks_relayed", "Blocks that have passed", |counts| counts.blocks_relayed),
+    ("relay_blocks_wrong", "Blocks, or sources of blocks, that were wrong", |counts| counts.blocks_wrong),
+    ("relay_block_fail_overs", "Changes of the source of a passing block", |counts| counts.block_fail_overs),
+    ("relay_block_readers_cut", "Connections closed because their block could not be continued", |counts| {
+        counts.block_readers_cut
+    }),
+    ("relay_headers_refused", "Headers of upstreams that were refused", |counts| counts.headers_refused),
+    ("relay_tips_announced", "Announcements of new blocks", |counts| counts.tips_announced),
     ("relay_serving_overruns", "Connections closed because too many items waited", |counts| counts.serving_overruns),
     ("relay_alerts", "Alerts passed on", |counts| counts.alerts),
     ("relay_hops_unmeasured", "Hops that are missing in the latencies", |counts| counts.hops_unmeasured),
@@ -82,11 +91,19 @@ impl Collector for Snapshot {
             ("relay_bodies", "Transactions in the pool", stats.bodies),
             ("relay_requests_in_flight", "Requests in flight", stats.in_flight),
             ("relay_following", "Submitted transactions that are followed", stats.following),
+            ("relay_headers", "Headers on all branches", stats.headers),
+            ("relay_passing_blocks", "Blocks that are passing", stats.passing_blocks),
+            ("relay_kept_blocks", "Small blocks that are kept", stats.kept_blocks),
         ] {
             metrics.gauge(name, help, value as u64)?;
         }
         metrics.bytes("relay_pool", "Bytes of the transactions in the pool", stats.pool_bytes as u64)?;
         metrics.bytes("relay_pending", "Bytes of unanswered getdata messages", stats.pending_bytes as u64)?;
+        metrics.bytes("relay_passing_block", "Bytes of the passing blocks", stats.passing_block_bytes as u64)?;
+        metrics.bytes("relay_kept_block", "Bytes of the kept blocks", stats.kept_block_bytes as u64)?;
+        if let Some(height) = stats.tip_height {
+            metrics.gauge("relay_tip_height", "Height of the best chain of headers", u64::from(height))?;
+        }
         for (name, help, of) in COUNTS {
             metrics.count(name, help, of(&stats.counts))?;
         }

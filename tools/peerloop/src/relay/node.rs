@@ -128,6 +128,7 @@ fn config_of(settings: &RelaySettings, upstreams: Vec<SocketAddr>) -> RelayConfi
         .with_accept_on_silence(settings.accept_on_silence)
         // The settings are checked to fit.
         .with_tx_pool_bytes(usize::try_from(settings.tx_pool).unwrap_or(usize::MAX))
+        .with_small_blocks_bytes(usize::try_from(settings.small_blocks).unwrap_or(usize::MAX))
         .with_leaf_tx_per_second(settings.leaf_tx_per_second)
 }
 

@@ -74,6 +74,15 @@ pub(super) fn summary(relay: &RelayStats, hops: &HopSummary, stats: &Stats, upti
         "requests {}, hedged {}, moved {}, overdue {}, failed {}\n",
         requests.sent, requests.hedged, requests.moved, requests.overdue, requests.failed
     );
+    if let Some(height) = relay.tip_height {
+        text += &format!(
+            "tip at height {height}, {} passed, {} served, {} wrong, {} cut\n",
+            counted(counts.blocks_relayed, "block"),
+            counts.blocks_served,
+            counts.blocks_wrong,
+            counted(counts.block_readers_cut, "reader")
+        );
+    }
     for (name, summary) in [
         ("relay_hop{receiver=first} from read", &hops.hop_first),
         ("relay_hop{receiver=first} from arrival", &hops.hop_first_with_lag),

@@ -20,6 +20,7 @@ pub(crate) struct RelaySettings {
     pub(crate) upstreams: Vec<String>,
     pub(crate) trust: TrustMode,
     pub(crate) tx_pool: u64,
+    pub(crate) small_blocks: u64,
     pub(crate) push: bool,
     pub(crate) accept_on_silence: Option<Duration>,
     pub(crate) leaf_tx_per_second: u32,
@@ -33,12 +34,13 @@ pub(crate) struct RelaySettings {
 
 impl Default for RelaySettings {
     fn default() -> Self {
-        let RelayConfig { trust, tx_pool_bytes, push, accept_on_silence, leaf_tx_per_second, .. } =
-            RelayConfig::new(Vec::new());
+        let defaults = RelayConfig::new(Vec::new());
+        let RelayConfig { trust, tx_pool_bytes, push, accept_on_silence, leaf_tx_per_second, .. } = defaults;
         Self {
             upstreams: Vec::new(),
             trust,
             tx_pool: tx_pool_bytes as u64,
+            small_blocks: defaults.small_blocks_bytes as u64,
             push,
             accept_on_silence,
             leaf_tx_per_second,
@@ -52,14 +54,14 @@ impl Default for RelaySettings {
 impl RelaySettings {
     /// Replaces the settings that apply to a running relay by those in `new`.
     pub(crate) fn apply(&mut self, new: Self) {
-        let Self { trust, tx_pool, push, accept_on_silence, leaf_tx_per_second, .. } = *self;
-        *self = Self { trust, tx_pool, push, accept_on_silence, leaf_tx_per_second, ..new };
+        let Self { trust, tx_pool, small_blocks, push, accept_on_silence, leaf_tx_per_second, .. } = *self;
+        *self = Self { trust, tx_pool, small_blocks, push, accept_on_silence, leaf_tx_per_second, ..new };
     }
 }
 
 /// Checks the ranges of the relay's settings.
 pub(super) fn check(effective: &Effective) -> Result<(), Failure> {
-    let RelaySettings { upstreams, tx_pool, .. } = &effective.node.relay;
+    let RelaySettings { upstreams, tx_pool, small_blocks, .. } = &effective.node.relay;
     let refused = |name: &str, rule: &str| {
         let source = effective.source(name).map_or_else(String::new, |source| format!("{source}: "));
         Err(Failure::usage(format!("{source}{name} {rule}")))
@@ -69,6 +71,9 @@ pub(super) fn check(effective: &Effective) -> Result<(), Failure> {
     }
     if *tx_pool < MIN_TX_POOL_BYTES || usize::try_from(*tx_pool).is_err() {
         return refused("tx_pool", &format!("must be {} or more", write_bytes(MIN_TX_POOL_BYTES)));
+    }
+    if usize::try_from(*small_blocks).is_err() {
+        return refused("small_blocks", "is larger than the memory of this machine can be");
     }
     Ok(())
 }

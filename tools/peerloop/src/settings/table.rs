@@ -159,6 +159,7 @@ settings! {
         "Treatment of other peers' transactions: validated (announce once an upstream has announced), trusted (submit \
          to the upstreams only) or open (announce at once, for test networks)";
     tx_pool []: RelaySize in relay, "Maximum size of all kept transactions together";
+    small_blocks []: RelaySize in relay, "Maximum size of all kept blocks together, of up to 32MiB each; 0 keeps none";
     push []: RelaySwitch in relay, "Send transactions to upstreams without waiting for their requests";
     accept_on_silence []: Silence in relay,
         "Announce a submitted transaction that no upstream has rejected for this time; passes double spends";

@@ -165,6 +165,7 @@ log_level = "debug"
 upstreams = ["node.example", "[::1]:7"]
 trust = "trusted"
 tx_pool = "64MiB"
+small_blocks = "1MiB"
 push = true
 accept_on_silence = "5s"
 leaf_tx_per_second = 7

@@ -112,7 +112,8 @@ impl Scene {
         scene
     }
 
-    /// Completes the handshakes of the upstream's links, and reads the relay's greetings.
+    /// Completes the handshakes of the upstream's links, reads the relay's greetings, and answers its requests for
+    /// headers: the upstream has none.
     pub fn connect_upstream(&mut self) {
         self.settle();
         let before = self.upstream.links;
@@ -121,7 +122,11 @@ impl Scene {
         for link in before..self.upstream.links {
             let greeting = commands(&self.upstream.receive(link));
             assert_eq!(greeting[..4], ["version", "verack", "protoconf", "sendheaders"]);
+            if greeting[4..].iter().any(|command| command == "getheaders") {
+                self.upstream.send(link, &frame("headers", &[0]));
+            }
         }
+        self.settle();
     }
 
     /// Adds a leaf, completes its handshake and reads the relay's greeting.

@@ -1,10 +1,12 @@
 //! The relay in the virtual world, driven byte by byte.
 
 mod announcing;
+mod blocks;
 mod hostile;
 mod indexes;
 mod meshes;
 mod random;
+mod random_blocks;
 mod requests;
 mod serving;
 mod slow_peers;

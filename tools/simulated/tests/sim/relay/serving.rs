@@ -35,21 +35,20 @@ fn unknown_kinds_are_answered_with_notfound() {
 }
 
 #[test]
-fn a_request_for_a_block_is_rejected_and_ends_the_link() {
-    for kind in [2_u8, 3, 4] {
-        let mut scene = Scene::new(TrustMode::Validated);
-        let (mut leaf, known) = (scene.leaf(), transaction(1));
-        scene.announce(&known);
-        scene.received(&mut leaf);
-        let payload = [&[2, 1, 0, 0, 0][..], Hash256::of(&known).as_bytes(), &[kind, 0, 0, 0], &[8; 32]].concat();
-        let answers = scene.ask(&mut leaf, &frame("getdata", &payload));
-        let reject = [&[7][..], b"getdata", &[0x44, 21], b"blocks are not served"].concat();
-        assert_eq!(answers, [message("tx", &known), message("reject", &reject)]);
-        scene.run_for(Duration::from_secs(3));
-        scene.received(&mut leaf);
-        assert!(leaf.has_seen_end);
-        assert_eq!(scene.counts().blocks_refused, 1);
-    }
+fn a_request_for_a_filtered_block_is_rejected_and_ends_the_link() {
+    let mut scene = Scene::new(TrustMode::Validated);
+    let (mut leaf, known) = (scene.leaf(), transaction(1));
+    scene.announce(&known);
+    scene.received(&mut leaf);
+    let payload = [&[2, 1, 0, 0, 0][..], Hash256::of(&known).as_bytes(), &[3, 0, 0, 0], &[8; 32]].concat();
+    let answers = scene.ask(&mut leaf, &frame("getdata", &payload));
+    let reason = b"the block cannot be served now";
+    let reject = [&[7][..], b"getdata", &[0x44, reason.len() as u8], reason].concat();
+    assert_eq!(answers, [message("tx", &known), message("reject", &reject)]);
+    scene.run_for(Duration::from_secs(3));
+    scene.received(&mut leaf);
+    assert!(leaf.has_seen_end);
+    assert_eq!(scene.counts().blocks_refused, 1);
 }
 
 #[test]

@@ -71,7 +71,8 @@ fn open_submissions_are_announced_again_after_a_reconnect() {
     scene.upstream.accept();
     scene.settle();
     let messages = scene.heard(2);
-    assert_eq!(messages[4..], [message("inv", &items(&[&first, &second]))]);
+    assert_eq!(messages[4].0, "getheaders");
+    assert_eq!(messages[5..], [message("inv", &items(&[&first, &second]))]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ const NONE: u32 = 0;
 
 /// An index of the slots below a fixed capacity.
 #[derive(Debug)]
-pub(super) struct Index {
+pub(in crate::relay) struct Index {
     /// The first slot of each bucket's chain.
     heads: Vec<u32>,
     /// The next slot of each slot's chain.
@@ -18,19 +18,19 @@ pub(super) struct Index {
 
 impl Index {
     /// Creates an index with at least two buckets for each of `capacity` slots, which uses 12 to 20 bytes per slot.
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(in crate::relay) fn new(capacity: usize) -> Self {
         let buckets = capacity.saturating_mul(2).next_power_of_two();
         Self { heads: vec![NONE; buckets], next: vec![NONE; capacity] }
     }
 
     /// Returns the number of bytes that an index with this capacity uses.
-    pub(super) const fn memory_bytes(capacity: usize) -> usize {
+    pub(in crate::relay) const fn memory_bytes(capacity: usize) -> usize {
         (capacity.saturating_mul(2).next_power_of_two() + capacity) * size_of::<u32>()
     }
 
     /// Returns the slot with this keyed hash for which `is` returns true.
     #[inline]
-    pub(super) fn find(&self, key: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub(in crate::relay) fn find(&self, key: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut at = self.heads[self.bucket(key)];
         while at != NONE {
             let slot = at - 1;
@@ -43,14 +43,14 @@ impl Index {
     }
 
     /// Adds a slot that the index does not contain.
-    pub(super) fn insert(&mut self, key: u64, slot: u32) {
+    pub(in crate::relay) fn insert(&mut self, key: u64, slot: u32) {
         let bucket = self.bucket(key);
         self.next[slot as usize] = self.heads[bucket];
         self.heads[bucket] = slot + 1;
     }
 
     /// Removes a slot that was inserted with the same key.
-    pub(super) fn remove(&mut self, key: u64, slot: u32) {
+    pub(in crate::relay) fn remove(&mut self, key: u64, slot: u32) {
         let bucket = self.bucket(key);
         let after = self.next[slot as usize];
         if self.heads[bucket] == slot + 1 {

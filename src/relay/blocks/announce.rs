@@ -1,0 +1,93 @@
+//! Announcing blocks: each peer learns a new tip at once, in the form that it has asked for.
+//!
+//! A peer that sent `sendheaders` receives up to eight headers if it is known to have their parent, and every other
+//! peer an `inv` of the tip (SV Node 1.2.2, net_processing.cpp SendMessages). Nothing is announced before an upstream
+//! has sent all its headers.
+
+use crate::handler::Ctx;
+use crate::id::PeerId;
+use crate::relay::core::Core;
+use crate::relay::headers::HeaderChain;
+use crate::relay::peers::{Peer, Role};
+use crate::wire::{BlockHeader, Hash256, Headers, Inventory, InventoryItem, MessageRef};
+use bytes::Bytes;
+
+/// Maximum number of blocks that are announced as headers (SV Node 1.2.2, net_processing.cpp MAX_BLOCKS_TO_ANNOUNCE).
+const MAX_ANNOUNCED: u32 = 8;
+
+/// Notes that a peer has a block; an upstream has it on each of its links. The highest block counts.
+pub(in crate::relay) fn on_has(core: &mut Core, peer: PeerId, hash: Hash256) {
+    let Core { peers, blocks, .. } = core;
+    let Some(chain) = blocks.chain.as_ref().filter(|chain| chain.get(hash).is_some()) else { return };
+    let links: Vec<PeerId> = match peers.index(peer).filter(|&index| peers.get(index).is_some_and(Peer::is_upstream)) {
+        Some(index) => {
+            peers.iter().filter(|&(other, _)| peers.are_one_upstream(index, other)).map(|(_, link)| link.id).collect()
+        }
+        None => vec![peer],
+    };
+    for link in links {
+        if let Some(about) = blocks.peers.get_mut(link) {
+            about.has = higher(chain, about.has, hash);
+            about.known = higher(chain, about.known, hash);
+        }
+    }
+}
+
+/// Notes that a peer has the header of a block.
+pub(super) fn on_known(core: &mut Core, peer: PeerId, hash: Hash256) {
+    let Some(chain) = &core.blocks.chain else { return };
+    if let Some(about) = core.blocks.peers.get_mut(peer) {
+        about.known = higher(chain, about.known, hash);
+    }
+}
+
+/// Returns the higher of two blocks.
+fn higher(chain: &HeaderChain, known: Option<Hash256>, hash: Hash256) -> Option<Hash256> {
+    let height_of = |hash: Hash256| chain.get(hash).map(|block| block.height);
+    if height_of(hash) > known.and_then(height_of) { Some(hash) } else { known }
+}
+
+/// Announces the blocks of the best chain above `fork_height` to all peers that are not known to have them.
+pub(super) fn announce(core: &mut Core, ctx: &mut Ctx<'_>, fork_height: u32) {
+    let Some(chain) = core.blocks.chain().filter(|_| core.blocks.is_synced) else { return };
+    let tip = chain.tip();
+    let first = fork_height + 1;
+    let inv = Inventory::from_items([InventoryItem::block(tip.hash)]);
+    let inv = ctx.encode(&MessageRef::Inv(inv.as_ref()));
+    // Most peers have the parent of the first new block, so they share a frame.
+    let shared = (tip.height - fork_height <= MAX_ANNOUNCED).then(|| frame_of(chain, ctx, first));
+    let mut announced = Vec::new();
+    let is_listening = |role| matches!(role, Role::Upstream { is_listening: true, .. });
+    for (_, peer) in core.peers.iter().filter(|(_, peer)| !is_listening(peer.role)) {
+        let Some(about) = core.blocks.peers.get(peer.id) else { continue };
+        let known = about.known.filter(|&known| chain.is_best(known)).and_then(|known| chain.get(known));
+        let has_tip = known.is_some_and(|known| known.height >= tip.height);
+        if has_tip {
+            continue;
+        }
+        let frame = match (&shared, known) {
+            (Some(shared), Some(known)) if about.wants_headers && known.height + 1 == first => shared.clone(),
+            (_, Some(known)) if about.wants_headers && tip.height - known.height <= MAX_ANNOUNCED => {
+                frame_of(chain, ctx, known.height + 1)
+            }
+            (_, Some(_) | None) => inv.clone(),
+        };
+        announced.push((peer.id, frame, about.wants_headers));
+    }
+    for (peer, frame, has_headers) in announced {
+        // A peer with a full queue learns of the tip with the next one, as at an SV Node.
+        if ctx.send_shared(peer, &frame).is_ok() {
+            core.counts.tips_announced += 1;
+            if has_headers && let Some(about) = core.blocks.peer_mut(peer) {
+                about.known = Some(tip.hash);
+            }
+        }
+    }
+}
+
+/// Encodes the headers of the best chain from a height on.
+fn frame_of(chain: &HeaderChain, ctx: &Ctx<'_>, first: u32) -> Bytes {
+    let headers: Vec<BlockHeader> =
+        (first..=chain.tip().height).filter_map(|height| chain.at(height)).copied().collect();
+    ctx.encode(&MessageRef::Headers(Headers::from_headers(headers).as_ref()))
+}

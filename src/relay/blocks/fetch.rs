@@ -1,0 +1,225 @@
+//! Fetching blocks: the choice of an upstream that sends a block, and the change to another one if it is lost or wrong.
+//!
+//! A block has one source at a time. If the source is lost in the middle, another one continues, and the readers notice
+//! nothing. An arriving block belongs to the request with its hash, because an SV Node does not reply to requests that
+//! it cannot serve. A source is charged for a wrong block only if all bytes are its own.
+
+use super::flow::{Arriving, Flow, Source};
+use super::pace;
+use crate::api::Delivery;
+use crate::error::{Disconnect, Misbehavior};
+use crate::handler::Ctx;
+use crate::id::PeerId;
+use crate::relay::core::Core;
+use crate::relay::inventory::PeerIndex;
+use crate::relay::peers::Peer;
+use crate::relay::transit::{Fault, Transit};
+use crate::wire::{BlockHeader, Hash256, Header, Inventory, InventoryItem, MessageRef, StreamType};
+use bytes::Bytes;
+
+/// Begins to fetch a block for its first reader. Returns whether a source was asked.
+pub(super) fn begin(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256, reader: PeerId) -> bool {
+    core.blocks.flows.push(Flow::new(hash, reader));
+    let is_asked = ask(core, ctx, hash);
+    if !is_asked {
+        core.blocks.flows.retain(|flow| flow.hash != hash);
+    }
+    is_asked
+}
+
+/// Adds a reader to a block in transit. If the reader's own upstream is asked for the block, another one is: it lacks
+/// the block.
+pub(super) fn join(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256, reader: PeerId) {
+    let Some(flow) = core.blocks.flow_mut(hash) else { return };
+    flow.readers.push(reader);
+    let awaited = flow.source.filter(|source| source.stream.is_none()).map(|source| source.peer);
+    if awaited.is_some_and(|source| is_same_node(core, source, reader)) {
+        fail_over(core, ctx, hash);
+    }
+}
+
+fn is_same_node(core: &Core, one: PeerId, other: PeerId) -> bool {
+    let indexes = core.peers.index(one).zip(core.peers.index(other));
+    one == other || indexes.is_some_and(|(one, other)| core.peers.are_one_upstream(one, other))
+}
+
+/// Requests a block from the next upstream.
+fn ask(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) -> bool {
+    loop {
+        let Some(peer) = next_source(core, hash) else { return false };
+        let items = Inventory::from_items([InventoryItem::block(hash)]);
+        let is_sent = ctx.send(peer, &MessageRef::GetData(items.as_ref())).is_ok();
+        core.blocks.requests += 1;
+        let number = core.blocks.requests;
+        let Some(flow) = core.blocks.flow_mut(hash) else { return false };
+        if is_sent {
+            flow.source = Some(Source { peer, number, stream: None, last_input: ctx.now(), paused_at: None });
+            return true;
+        }
+        flow.failed.push(peer);
+    }
+}
+
+/// Returns the next source of a block: an upstream that has not failed and does not read the block itself, and one that
+/// is known to have the block if there is one. An SV Node does not reply to a request for a block that it lacks (SV
+/// Node 1.2.2, net_processing.cpp ProcessGetData).
+fn next_source(core: &Core, hash: Hash256) -> Option<PeerId> {
+    let Core { peers, blocks, .. } = core;
+    let flow = blocks.flow(hash)?;
+    let readers: Vec<PeerIndex> = flow.readers.iter().filter_map(|&reader| peers.index(reader)).collect();
+    let reads = |index| readers.iter().any(|&reader| reader == index || peers.are_one_upstream(reader, index));
+    let is_candidate =
+        |&(index, peer): &(PeerIndex, &Peer)| peer.is_upstream() && !flow.failed.contains(&peer.id) && !reads(index);
+    let candidates: Vec<PeerId> = peers.iter().filter(is_candidate).map(|(_, peer)| peer.id).collect();
+    let has_block = |&peer: &PeerId| blocks.has_block(peer, hash);
+    candidates.iter().copied().find(has_block).or_else(|| candidates.first().copied())
+}
+
+/// Chooses how a `block` is delivered that begins to arrive: in parts if one was requested.
+pub(in crate::relay) fn on_source_header(core: &mut Core, ctx: &Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
+    if core.blocks.awaited_from(peer).next().is_none() {
+        return Delivery::Discard;
+    }
+    let arriving = Arriving { peer, stream: ctx.receiving_stream(), header: *header, first: Vec::new() };
+    core.blocks.forget_arriving(peer, arriving.stream);
+    core.blocks.arriving.push(arriving);
+    Delivery::Chunks
+}
+
+/// Finds the request to which an arriving block belongs, once the block's header is here. Returns the block's hash and
+/// its bytes so far; `None` if more have to arrive, or if the block is not awaited.
+pub(super) fn recognize(
+    core: &mut Core,
+    ctx: &mut Ctx<'_>,
+    peer: PeerId,
+    part: Bytes,
+    is_last: bool,
+) -> Option<(Hash256, Bytes)> {
+    let stream = ctx.receiving_stream();
+    let at = core.blocks.arriving.iter().position(|block| block.is_from(peer, stream))?;
+    let first = &mut core.blocks.arriving[at].first;
+    let part = if first.is_empty() && part.len() >= BlockHeader::LEN_BYTES {
+        part
+    } else {
+        first.extend_from_slice(&part);
+        if first.len() < BlockHeader::LEN_BYTES {
+            if is_last {
+                core.blocks.arriving.swap_remove(at);
+                // It is too short for any block.
+                let oldest = core.blocks.awaited_from(peer).min().map(|(_, hash)| hash);
+                oldest.into_iter().for_each(|hash| fail_over(core, ctx, hash));
+            }
+            return None;
+        }
+        Bytes::from(std::mem::take(first))
+    };
+    let header = core.blocks.arriving.swap_remove(at).header;
+    let hash = BlockHeader::decode(part.first_chunk()?).hash();
+    let (number, _) = core.blocks.awaited_from(peer).find(|&(_, awaited)| awaited == hash)?;
+    // A node replies in the order of the requests, so it has skipped the older ones.
+    let skipped: Vec<(u64, Hash256)> = core.blocks.awaited_from(peer).filter(|&(older, _)| older < number).collect();
+    let is_bound = bind(core, ctx, peer, hash, header);
+    skipped.into_iter().for_each(|(_, hash)| fail_over(core, ctx, hash));
+    is_bound.then_some((hash, part))
+}
+
+/// Begins or continues a block with a source that sends it. Returns false if another source was asked instead.
+fn bind(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, header: Header) -> bool {
+    let stream = ctx.receiving_stream();
+    let Some(flow) = core.blocks.flow_mut(hash) else { return false };
+    // Readers need the checksum of a basic header.
+    let is_usable = header.checksum.is_some() || header.payload_len > u64::from(u32::MAX);
+    let is_accepted = is_usable
+        && match &mut flow.transit {
+            Some(transit) => transit.continue_with(&header).is_ok(),
+            None => {
+                flow.transit = Some(Transit::new(hash, header));
+                true
+            }
+        };
+    if !is_accepted {
+        core.counts.blocks_wrong += 1;
+        fail_over(core, ctx, hash);
+        return false;
+    }
+    flow.sources += 1;
+    if let Some(source) = flow.source.as_mut().filter(|source| source.peer == peer) {
+        source.stream = Some(stream);
+    }
+    true
+}
+
+/// Handles the loss of a peer that may be a source.
+pub(in crate::relay) fn on_lost(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
+    core.blocks.arriving.retain(|block| block.peer != peer);
+    let hashes: Vec<Hash256> = core.blocks.flow_from(peer).map(|flow| flow.hash).collect();
+    hashes.into_iter().for_each(|hash| fail_over(core, ctx, hash));
+}
+
+/// Handles a block that stays incomplete because its connection closes.
+pub(in crate::relay) fn on_cut(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, stream: StreamType) {
+    core.blocks.forget_arriving(peer, stream);
+    let is_cut = |flow: &&mut Flow| flow.source.is_some_and(|source| source.stream == Some(stream));
+    let hash = core.blocks.flow_from(peer).find(is_cut).map(|flow| flow.hash);
+    if let Some(hash) = hash {
+        fail_over(core, ctx, hash);
+    }
+}
+
+/// Handles a source that does not have the block.
+pub(in crate::relay) fn on_not_found(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256) {
+    if core.blocks.awaited_from(peer).any(|(_, awaited)| awaited == hash) {
+        fail_over(core, ctx, hash);
+    }
+}
+
+/// Asks another source for a block, or cuts the readers if there is none. Without readers, the block ends.
+pub(super) fn fail_over(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
+    let Some(flow) = core.blocks.flow_mut(hash) else { return };
+    let source = flow.source.take();
+    flow.failed.extend(source.map(|source| source.peer));
+    let has_readers = !flow.readers.is_empty();
+    pace::resume(core, ctx, source);
+    core.counts.block_fail_overs += u64::from(has_readers);
+    if !has_readers || !ask(core, ctx, hash) {
+        end(core, ctx, hash);
+    }
+}
+
+/// Handles a wrong block or a wrong source.
+pub(super) fn on_fault(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, fault: Fault) {
+    core.counts.blocks_wrong += 1;
+    let Some(flow) = core.blocks.flow_mut(hash) else { return };
+    if flow.sources == 1 {
+        ctx.penalize_for(peer, Misbehavior::InvalidBlock);
+    }
+    match fault {
+        Fault::Differs if !flow.has_differed => {
+            flow.has_differed = true;
+            fail_over(core, ctx, hash);
+        }
+        // If two sources differ from the first one, the first one has lied.
+        Fault::Differs
+        | Fault::OtherBlock
+        | Fault::Malformed(_)
+        | Fault::WrongLength
+        | Fault::WrongMerkleRoot
+        | Fault::Mutated
+        | Fault::WrongChecksum => end(core, ctx, hash),
+    }
+}
+
+/// Ends a block that cannot be completed, and closes its readers.
+pub(super) fn end(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
+    let Some(at) = core.blocks.flows.iter().position(|flow| flow.hash == hash) else { return };
+    let flow = core.blocks.flows.swap_remove(at);
+    pace::resume(core, ctx, flow.source);
+    for reader in flow.readers {
+        if let Some(reader) = core.blocks.peers.get_mut(reader) {
+            reader.reading = None;
+        }
+        core.counts.block_readers_cut += 1;
+        ctx.close(reader, Disconnect::RetryLater);
+    }
+    pace::pull_waiting(core, ctx);
+}

@@ -1,0 +1,111 @@
+//! One block in transit: its source, and the peers that read it.
+
+use super::kept::Kept;
+use crate::id::PeerId;
+use crate::limits::{RELAY_SMALL_BLOCK_BYTES, RELAY_SMALL_BLOCK_RETAINED_BYTES};
+use crate::relay::transit::Transit;
+use crate::time::Instant;
+use crate::wire::{Hash256, Header, StreamType};
+use std::time::Duration;
+
+/// A block that is being fetched for its readers.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) hash: Hash256,
+    /// `None` until the first source's header has arrived.
+    pub(super) transit: Option<Transit>,
+    pub(super) source: Option<Source>,
+    /// The sources that have failed.
+    pub(super) failed: Vec<PeerId>,
+    pub(super) readers: Vec<PeerId>,
+    /// The number of sources whose bytes have arrived.
+    pub(super) sources: u32,
+    /// Whether the bytes of one source differed from those of the sources before it.
+    pub(super) has_differed: bool,
+    /// The moment at which the block was complete and right.
+    pub(super) completed_at: Option<Instant>,
+}
+
+/// The peer that a block is requested from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) peer: PeerId,
+    /// The number of the request; later ones have higher numbers.
+    pub(super) number: u64,
+    /// The stream on which the block arrives; `None` until it does.
+    pub(super) stream: Option<StreamType>,
+    /// The moment of the request, or of the last bytes since.
+    pub(super) last_input: Instant,
+    /// The moment at which reading was paused for the readers.
+    pub(super) paused_at: Option<Instant>,
+}
+
+/// A block that begins to arrive, before its own header is here.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    pub(super) peer: PeerId,
+    pub(super) stream: StreamType,
+    /// The message's header.
+    pub(super) header: Header,
+    /// The first bytes, fewer than a block's header has.
+    pub(super) first: Vec<u8>,
+}
+
+/// The progress of a peer that reads a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    pub(super) hash: Hash256,
+    /// The offset of the next byte.
+    pub(super) at: u64,
+    /// Whether the message has begun.
+    pub(super) has_begun: bool,
+    /// The time for which the source has waited for this peer.
+    pub(super) held: Duration,
+}
+
+impl Arriving {
+    pub(super) fn is_from(&self, peer: PeerId, stream: StreamType) -> bool {
+        (self.peer, self.stream) == (peer, stream)
+    }
+}
+
+impl Flow {
+    pub(super) fn new(hash: Hash256, reader: PeerId) -> Self {
+        Self {
+            hash,
+            transit: None,
+            source: None,
+            failed: Vec::new(),
+            readers: vec![reader],
+            sources: 0,
+            has_differed: false,
+            completed_at: None,
+        }
+    }
+
+    /// Returns whether a reader can still join: no byte was dropped.
+    pub(super) fn holds_start(&self) -> bool {
+        self.transit.as_ref().is_none_or(|transit| transit.window().oldest() == 0)
+    }
+
+    /// Returns whether the block is small enough to be kept whole among `kept`, and nothing of it was dropped. A source
+    /// that sends tiny parts can make a small block retain many times its length; such a block passes like a large one.
+    pub(super) fn is_kept_whole(&self, kept: &Kept) -> bool {
+        let is_small = |transit: &Transit| {
+            transit.header().payload_len <= RELAY_SMALL_BLOCK_BYTES.min(kept.max_bytes() as u64)
+                && transit.window().oldest() == 0
+                && transit.window().retained_bytes() as u64 <= RELAY_SMALL_BLOCK_RETAINED_BYTES
+        };
+        self.transit.as_ref().is_some_and(is_small)
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.transit.as_ref().is_some_and(|transit| transit.complete().is_some())
+    }
+}
+
+impl Reading {
+    pub(super) fn of(hash: Hash256) -> Self {
+        Self { hash, at: 0, has_begun: false, held: Duration::ZERO }
+    }
+}

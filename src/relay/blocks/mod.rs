@@ -1,0 +1,168 @@
+//! The blocks of a relay: the chain of headers, the blocks in transit, and the small blocks that are kept.
+//!
+//! A block passes while it arrives. It is fetched from an upstream once a peer requests it, at most once at a time, and
+//! its bytes are sent to all peers that have requested it; [`Transit`](super::transit::Transit) lists the checks. The
+//! tables of this file send nothing; `sync`, `fetch`, `pass`, `serve` and `announce` are their steps.
+
+mod announce;
+mod fetch;
+mod flow;
+mod kept;
+mod pace;
+mod pass;
+mod serve;
+mod sync;
+
+use super::headers::{HeaderAnchor, HeaderChain};
+use crate::config::Config;
+use crate::handler::PeerMap;
+use crate::id::PeerId;
+use crate::peer::VersionFacts;
+use crate::protocol::{Network, SERVICE_NETWORK};
+use crate::time::Instant;
+use crate::wire::siphash::SipKey;
+use crate::wire::{Hash256, StreamType};
+pub(super) use announce::on_has;
+pub(super) use fetch::{on_cut, on_lost, on_not_found, on_source_header};
+use flow::{Arriving, Flow, Reading};
+pub(super) use kept::Kept;
+pub(super) use pass::{keep_up, on_part, on_wake};
+pub(super) use serve::{Begun, begin, feed, on_reader_closed};
+pub(super) use sync::{ask_again, on_block_announced, on_getblocks, on_getheaders, on_headers, on_upstream_ready};
+
+/// The blocks of a relay.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    /// `None` until the loop starts, and on a network without an anchor.
+    chain: Option<HeaderChain>,
+    flows: Vec<Flow>,
+    /// The blocks whose own headers have not arrived, at most one for each stream of an upstream.
+    arriving: Vec<Arriving>,
+    /// The number of requests for blocks so far.
+    requests: u64,
+    /// The peers that wait for the end of a passing block to request another one.
+    waiting: Vec<PeerId>,
+    kept: Kept,
+    peers: PeerMap<BlockPeer>,
+    /// Whether an upstream has sent all headers that it has. Nothing is announced before.
+    is_synced: bool,
+}
+
+/// A ready peer, as a reader and as a source of blocks.
+#[derive(Debug, Default)]
+pub(super) struct BlockPeer {
+    /// Whether the peer wants new blocks as headers.
+    pub(super) wants_headers: bool,
+    /// The highest block whose header the peer has.
+    pub(super) known: Option<Hash256>,
+    /// The highest block that the peer has announced or received whole.
+    pub(super) has: Option<Hash256>,
+    /// The block that is being sent to the peer.
+    reading: Option<Reading>,
+    /// The moment at which headers were requested from the peer, until it replies.
+    asked: Option<Instant>,
+    /// The moment since which the peer waits for a block because others pass.
+    waits_since: Option<Instant>,
+    /// Whether the peer is in the list of those that wait.
+    is_waiting: bool,
+}
+
+impl Blocks {
+    pub(super) fn new(small_blocks_bytes: usize) -> Self {
+        Self {
+            chain: None,
+            flows: Vec::new(),
+            arriving: Vec::new(),
+            requests: 0,
+            waiting: Vec::new(),
+            kept: Kept::new(small_blocks_bytes),
+            peers: PeerMap::new(),
+            is_synced: false,
+        }
+    }
+
+    /// Begins the chain at the anchor, or on regtest at the genesis block.
+    pub(super) fn start(&mut self, network: Network, anchor: Option<&HeaderAnchor>, capacity: usize, key: SipKey) {
+        let genesis = (network == Network::Regtest).then(HeaderAnchor::genesis_of_regtest);
+        let anchor = anchor.filter(|anchor| anchor.network() == network).or(genesis.as_ref());
+        self.chain = anchor.map(|anchor| HeaderChain::new(anchor, capacity, key));
+    }
+
+    /// Returns the facts that our `version` states to an upstream: the height of our tip, and that whole blocks are
+    /// served, if the chain begins at the genesis block. A node whose own tip is old requests blocks from no other peer
+    /// (SV Node 1.2.2, net_processing.cpp FetchBlocks).
+    pub(super) fn facts(&self, config: &Config) -> VersionFacts {
+        let mut facts = VersionFacts::of_config(config);
+        if let Some(chain) = &self.chain {
+            facts.start_height = i32::try_from(chain.tip().height).unwrap_or(i32::MAX);
+            facts.services |= if chain.first_height() == 0 { SERVICE_NETWORK } else { 0 };
+        }
+        facts
+    }
+
+    pub(super) fn add_peer(&mut self, peer: PeerId) {
+        self.peers.insert(peer, BlockPeer::default());
+    }
+
+    pub(super) fn peer_mut(&mut self, peer: PeerId) -> Option<&mut BlockPeer> {
+        self.peers.get_mut(peer)
+    }
+
+    /// Returns the number of blocks that are passing.
+    pub(super) fn passing_len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Returns the number of bytes that the passing blocks retain.
+    pub(super) fn passing_bytes(&self) -> usize {
+        let transits = self.flows.iter().filter_map(|flow| flow.transit.as_ref());
+        transits.map(|transit| transit.window().retained_bytes()).sum()
+    }
+
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    pub(super) fn chain(&self) -> Option<&HeaderChain> {
+        self.chain.as_ref()
+    }
+
+    /// Returns whether a peer is known to have a block of the best chain.
+    fn has_block(&self, peer: PeerId, hash: Hash256) -> bool {
+        let Some(chain) = &self.chain else { return false };
+        let height_of = |hash: Hash256| chain.get(hash).filter(|_| chain.is_best(hash)).map(|block| block.height);
+        let known = self.peers.get(peer).and_then(|peer| peer.has).and_then(height_of);
+        known.zip(height_of(hash)).is_some_and(|(known, wanted)| known >= wanted)
+    }
+
+    /// Returns whether a peer is not read, because the readers of its block are slow.
+    pub(super) fn is_paused(&self, peer: PeerId) -> bool {
+        let sources = self.flows.iter().filter_map(|flow| flow.source);
+        sources.filter(|source| source.peer == peer).any(|source| source.paused_at.is_some())
+    }
+
+    /// Lists the blocks that were requested from a peer and have not begun to arrive, each with its request's number.
+    fn awaited_from(&self, peer: PeerId) -> impl Iterator<Item = (u64, Hash256)> {
+        let awaited = move |flow: &Flow| {
+            let source = flow.source.filter(|source| source.peer == peer && source.stream.is_none())?;
+            Some((source.number, flow.hash))
+        };
+        self.flows.iter().filter_map(awaited)
+    }
+
+    fn forget_arriving(&mut self, peer: PeerId, stream: StreamType) {
+        self.arriving.retain(|block| !block.is_from(peer, stream));
+    }
+
+    fn flow(&self, hash: Hash256) -> Option<&Flow> {
+        self.flows.iter().find(|flow| flow.hash == hash)
+    }
+
+    fn flow_mut(&mut self, hash: Hash256) -> Option<&mut Flow> {
+        self.flows.iter_mut().find(|flow| flow.hash == hash)
+    }
+
+    fn flow_from(&mut self, peer: PeerId) -> impl Iterator<Item = &mut Flow> {
+        self.flows.iter_mut().filter(move |flow| flow.source.as_ref().is_some_and(|source| source.peer == peer))
+    }
+}

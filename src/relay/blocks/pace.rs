@@ -1,0 +1,101 @@
+//! The pace of a block in transit: its window, its source, and the peers that wait for its end.
+//!
+//! The window drops the bytes that no reader may still hold. While it is full, the source is not read, so that slow
+//! readers slow it down for a limited time. A complete block ends once it is kept or has no readers. Nothing here
+//! sends.
+
+use super::Blocks;
+use super::flow::Source;
+use crate::handler::Ctx;
+use crate::limits::{RELAY_READER_GRACE, RELAY_WINDOW_BYTES};
+use crate::relay::core::Core;
+use crate::time::Instant;
+use crate::wire::Hash256;
+
+/// Drops the bytes that all readers have passed, keeps or ends a complete block, and pauses or resumes its source.
+pub(super) fn settle(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
+    let now = ctx.now();
+    let blocks = &mut core.blocks;
+    let Some(at) = blocks.flows.iter().position(|flow| flow.hash == hash) else { return };
+    let flow = &mut blocks.flows[at];
+    let is_small = flow.is_kept_whole(&blocks.kept);
+    let is_kept = is_small && flow.transit.as_ref().is_some_and(|transit| blocks.kept.fits(transit.window()));
+    if flow.is_complete() && (is_kept || flow.readers.is_empty()) {
+        let flow = blocks.flows.swap_remove(at);
+        if let (true, Some(transit)) = (is_kept, flow.transit) {
+            let header = *transit.header();
+            blocks.kept.insert(hash, header, transit.into_window());
+        }
+        return pull_waiting(core, ctx);
+    }
+    // Nobody reads a large block, so its slot is free for another. Bytes that still arrive are ignored.
+    let is_idle = flow.readers.is_empty() && !is_small && !flow.is_complete();
+    if is_idle {
+        let flow = blocks.flows.swap_remove(at);
+        resume(core, ctx, flow.source);
+        return pull_waiting(core, ctx);
+    }
+    if is_small {
+        return;
+    }
+    charge(blocks, at, now);
+    let is_full = trim(blocks, at);
+    let Some(source) = &mut blocks.flows[at].source else { return };
+    let paused = Some(*source).filter(|source| source.paused_at.is_some());
+    source.paused_at = is_full.then_some(now);
+    match (is_full, paused) {
+        (true, paused) => {
+            if paused.is_none() {
+                ctx.pause(source.peer);
+            }
+            ctx.wake_at(now.plus(RELAY_READER_GRACE));
+        }
+        (false, paused) => resume(core, ctx, paused),
+    }
+}
+
+/// Charges the readers in the older half of the window for the time for which the source has waited.
+fn charge(blocks: &mut Blocks, at: usize, now: Instant) {
+    let Blocks { flows, peers, .. } = blocks;
+    let flow = &flows[at];
+    let Some(transit) = &flow.transit else { return };
+    let Some(since) = flow.source.and_then(|source| source.paused_at) else { return };
+    let (oldest, end) = (transit.window().oldest(), transit.window().end());
+    let middle = oldest + (end - oldest) / 2;
+    for &reader in &flow.readers {
+        let reading = peers.get_mut(reader).and_then(|reader| reader.reading.as_mut());
+        if let Some(reading) = reading.filter(|reading| reading.at < middle) {
+            reading.held += now.since(since);
+        }
+    }
+}
+
+/// Drops the bytes that no reader may still hold. Returns whether the window is full nevertheless.
+fn trim(blocks: &mut Blocks, at: usize) -> bool {
+    let Blocks { flows, peers, .. } = blocks;
+    let flow = &mut flows[at];
+    let Some(transit) = &mut flow.transit else { return false };
+    let readings = flow.readers.iter().filter_map(|&reader| peers.get(reader)?.reading);
+    let holding = readings.filter(|reading| reading.held < RELAY_READER_GRACE);
+    let keep_from = holding.map(|reading| reading.at).min().unwrap_or(u64::MAX);
+    transit.window_mut().trim(RELAY_WINDOW_BYTES, keep_from);
+    transit.window().retained_bytes() > RELAY_WINDOW_BYTES
+}
+
+/// Reads a former or present source again, unless another block or its own requests still pause it.
+pub(super) fn resume(core: &Core, ctx: &mut Ctx<'_>, source: Option<Source>) {
+    let Some(source) = source.filter(|source| source.paused_at.is_some()) else { return };
+    if !core.blocks.is_paused(source.peer) && !core.is_paused_for_requests(source.peer) {
+        ctx.resume(source.peer);
+    }
+}
+
+/// Pulls the peers that wait for a block. Those that still have to wait do so again.
+pub(super) fn pull_waiting(core: &mut Core, ctx: &mut Ctx<'_>) {
+    for peer in std::mem::take(&mut core.blocks.waiting) {
+        if let Some(reader) = core.blocks.peers.get_mut(peer) {
+            reader.is_waiting = false;
+        }
+        let _ = ctx.pull(peer);
+    }
+}

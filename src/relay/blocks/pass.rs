@@ -1,0 +1,82 @@
+//! Passing blocks on: all readers receive each part of a block in the turn in which it arrives.
+//!
+//! The upkeep of each second replaces silent sources, and ends complete blocks whose slow readers keep others waiting.
+
+use super::flow::{Flow, Source};
+use super::{fetch, pace, serve};
+use crate::api::Chunk;
+use crate::handler::Ctx;
+use crate::id::PeerId;
+use crate::limits::{RELAY_BLOCK_LINGER, RELAY_BLOCK_TIMEOUT};
+use crate::relay::core::Core;
+use crate::wire::Hash256;
+
+/// Passes on a part of a block.
+pub(in crate::relay) fn on_part(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, chunk: &Chunk<'_>) {
+    let (stream, now, is_last) = (ctx.receiving_stream(), ctx.now(), chunk.last().is_some());
+    let is_arriving = |flow: &&mut Flow| flow.source.is_some_and(|source| source.stream == Some(stream));
+    let bound = core.blocks.flow_from(peer).find(is_arriving).map(|flow| flow.hash);
+    let (hash, part) = match bound {
+        Some(hash) => (hash, chunk.to_bytes()),
+        None => match fetch::recognize(core, ctx, peer, chunk.to_bytes(), is_last) {
+            Some(recognized) => recognized,
+            None => return,
+        },
+    };
+    let Some(flow) = core.blocks.flow_mut(hash) else { return };
+    let (Some(transit), Some(source)) = (&mut flow.transit, &mut flow.source) else { return };
+    source.last_input = now;
+    match transit.push(&part) {
+        Ok(()) if flow.is_complete() => {
+            flow.completed_at = Some(now);
+            let source = flow.source.take();
+            core.counts.blocks_relayed += 1;
+            pace::resume(core, ctx, source);
+        }
+        // The payload has ended before the block.
+        Ok(()) if is_last => return fetch::fail_over(core, ctx, hash),
+        Ok(()) => {}
+        Err(fault) => return fetch::on_fault(core, ctx, peer, hash, fault),
+    }
+    spread(core, ctx, hash);
+    pace::settle(core, ctx, hash);
+}
+
+/// Feeds all readers of a block.
+fn spread(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
+    let readers = core.blocks.flow(hash).map(|flow| flow.readers.clone()).unwrap_or_default();
+    readers.into_iter().for_each(|reader| serve::feed(core, ctx, reader));
+}
+
+/// Continues the sources that wait for readers whose time has ended.
+pub(in crate::relay) fn on_wake(core: &mut Core, ctx: &mut Ctx<'_>) {
+    let is_paused = |flow: &&Flow| flow.source.is_some_and(|source| source.paused_at.is_some());
+    let paused: Vec<Hash256> = core.blocks.flows.iter().filter(is_paused).map(|flow| flow.hash).collect();
+    paused.into_iter().for_each(|hash| pace::settle(core, ctx, hash));
+}
+
+/// Replaces the sources that have been silent for too long, and looks for those that are missing.
+pub(in crate::relay) fn keep_up(core: &mut Core, ctx: &mut Ctx<'_>) {
+    let now = ctx.now();
+    let sources: Vec<Source> = core.blocks.flows.iter().filter_map(|flow| flow.source).collect();
+    // A source sends its blocks one after the other, so it is silent only if none of them arrives.
+    let is_active = |source: &Source| source.paused_at.is_some() || now < source.last_input.plus(RELAY_BLOCK_TIMEOUT);
+    let is_silent = |flow: &Flow| match flow.source {
+        Some(source) => !sources.iter().any(|other| other.peer == source.peer && is_active(other)),
+        None => !flow.is_complete(),
+    };
+    let silent: Vec<Hash256> = core.blocks.flows.iter().filter(|flow| is_silent(flow)).map(|flow| flow.hash).collect();
+    silent.into_iter().for_each(|hash| fetch::fail_over(core, ctx, hash));
+    if !core.blocks.waiting.is_empty() {
+        let is_over = |flow: &&Flow| flow.completed_at.is_some_and(|at| now >= at.plus(RELAY_BLOCK_LINGER));
+        let over: Vec<Hash256> = core.blocks.flows.iter().filter(is_over).map(|flow| flow.hash).collect();
+        over.into_iter().for_each(|hash| fetch::end(core, ctx, hash));
+        // Some may have waited for too long.
+        pace::pull_waiting(core, ctx);
+    }
+    let all: Vec<Hash256> = core.blocks.flows.iter().map(|flow| flow.hash).collect();
+    for hash in all {
+        pace::settle(core, ctx, hash);
+        spread(core, ctx, hash);
+    }
+}

@@ -1,0 +1,162 @@
+//! Headers: which upstream is asked for them, and the answers to peers that ask us.
+//!
+//! Each upstream is asked once it is ready, and again while it has more headers than one message holds. Only upstreams
+//! extend the chain. A peer whose blocks may lie below the chain's first header is closed, because silence would keep
+//! it waiting.
+
+use super::announce;
+use crate::error::{Disconnect, Misbehavior};
+use crate::handler::Ctx;
+use crate::id::PeerId;
+use crate::limits::RELAY_HEADERS_TIMEOUT;
+use crate::protocol::PROTOCOL_VERSION;
+use crate::relay::core::Core;
+use crate::relay::headers::{HeaderChain, HeaderError, Located, MAX_HEADERS, TipChange};
+use crate::wire::{
+    BlockHeader, Hash256, Headers, HeadersRef, Inventory, InventoryItem, Locator, LocatorRef, MessageRef,
+};
+
+/// Asks a ready upstream for the headers that follow ours.
+pub(in crate::relay) fn on_upstream_ready(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
+    ask(core, ctx, peer);
+}
+
+/// Handles the announcement of a block by an upstream: its headers are requested if they are unknown.
+pub(in crate::relay) fn on_block_announced(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256) {
+    let Some(chain) = core.blocks.chain() else { return };
+    match chain.get(hash) {
+        Some(_) => announce::on_has(core, peer, hash),
+        None if core.blocks.peers.get(peer).is_some_and(|about| about.asked.is_none()) => ask(core, ctx, peer),
+        None => {}
+    }
+}
+
+/// Asks again the upstreams that have not replied.
+pub(in crate::relay) fn ask_again(core: &mut Core, ctx: &mut Ctx<'_>) {
+    let before = ctx.now().minus(RELAY_HEADERS_TIMEOUT);
+    let is_late = |peer: PeerId| {
+        let asked = core.blocks.peers.get(peer).and_then(|peer| peer.asked);
+        asked.is_some_and(|asked| asked <= before)
+    };
+    let upstreams = core.peers.iter().filter(|(_, peer)| peer.is_upstream());
+    let late: Vec<PeerId> = upstreams.map(|(_, peer)| peer.id).filter(|&peer| is_late(peer)).collect();
+    late.into_iter().for_each(|peer| ask(core, ctx, peer));
+}
+
+/// Requests the headers after ours.
+fn ask(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
+    let Some(chain) = core.blocks.chain() else { return };
+    // The begin is one block below the tip, so that a node with the same tip replies, too (SV Node 1.2.2,
+    // net_processing.cpp SendMessages).
+    let below_tip = chain.at(chain.tip().height).map(|header| header.prev_hash).filter(|&hash| chain.is_best(hash));
+    let hashes = below_tip.into_iter().chain(chain.locator());
+    let locator = Locator::from_hashes(PROTOCOL_VERSION as i32, hashes, Hash256::ZERO);
+    if ctx.send(peer, &MessageRef::GetHeaders(locator.as_ref())).is_ok()
+        && let Some(asked) = core.blocks.peer_mut(peer)
+    {
+        asked.asked = Some(ctx.now());
+    }
+}
+
+/// Stores an upstream's headers, and announces a new tip.
+pub(in crate::relay) fn on_headers(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, headers: HeadersRef<'_>) {
+    let was_asked = core.blocks.peer_mut(peer).is_some_and(|about| about.asked.take().is_some());
+    let now_s = u32::try_from(ctx.unix_time().as_secs()).unwrap_or(u32::MAX);
+    let Accepted { fork_height, last, error } = accept(core, headers, now_s);
+    if let Some(last) = last {
+        announce::on_has(core, peer, last);
+    }
+    let is_full = headers.len() as u32 >= MAX_HEADERS;
+    match error {
+        // The headers between are requested once. If the reply is an orphan, too, the next upkeep asks again.
+        Some(HeaderError::Orphan) if !was_asked => ask(core, ctx, peer),
+        Some(HeaderError::Orphan) => {}
+        Some(error) => {
+            core.counts.headers_refused += 1;
+            if error.is_misbehaviour() {
+                ctx.penalize_for(peer, Misbehavior::BadProofOfWork);
+            }
+        }
+        None if is_full => ask(core, ctx, peer),
+        None => {}
+    }
+    let tip = core.blocks.chain().map(HeaderChain::tip);
+    if let (Some(_), Some(tip)) = (fork_height, tip) {
+        core.on_tip(tip.hash);
+    }
+    let is_first = error.is_none() && !is_full && !std::mem::replace(&mut core.blocks.is_synced, true);
+    // Peers that were connected during the synchronization learn of the tip alone.
+    let is_extended = core.blocks.chain().is_some_and(|chain| chain.len() > 1);
+    let fork_height = match tip {
+        Some(tip) if is_first && is_extended => Some(tip.height.saturating_sub(1)),
+        Some(_) | None => fork_height,
+    };
+    if let Some(fork_height) = fork_height {
+        announce::announce(core, ctx, fork_height);
+    }
+}
+
+/// The result of a `headers`.
+struct Accepted {
+    /// The height of the last block that the old and the new best chain share, if the tip has changed.
+    fork_height: Option<u32>,
+    /// The last header that is in the chain.
+    last: Option<Hash256>,
+    /// The reason why the next one is not.
+    error: Option<HeaderError>,
+}
+
+/// Stores headers until one is refused.
+fn accept(core: &mut Core, headers: HeadersRef<'_>, now_s: u32) -> Accepted {
+    let mut accepted = Accepted { fork_height: None, last: None, error: None };
+    for listed in headers.iter() {
+        let Some(chain) = &mut core.blocks.chain else { break };
+        match chain.accept(&listed.header, now_s) {
+            Ok(TipChange::Tip { fork_height: fork }) => {
+                let lowest = accepted.fork_height.map_or(fork, |lowest: u32| lowest.min(fork));
+                accepted.fork_height = Some(lowest);
+            }
+            Ok(TipChange::Known | TipChange::Branch) => {}
+            Err(error) => {
+                accepted.error = Some(error);
+                break;
+            }
+        }
+        accepted.last = Some(listed.header.hash());
+    }
+    accepted
+}
+
+/// Answers a `getheaders`.
+pub(in crate::relay) fn on_getheaders(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, request: LocatorRef<'_>) {
+    let Some(chain) = core.blocks.chain() else { return };
+    let located = chain.headers_after(request);
+    let headers: Vec<BlockHeader> = match located {
+        Located::Unknown => return,
+        Located::BelowAnchor => return ctx.close(peer, Disconnect::RetryLater),
+        Located::Heights(_) | Located::One(_) => chain.headers_of(&located),
+    };
+    let last = headers.last().map(BlockHeader::hash);
+    if ctx.send(peer, &MessageRef::Headers(Headers::from_headers(headers).as_ref())).is_err() {
+        // It requests more than it reads.
+        return ctx.close(peer, Disconnect::RetryLater);
+    }
+    if let Some(last) = last {
+        announce::on_known(core, peer, last);
+    }
+}
+
+/// Answers a `getblocks`.
+pub(in crate::relay) fn on_getblocks(core: &Core, ctx: &mut Ctx<'_>, peer: PeerId, request: LocatorRef<'_>) {
+    let Some(chain) = core.blocks.chain() else { return };
+    let heights = match chain.blocks_after(request) {
+        Located::Heights(heights) => heights,
+        Located::BelowAnchor => return ctx.close(peer, Disconnect::RetryLater),
+        Located::One(_) | Located::Unknown => return,
+    };
+    let blocks = heights.filter_map(|height| chain.block_at(height));
+    let items = Inventory::from_items(blocks.map(|block| InventoryItem::block(block.hash)));
+    if !items.as_ref().is_empty() && ctx.send(peer, &MessageRef::Inv(items.as_ref())).is_err() {
+        ctx.close(peer, Disconnect::RetryLater);
+    }
+}

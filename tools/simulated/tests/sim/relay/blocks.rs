@@ -1,0 +1,440 @@
+//! Blocks through the relay: headers, announcements, cut-through, fail-over, and wrong blocks.
+
+use super::*;
+use peerloop::Network;
+use peerloop::wire::{Block, BlockHeader, Headers, Locator, MerkleFrontier, Tx, TxOutRef};
+
+/// A block with its height above the genesis block.
+pub(super) struct Mined {
+    header: BlockHeader,
+    pub(super) payload: Vec<u8>,
+}
+
+impl Mined {
+    pub(super) fn hash(&self) -> Hash256 {
+        self.header.hash()
+    }
+}
+
+/// Mines a block of about this length on top of another one.
+fn mine(parent: &BlockHeader, len_bytes: usize, salt: u32) -> Mined {
+    let script = vec![0x51; (len_bytes / 1_000).max(20)];
+    let count = (len_bytes / (script.len() + 40)).max(1) as u32;
+    let tx = |number| Tx::from_parts(1, &[], &[TxOutRef { value: 1, script: &script }], number);
+    let txs: Vec<Tx> = (0..count).map(|number| tx(salt << 16 | number)).collect();
+    let tree: MerkleFrontier = txs.iter().map(|tx| tx.as_ref().txid()).collect();
+    let merkle_root = tree.root().unwrap();
+    let mut header =
+        BlockHeader { prev_hash: parent.hash(), merkle_root, time: parent.time + 600, nonce: 0, ..*parent };
+    while header.check_proof_of_work(Network::Regtest).is_err() {
+        header.nonce += 1;
+    }
+    let mut payload = Vec::new();
+    Block::from_parts(header, txs.iter().map(Tx::as_ref)).as_ref().encode(&mut payload);
+    Mined { header, payload }
+}
+
+pub(super) fn chain(lens: &[usize]) -> Vec<Mined> {
+    let mut blocks: Vec<Mined> = Vec::new();
+    for (salt, &len_bytes) in (1..).zip(lens) {
+        let parent = blocks.last().map_or(BlockHeader::genesis_of(Network::Regtest), |block| block.header);
+        blocks.push(mine(&parent, len_bytes, salt));
+    }
+    blocks
+}
+
+pub(super) fn headers(blocks: &[Mined]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    Headers::from_headers(blocks.iter().map(|block| block.header)).as_ref().encode(&mut payload);
+    payload
+}
+
+pub(super) fn block_item(hash: Hash256) -> Vec<u8> {
+    [&[1, 2, 0, 0, 0][..], hash.as_bytes()].concat()
+}
+
+pub(super) fn get_block(hash: Hash256) -> Vec<u8> {
+    frame("getdata", &block_item(hash))
+}
+
+fn getheaders(hashes: &[Hash256]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    Locator::from_hashes(70_016, hashes.iter().copied(), Hash256::ZERO).as_ref().encode(&mut payload);
+    frame("getheaders", &payload)
+}
+
+/// Returns a scene whose upstream has these blocks, and has sent their headers.
+pub(super) fn scene(blocks: &[Mined], conditions: Conditions) -> Scene {
+    let mut scene = Scene::with(|settings| settings, config().with_ping_interval(Duration::ZERO), conditions);
+    scene.upstream.send(SUBMITTING, &frame("headers", &headers(blocks)));
+    scene.settle();
+    scene
+}
+
+#[test]
+fn headers_are_answered_and_a_new_tip_is_announced_as_each_peer_asked() {
+    let blocks = chain(&[100; 5]);
+    let mut scene = scene(&blocks[..4], Conditions::default());
+    let (mut plain, mut modern) = (scene.leaf(), scene.leaf());
+    modern.send(&frame("sendheaders", &[]));
+    let genesis = BlockHeader::genesis_of(Network::Regtest).hash();
+    let answer = [message("headers", &headers(&blocks[..4]))];
+    assert_eq!(scene.ask(&mut modern, &getheaders(&[genesis])), answer);
+    assert_eq!(scene.ask(&mut plain, &getheaders(&[blocks[1].hash()])), [message("headers", &headers(&blocks[2..4]))]);
+    scene.upstream.send(SUBMITTING, &frame("headers", &headers(&blocks[4..])));
+    assert_eq!(scene.received(&mut modern), [message("headers", &headers(&blocks[4..]))]);
+    assert_eq!(scene.received(&mut plain), [message("inv", &block_item(blocks[4].hash()))]);
+    assert_eq!(scene.counts().tips_announced, 2, "the tip was announced to the upstream that it is from");
+}
+
+#[test]
+fn a_block_passes_while_it_arrives_and_is_served_again_from_memory() {
+    let blocks = chain(&[20_000]);
+    let mut scene = scene(&blocks, Conditions::default());
+    let mut leaf = scene.leaf();
+    let hash = blocks[0].hash();
+    let whole = frame("block", &blocks[0].payload);
+    assert_eq!(scene.ask(&mut leaf, &get_block(hash)), []);
+    assert_eq!(scene.heard(SUBMITTING), [message("getdata", &block_item(hash))]);
+    let mut passed = Vec::new();
+    for part in whole.chunks(7_000) {
+        scene.upstream.send(SUBMITTING, part);
+        passed.extend(scene.drain(&mut leaf));
+        let expected = passed.len().max(1);
+        assert_eq!(passed, whole[..expected]);
+    }
+    assert_eq!(passed, whole);
+    let mut second = scene.leaf();
+    assert_eq!(scene.ask(&mut second, &get_block(hash)), [message("block", &blocks[0].payload)]);
+    assert_eq!(scene.heard(SUBMITTING), [], "a kept block was fetched again");
+    let counts = scene.counts();
+    assert_eq!((counts.blocks_served, counts.blocks_relayed, counts.blocks_wrong), (2, 1, 0));
+}
+
+#[test]
+fn another_source_continues_a_block_and_its_reader_notices_nothing() {
+    let blocks = chain(&[30_000]);
+    let hash = blocks[0].hash();
+    let whole = frame("block", &blocks[0].payload);
+    for lost_at in [0, 10, 24, 25, 104, 10_000, whole.len() - 1] {
+        let mut scene = scene(&blocks, Conditions::default());
+        let mut leaf = scene.leaf();
+        leaf.send(&get_block(hash));
+        scene.settle();
+        scene.heard(SUBMITTING);
+        scene.upstream.send(SUBMITTING, &whole[..lost_at]);
+        let mut passed = scene.drain(&mut leaf);
+        scene.upstream.close(SUBMITTING);
+        assert_eq!(scene.heard(LISTENING), [message("getdata", &block_item(hash))], "{lost_at}");
+        scene.upstream.send(LISTENING, &whole);
+        passed.extend(scene.drain(&mut leaf));
+        assert!(passed == whole, "{lost_at}: {} of {} bytes", passed.len(), whole.len());
+        assert_eq!(scene.counts().block_fail_overs, 1);
+    }
+}
+
+#[test]
+fn a_wrong_block_never_leaves_whole_and_only_its_readers_are_closed() {
+    let blocks = chain(&[5_000]);
+    let hash = blocks[0].hash();
+    let payload = &blocks[0].payload;
+    let changed = |at: usize| {
+        let mut changed = payload.clone();
+        changed[at] ^= 1;
+        frame("block", &changed)
+    };
+    let mut bad_checksum = frame("block", payload);
+    bad_checksum[20] ^= 1;
+    let long = frame("block", &[&payload[..], &[0]].concat());
+    let short = frame("block", &payload[..payload.len() - 1]);
+    for wrong in [changed(100), changed(payload.len() - 1), bad_checksum, long, short] {
+        let mut scene = scene(&blocks, Conditions::default());
+        let (mut leaf, mut other) = (scene.leaf(), scene.leaf());
+        leaf.send(&get_block(hash));
+        scene.settle();
+        scene.upstream.send(SUBMITTING, &wrong);
+        let passed = scene.drain(&mut leaf);
+        assert!(passed.len() < wrong.len(), "the last byte of a wrong block has left");
+        let counts = scene.counts();
+        assert_eq!((counts.blocks_wrong, counts.block_readers_cut, counts.blocks_served), (1, 1, 0));
+        scene.run_for(Duration::from_secs(3));
+        assert_eq!(scene.stats().leaf_peers, 1);
+        assert_eq!(commands(&scene.ask(&mut other, &getheaders(&[hash]))), ["headers"]);
+    }
+}
+
+fn commands(messages: &[(String, Vec<u8>)]) -> Vec<&str> {
+    messages.iter().map(|(command, _)| command.as_str()).collect()
+}
+
+#[test]
+fn unknown_and_missing_blocks_are_answered_or_the_link_is_closed() {
+    let blocks = chain(&[500, 500]);
+    let mut scene = scene(&blocks, Conditions::default());
+    let (mut curious, mut unlucky) = (scene.leaf(), scene.leaf());
+    let unknown = Hash256::of(b"unknown");
+    assert_eq!(scene.ask(&mut curious, &get_block(unknown)), [message("notfound", &block_item(unknown))]);
+    // No upstream has the block.
+    unlucky.send(&get_block(blocks[1].hash()));
+    scene.settle();
+    for link in [SUBMITTING, LISTENING] {
+        scene.ask_upstream(link, &frame("notfound", &block_item(blocks[1].hash())));
+    }
+    assert_eq!(scene.counts().block_readers_cut, 1);
+    scene.run_for(Duration::from_secs(3));
+    assert_eq!(scene.stats().leaf_peers, 1);
+}
+
+#[test]
+fn a_silent_source_is_replaced() {
+    let blocks = chain(&[2_000]);
+    let mut scene = scene(&blocks, Conditions::default());
+    let mut leaf = scene.leaf();
+    leaf.send(&get_block(blocks[0].hash()));
+    scene.settle();
+    scene.heard(SUBMITTING);
+    scene.run_for(Duration::from_millis(9_900));
+    assert_eq!(hashes(&scene.heard(LISTENING), "getdata"), []);
+    scene.run_for(Duration::from_secs(2));
+    assert_eq!(hashes(&scene.heard(LISTENING), "getdata"), [blocks[0].hash()]);
+    scene.upstream.send(LISTENING, &frame("block", &blocks[0].payload));
+    assert_eq!(scene.received(&mut leaf), [message("block", &blocks[0].payload)]);
+}
+
+#[test]
+fn peers_wait_while_other_blocks_pass_and_all_are_served() {
+    let blocks = chain(&[2_000, 2_100, 2_200, 2_300, 2_400]);
+    let mut scene = scene(&blocks, Conditions::default());
+    let mut leaves: Vec<RawPeer> = blocks.iter().map(|_| scene.leaf()).collect();
+    for (leaf, block) in leaves.iter_mut().zip(&blocks) {
+        leaf.send(&get_block(block.hash()));
+        scene.settle();
+    }
+    for _ in 0..blocks.len() {
+        let asked = hashes(&scene.heard(SUBMITTING), "getdata");
+        assert!(asked.len() <= 2, "{} blocks were requested at once", asked.len());
+        for block in blocks.iter().filter(|block| asked.contains(&block.hash())) {
+            scene.upstream.send(SUBMITTING, &frame("block", &block.payload));
+            scene.settle();
+        }
+    }
+    for (leaf, block) in leaves.iter_mut().zip(&blocks) {
+        assert_eq!(scene.received(leaf), [message("block", &block.payload)]);
+    }
+    assert_eq!((scene.counts().blocks_served, scene.counts().blocks_refused), (5, 0));
+}
+
+#[test]
+fn a_peer_does_not_wait_for_ever() {
+    let blocks = chain(&[1_000_000, 1_000_000, 500]);
+    let mut scene = scene(&blocks, Conditions::default());
+    let mut leaves: Vec<RawPeer> = blocks.iter().map(|_| scene.leaf()).collect();
+    for (leaf, block) in leaves.iter_mut().zip(&blocks) {
+        leaf.send(&get_block(block.hash()));
+        scene.settle();
+    }
+    // The first block arrives slowly, and the second one waits behind it.
+    let slow = frame("block", &blocks[0].payload);
+    let mut sent = 0;
+    while scene.counts().blocks_refused == 0 && sent < 140 {
+        scene.upstream.send(SUBMITTING, &slow[4_000 * sent..4_000 * (sent + 1)]);
+        sent += 1;
+        scene.run_for(Duration::from_secs(1));
+    }
+    assert!((118..=123).contains(&sent), "the third leaf was refused after {sent} s");
+    assert_eq!((scene.counts().block_fail_overs, scene.counts().block_readers_cut), (0, 0));
+}
+
+/// Returns a scene like [`scene`], whose relay keeps no blocks and whose links hold 8 KiB.
+fn scene_without_room(blocks: &[Mined]) -> Scene {
+    let conditions = Conditions { capacity_bytes: 8_192, ..Conditions::default() };
+    let config = config().with_ping_interval(Duration::ZERO);
+    let mut scene = Scene::with(|settings| settings.with_small_blocks_bytes(0), config, conditions);
+    scene.upstream.send(SUBMITTING, &frame("headers", &headers(blocks)));
+    scene.settle();
+    scene
+}
+
+#[test]
+fn without_room_for_blocks_each_request_is_served_from_a_source() {
+    let blocks = chain(&[40_000]);
+    let mut scene = scene_without_room(&blocks);
+    let (mut first, mut second) = (scene.leaf(), scene.leaf());
+    for leaf in [&mut first, &mut second] {
+        leaf.send(&get_block(blocks[0].hash()));
+        scene.settle();
+        assert_eq!(hashes(&scene.heard(SUBMITTING), "getdata"), [blocks[0].hash()]);
+        let mut received = Vec::new();
+        for part in frame("block", &blocks[0].payload).chunks(8_000) {
+            scene.upstream.send(SUBMITTING, part);
+            received.extend(scene.drain(leaf));
+        }
+        assert_eq!(frames(&received), [message("block", &blocks[0].payload)]);
+    }
+    let stats = scene.stats();
+    assert_eq!((stats.kept_blocks, stats.passing_blocks, stats.counts.blocks_relayed), (0, 0, 2));
+}
+
+#[test]
+fn slow_readers_of_complete_blocks_do_not_keep_others_waiting() {
+    // The last block is the tip, for which a slot is reserved.
+    let blocks = chain(&[2_000_000, 500, 2_000_000]);
+    let mut scene = scene_without_room(&blocks);
+    let mut leaves: Vec<RawPeer> = blocks.iter().map(|_| scene.leaf()).collect();
+    let order = [0, 2, 1];
+    for (leaf, block) in leaves.iter_mut().zip(order.map(|at| &blocks[at])) {
+        leaf.send(&get_block(block.hash()));
+        scene.settle();
+    }
+    // The first two peers do not read their blocks, which arrive whole.
+    for block in [&blocks[0], &blocks[2]] {
+        for part in frame("block", &block.payload).chunks(8_000) {
+            scene.upstream.send(SUBMITTING, part);
+            scene.settle();
+        }
+    }
+    scene.heard(SUBMITTING);
+    assert_eq!((scene.counts().blocks_relayed, scene.stats().passing_blocks), (2, 2));
+    scene.run_for(Duration::from_secs(28));
+    assert_eq!(hashes(&scene.heard(SUBMITTING), "getdata"), []);
+    scene.run_for(Duration::from_secs(4));
+    assert_eq!(hashes(&scene.heard(SUBMITTING), "getdata"), [blocks[1].hash()]);
+    scene.upstream.send(SUBMITTING, &frame("block", &blocks[1].payload));
+    assert_eq!(scene.received(&mut leaves[2]), [message("block", &blocks[1].payload)]);
+    assert_eq!(scene.counts().block_readers_cut, 2);
+}
+
+/// Sends a part of the rest of a message on the submitting link, as much as the relay reads.
+fn offer(scene: &mut Scene, rest: &mut Vec<u8>) {
+    let part = &rest[..rest.len().min(8_000)];
+    match scene.upstream.net.write(LinkId::from_u64(SUBMITTING), part) {
+        Ok(written) => drop(rest.drain(..written)),
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+    }
+    scene.settle();
+}
+
+#[test]
+fn a_reader_that_does_not_read_is_cut_and_delays_the_others_for_a_limited_time() {
+    let blocks = chain(&[12_000_000]);
+    let mut scene = scene_without_room(&blocks);
+    let (mut fast, mut stuck) = (scene.leaf(), scene.leaf());
+    for leaf in [&mut fast, &mut stuck] {
+        leaf.send(&get_block(blocks[0].hash()));
+        scene.settle();
+    }
+    let (begin, mut rest, mut received) = (scene.world.now(), frame("block", &blocks[0].payload), Vec::new());
+    while !rest.is_empty() {
+        offer(&mut scene, &mut rest);
+        received.extend(scene.drain(&mut fast));
+        let bytes = scene.stats().passing_block_bytes;
+        assert!(bytes <= (4 << 20) + 65_536, "{bytes} bytes are retained");
+        scene.run_for(Duration::from_micros(100));
+    }
+    received.extend(scene.drain(&mut fast));
+    assert_eq!(frames(&received), [message("block", &blocks[0].payload)]);
+    assert_eq!((scene.counts().block_readers_cut, scene.counts().blocks_served), (1, 1));
+    let needed = Duration::from_micros(100) * (blocks[0].payload.len() / 8_000) as u32;
+    let held = scene.world.now().since(begin) - needed;
+    assert!((200..400).contains(&held.as_millis()), "the source was held for {held:?}");
+}
+
+#[test]
+fn a_source_continues_as_soon_as_its_reader_is_level() {
+    let blocks = chain(&[12_000_000]);
+    let mut scene = scene_without_room(&blocks);
+    let mut leaf = scene.leaf();
+    leaf.send(&get_block(blocks[0].hash()));
+    scene.settle();
+    let (mut rest, mut received) = (frame("block", &blocks[0].payload), Vec::new());
+    let mut before = 0;
+    while before != rest.len() {
+        before = rest.len();
+        offer(&mut scene, &mut rest);
+    }
+    assert!(rest.len() > 6_000_000, "the window does not fill");
+    let begin = scene.world.now();
+    while !rest.is_empty() {
+        received.extend(scene.drain(&mut leaf));
+        offer(&mut scene, &mut rest);
+    }
+    received.extend(scene.drain(&mut leaf));
+    assert_eq!(frames(&received), [message("block", &blocks[0].payload)]);
+    assert_eq!(scene.world.now(), begin, "the source has waited although its reader had read everything");
+}
+
+#[test]
+fn a_block_belongs_to_the_request_with_its_hash() {
+    let blocks = chain(&[900, 1_000]);
+    let mut scene = scene(&blocks, Conditions::default());
+    let (mut old, mut new) = (scene.leaf(), scene.leaf());
+    for (leaf, block) in [(&mut old, &blocks[0]), (&mut new, &blocks[1])] {
+        leaf.send(&get_block(block.hash()));
+        scene.settle();
+    }
+    // The upstream skips the first request, as an SV Node does with blocks that it does not have.
+    for part in frame("block", &blocks[1].payload).chunks(50) {
+        scene.upstream.send(SUBMITTING, part);
+        scene.settle();
+    }
+    assert_eq!(scene.received(&mut new), [message("block", &blocks[1].payload)]);
+    assert_eq!(hashes(&scene.heard(LISTENING), "getdata"), [blocks[0].hash()]);
+    // A block that comes late is ignored.
+    scene.upstream.send(SUBMITTING, &frame("block", &blocks[0].payload));
+    assert_eq!(scene.received(&mut old), []);
+    scene.upstream.send(LISTENING, &frame("block", &blocks[0].payload));
+    assert_eq!(scene.received(&mut old), [message("block", &blocks[0].payload)]);
+    assert_eq!((scene.counts().blocks_wrong, scene.counts().block_readers_cut), (0, 0));
+}
+
+#[test]
+fn wrong_sources_are_asked_once() {
+    let blocks = chain(&[9_000]);
+    let hash = blocks[0].hash();
+    let mut other = blocks[0].payload.clone();
+    other[200] ^= 1;
+    for wrong in [frame("block", &[]), frame("block", &blocks[0].payload[..50]), frame("block", &other)] {
+        let mut scene = scene(&blocks, Conditions::default());
+        let mut leaf = scene.leaf();
+        leaf.send(&get_block(hash));
+        scene.settle();
+        // The first source is lost in the middle.
+        scene.upstream.send(SUBMITTING, &frame("block", &blocks[0].payload)[..5_000]);
+        scene.settle();
+        scene.upstream.close(SUBMITTING);
+        assert_eq!(hashes(&scene.heard(LISTENING), "getdata"), [hash]);
+        scene.upstream.send(LISTENING, &wrong);
+        scene.settle();
+        scene.drain(&mut leaf);
+        assert_eq!(scene.counts().block_readers_cut, 1);
+        scene.run_for(Duration::from_secs(30));
+        assert_eq!(hashes(&scene.heard(LISTENING), "getdata"), [], "the source was asked again");
+    }
+}
+
+#[test]
+fn headers_that_fit_nowhere_are_requested_once() {
+    let blocks = chain(&[100; 4]);
+    let mut scene = scene(&blocks[..1], Conditions::default());
+    scene.heard(SUBMITTING);
+    for _ in 0..3 {
+        let asked = commands(&scene.ask_upstream(SUBMITTING, &frame("headers", &headers(&blocks[2..])))).len();
+        assert!(asked <= 1);
+        // The reply does not fit, either.
+        assert_eq!(scene.ask_upstream(SUBMITTING, &frame("headers", &headers(&blocks[3..]))), []);
+    }
+    assert_eq!(scene.stats().tip_height, Some(1));
+    scene.upstream.send(SUBMITTING, &frame("headers", &headers(&blocks)));
+    scene.settle();
+    assert_eq!(scene.stats().tip_height, Some(4));
+}
+
+#[test]
+fn missing_blocks_share_one_notfound() {
+    let blocks = chain(&[100]);
+    let mut scene = scene(&blocks, Conditions::default());
+    let mut leaf = scene.leaf();
+    let mut items = vec![200];
+    (0..200_u8).for_each(|number| items.extend([&[2, 0, 0, 0][..], &[number; 32]].concat()));
+    assert_eq!(scene.ask(&mut leaf, &frame("getdata", &items)), [message("notfound", &items)]);
+}
