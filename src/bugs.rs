@@ -82,6 +82,12 @@ pub enum Bug {
     RequestNotMoved,
     /// A closed peer's index is used again before its traces were removed.
     IndexReusedEarly,
+    /// A block is sent whole although its transactions do not match its Merkle root.
+    WrongBlockSent,
+    /// After the loss of a block's source, the next one continues one byte too early.
+    ContinuedEarly,
+    /// A slow reader may hold the source of a block for any time.
+    SourceHeld,
     /// The end of a further stream does not end its peer.
     StreamOutlivesPeer,
     /// A connection that becomes a stream still counts as an accepted peer.
@@ -155,12 +161,15 @@ mod planting {
 
     impl Bug {
         /// The relay's bugs.
-        pub const RELAY: [Self; 5] = [
+        pub const RELAY: [Self; 8] = [
             Self::AnnouncementLost,
             Self::AnnouncementRepeated,
             Self::UntrustedAnnounced,
             Self::RequestNotMoved,
             Self::IndexReusedEarly,
+            Self::WrongBlockSent,
+            Self::ContinuedEarly,
+            Self::SourceHeld,
         ];
 
         /// The loop's bugs.

@@ -6,6 +6,7 @@
 //! sends or knows a peer; memory is that of the window and less than 4 KiB.
 
 use super::window::Window;
+use crate::bugs::canary;
 use crate::error::WireError;
 use crate::wire::{BlockStreamEvent, BlockStreamParser, Hash256, Header, MerkleVerdict, StreamedBlock};
 use bytes::Bytes;
@@ -82,7 +83,8 @@ impl Transit {
 
     /// Passes on the next part of the source. After an error, the last byte never becomes readable from this source.
     pub(super) fn push(&mut self, part: &Bytes) -> Result<(), Fault> {
-        let skipped = usize::try_from(self.window.end() - self.source.sent.min(self.window.end()));
+        let passed = self.window.end() - u64::from(canary!(ContinuedEarly) && self.window.end() > 0);
+        let skipped = usize::try_from(passed - self.source.sent.min(passed));
         let (repeated, new) = part.split_at(part.len().min(skipped.unwrap_or(usize::MAX)));
         self.source.sent += part.len() as u64;
         if !repeated.is_empty() {
@@ -129,6 +131,7 @@ impl Transit {
         match block.verdict {
             MerkleVerdict::Valid => {}
             MerkleVerdict::Mutated => return Err(Fault::Mutated),
+            MerkleVerdict::Mismatch if canary!(WrongBlockSent) => {}
             MerkleVerdict::Mismatch => return Err(Fault::WrongMerkleRoot),
         }
         let twice = Sha256::digest(self.passed.clone().finalize());

@@ -6,6 +6,7 @@
 
 use super::Blocks;
 use super::flow::Source;
+use crate::bugs::canary;
 use crate::handler::Ctx;
 use crate::limits::{RELAY_READER_GRACE, RELAY_WINDOW_BYTES};
 use crate::relay::core::Core;
@@ -60,6 +61,9 @@ fn charge(blocks: &mut Blocks, at: usize, now: Instant) {
     let flow = &flows[at];
     let Some(transit) = &flow.transit else { return };
     let Some(since) = flow.source.and_then(|source| source.paused_at) else { return };
+    if canary!(SourceHeld) {
+        return;
+    }
     let (oldest, end) = (transit.window().oldest(), transit.window().end());
     let middle = oldest + (end - oldest) / 2;
     for &reader in &flow.readers {

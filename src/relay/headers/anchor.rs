@@ -1,6 +1,6 @@
 //! The begin of a chain of headers: blocks that are believed without a check.
 
-use super::difficulty::{NEEDED_BLOCKS, applies_from};
+use super::difficulty::{MEDIAN_BLOCKS, NEEDED_BLOCKS, applies_from};
 use crate::protocol::Network;
 use crate::wire::BlockHeader;
 use std::fmt;
@@ -8,7 +8,8 @@ use std::fmt;
 /// Consecutive headers of a chain, with the height of the first one. A chain of headers begins with them.
 ///
 /// An anchor needs 147 headers above the last change of the difficulty rule, so that the rule can check the next one.
-/// On regtest, whose difficulty never changes, the genesis block is enough.
+/// On regtest, whose difficulty never changes, the genesis block is enough, or else 11 headers, whose median time is
+/// needed.
 ///
 /// ```
 /// use peerloop::Network;
@@ -58,6 +59,15 @@ pub enum InvalidAnchor {
     },
 }
 
+/// Returns the number of headers that the rules need to check the next one.
+pub(super) const fn needed_headers(network: Network, first_height: u32) -> usize {
+    match (applies_from(network), first_height) {
+        (Some(_), _) => NEEDED_BLOCKS,
+        (None, 0) => 1,
+        (None, _) => MEDIAN_BLOCKS,
+    }
+}
+
 impl HeaderAnchor {
     /// Returns the anchor of a regtest chain: its genesis block.
     pub fn genesis_of_regtest() -> Self {
@@ -70,7 +80,7 @@ impl HeaderAnchor {
     ///
     /// The first cause in [`InvalidAnchor`]'s order that applies.
     pub fn new(network: Network, first_height: u32, headers: Vec<BlockHeader>) -> Result<Self, InvalidAnchor> {
-        let needed = if applies_from(network).is_some() { NEEDED_BLOCKS } else { 1 };
+        let needed = needed_headers(network, first_height);
         if headers.len() < needed {
             return Err(InvalidAnchor::TooFew { count: headers.len(), needed });
         }
@@ -90,6 +100,12 @@ impl HeaderAnchor {
             parent = Some(header.hash());
         }
         Ok(Self { network, first_height, headers })
+    }
+
+    /// Returns the anchor with these headers without any check.
+    #[cfg(test)]
+    pub(super) fn believed(network: Network, first_height: u32, headers: Vec<BlockHeader>) -> Self {
+        Self { network, first_height, headers }
     }
 
     /// Returns the network of the chain.
@@ -112,7 +128,7 @@ impl fmt::Display for InvalidAnchor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooFew { count, needed } => {
-                write!(f, "an anchor of {count} headers is too short: the difficulty rule needs {needed}")
+                write!(f, "an anchor of {count} headers is too short: the rules need {needed}")
             }
             Self::TooLow { height, lowest } => {
                 write!(f, "the last header of the anchor has the height {height}; it must be {lowest} or more")

@@ -5,8 +5,8 @@
 //! the start. A branch that begins far below the tip is refused, so that nobody fills the memory with easy blocks of
 //! long ago. Nothing is ever removed.
 
-use super::anchor::HeaderAnchor;
-use super::difficulty::{DAY_BLOCKS, Mark, NEEDED_BLOCKS, applies_from, required_bits};
+use super::anchor::{HeaderAnchor, needed_headers};
+use super::difficulty::{DAY_BLOCKS, MEDIAN_BLOCKS, Mark, applies_from, required_bits};
 use crate::protocol::Network;
 use crate::relay::index::Index;
 use crate::wire::siphash::SipKey;
@@ -21,9 +21,6 @@ pub(in crate::relay) const MAX_BRANCH_DEPTH: u32 = 1_000;
 /// Maximum time by which a header may be ahead of this machine's clock, in seconds (SV Node 1.2.2,
 /// consensus/consensus.h MAX_FUTURE_BLOCK_TIME).
 const MAX_FUTURE_S: u32 = 2 * 60 * 60;
-
-/// The number of blocks whose median time a header must exceed (SV Node 1.2.2, chain.h nMedianTimeSpan).
-const MEDIAN_BLOCKS: usize = 11;
 
 /// Number of entries that are allocated at once: 640 KB.
 const BLOCK_ENTRIES: usize = 4_096;
@@ -250,11 +247,7 @@ impl HeaderChain {
 
     /// Returns the lowest height at which all blocks that the rules need are in the chain.
     fn first_checked_height(&self) -> u32 {
-        match (self.first_height(), applies_from(self.network)) {
-            (0, _) => 1,
-            (first, Some(_)) => first + NEEDED_BLOCKS as u32,
-            (first, None) => first + MEDIAN_BLOCKS as u32,
-        }
+        self.first_height() + needed_headers(self.network, self.first_height()) as u32
     }
 
     /// Returns the bits of a child of this block.

@@ -9,6 +9,9 @@ use crate::protocol::Network;
 use crate::wire::{Target, Work};
 use std::num::NonZeroU32;
 
+/// The number of blocks whose median time a header must exceed (SV Node 1.2.2, chain.h nMedianTimeSpan).
+pub(super) const MEDIAN_BLOCKS: usize = 11;
+
 /// The number of blocks before a block that the rule needs: a day, and two more for its first median.
 pub(super) const NEEDED_BLOCKS: usize = DAY_BLOCKS as usize + 3;
 

@@ -174,25 +174,50 @@ fn a_chain_from_an_anchor_cannot_answer_for_the_blocks_below_it() {
     assert_eq!(after(blocks[24].hash()), Located::Heights(26..31));
     assert_eq!(after(blocks[4].hash()), Located::BelowAnchor);
     assert_eq!((chain.at(9), chain.at(10)), (None, Some(&blocks[9])));
+    // A branch from inside the anchor cannot be checked.
+    assert_eq!(chain.accept(&child(&blocks[19], 1, 2), NOW_S), Ok(TipChange::Branch));
+    assert_eq!(chain.accept(&child(&blocks[18], 1, 2), NOW_S), Err(HeaderError::TooDeep { height: 20 }));
     assert_eq!(chain.locator().last(), Some(blocks[9].hash()));
 }
 
 #[test]
 fn an_anchor_that_cannot_be_checked_further_is_refused() {
     let mut chain = chain();
-    let blocks = extend(&mut chain, genesis(), 3, 1);
+    let blocks = extend(&mut chain, genesis(), 11, 1);
     let new = |network, height, headers: &[BlockHeader]| HeaderAnchor::new(network, height, headers.to_vec());
-    let too_few = InvalidAnchor::TooFew { count: 3, needed: 147 };
+    let too_few = InvalidAnchor::TooFew { count: 11, needed: 147 };
     assert_eq!(new(Network::Mainnet, 600_000, &blocks), Err(too_few));
-    assert_eq!(new(Network::Regtest, 1, &[]), Err(InvalidAnchor::TooFew { count: 0, needed: 1 }));
+    assert_eq!(new(Network::Regtest, 1, &[]), Err(InvalidAnchor::TooFew { count: 0, needed: 11 }));
     let low = vec![blocks[0]; 147];
     let too_low = InvalidAnchor::TooLow { height: 1_146, lowest: 504_031 };
     assert_eq!(new(Network::Mainnet, 1_000, &low), Err(too_low));
-    let gap = [blocks[0], blocks[2]];
-    assert_eq!(new(Network::Regtest, 1, &gap), Err(InvalidAnchor::NotConsecutive { height: 2 }));
-    let hard = BlockHeader { bits: 0x1d00_ffff, ..blocks[0] };
-    assert_eq!(new(Network::Regtest, 1, &[hard]), Err(InvalidAnchor::NoProofOfWork { height: 1 }));
+    assert_eq!(new(Network::Regtest, 0, &[]), Err(InvalidAnchor::TooFew { count: 0, needed: 1 }));
+    let gap = [&blocks[..5], &blocks[6..], &blocks[..1]].concat();
+    assert_eq!(new(Network::Regtest, 1, &gap), Err(InvalidAnchor::NotConsecutive { height: 6 }));
+    let hard = [&blocks[..10], &[BlockHeader { bits: 0x1d00_ffff, ..blocks[10] }]].concat();
+    assert_eq!(new(Network::Regtest, 1, &hard), Err(InvalidAnchor::NoProofOfWork { height: 11 }));
     assert_eq!(new(Network::Regtest, 1, &blocks).unwrap().headers(), blocks);
+}
+
+#[test]
+fn a_mainnet_chain_requires_the_rules_bits_and_a_version_of_today() {
+    // The headers of an anchor are believed, so that none has to be mined here.
+    let mut headers = vec![BlockHeader::genesis_of(Network::Mainnet)];
+    while headers.len() < 147 {
+        let last = headers[headers.len() - 1];
+        headers.push(BlockHeader { prev_hash: last.hash(), time: last.time + 600, version: 4, ..last });
+    }
+    let last = headers[146];
+    let anchor = HeaderAnchor::believed(Network::Mainnet, 600_000, headers);
+    let mut chain = HeaderChain::new(&anchor, 200, KEY);
+    let next = BlockHeader { prev_hash: last.hash(), time: last.time + 600, ..last };
+    let refused = |chain: &mut HeaderChain, header| chain.accept(&header, NOW_S).unwrap_err();
+    let version = HeaderError::OldVersion { version: 3 };
+    assert_eq!(refused(&mut chain, BlockHeader { version: 3, ..next }), version);
+    let bits = HeaderError::WrongBits { bits: 0x1c00_ffff, required: 0x1d00_ffff };
+    assert_eq!(refused(&mut chain, BlockHeader { bits: 0x1c00_ffff, ..next }), bits);
+    assert!(matches!(refused(&mut chain, next), HeaderError::ProofOfWork(_)));
+    assert!(!version.is_misbehaviour() && bits.is_misbehaviour());
 }
 
 proptest! {

@@ -37,7 +37,10 @@ fn broken_by(bug: Bug) -> &'static [u8] {
         | Bug::AnnouncementRepeated
         | Bug::UntrustedAnnounced
         | Bug::RequestNotMoved
-        | Bug::IndexReusedEarly => &[],
+        | Bug::IndexReusedEarly
+        | Bug::WrongBlockSent
+        | Bug::ContinuedEarly
+        | Bug::SourceHeld => &[],
         Bug::StreamOutlivesPeer => &[46],
         Bug::StreamKeepsSlot => &[1],
     }

@@ -1,6 +1,7 @@
 //! Hosts of the virtual network. A [`Node`] is a loop whose handler, a [`Player`], records its callbacks. A
 //! [`RawPeer`] is driven by hand and sends any bytes. A [`Stage`] has a node under test and an honest peer.
 
+pub mod blocks;
 pub mod relay;
 mod slow_host;
 

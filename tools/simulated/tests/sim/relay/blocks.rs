@@ -2,60 +2,8 @@
 
 use super::*;
 use peerloop::Network;
-use peerloop::wire::{Block, BlockHeader, Headers, Locator, MerkleFrontier, Tx, TxOutRef};
-
-/// A block with its height above the genesis block.
-pub(super) struct Mined {
-    header: BlockHeader,
-    pub(super) payload: Vec<u8>,
-}
-
-impl Mined {
-    pub(super) fn hash(&self) -> Hash256 {
-        self.header.hash()
-    }
-}
-
-/// Mines a block of about this length on top of another one.
-fn mine(parent: &BlockHeader, len_bytes: usize, salt: u32) -> Mined {
-    let script = vec![0x51; (len_bytes / 1_000).max(20)];
-    let count = (len_bytes / (script.len() + 40)).max(1) as u32;
-    let tx = |number| Tx::from_parts(1, &[], &[TxOutRef { value: 1, script: &script }], number);
-    let txs: Vec<Tx> = (0..count).map(|number| tx(salt << 16 | number)).collect();
-    let tree: MerkleFrontier = txs.iter().map(|tx| tx.as_ref().txid()).collect();
-    let merkle_root = tree.root().unwrap();
-    let mut header =
-        BlockHeader { prev_hash: parent.hash(), merkle_root, time: parent.time + 600, nonce: 0, ..*parent };
-    while header.check_proof_of_work(Network::Regtest).is_err() {
-        header.nonce += 1;
-    }
-    let mut payload = Vec::new();
-    Block::from_parts(header, txs.iter().map(Tx::as_ref)).as_ref().encode(&mut payload);
-    Mined { header, payload }
-}
-
-pub(super) fn chain(lens: &[usize]) -> Vec<Mined> {
-    let mut blocks: Vec<Mined> = Vec::new();
-    for (salt, &len_bytes) in (1..).zip(lens) {
-        let parent = blocks.last().map_or(BlockHeader::genesis_of(Network::Regtest), |block| block.header);
-        blocks.push(mine(&parent, len_bytes, salt));
-    }
-    blocks
-}
-
-pub(super) fn headers(blocks: &[Mined]) -> Vec<u8> {
-    let mut payload = Vec::new();
-    Headers::from_headers(blocks.iter().map(|block| block.header)).as_ref().encode(&mut payload);
-    payload
-}
-
-pub(super) fn block_item(hash: Hash256) -> Vec<u8> {
-    [&[1, 2, 0, 0, 0][..], hash.as_bytes()].concat()
-}
-
-pub(super) fn get_block(hash: Hash256) -> Vec<u8> {
-    frame("getdata", &block_item(hash))
-}
+use peerloop::wire::{BlockHeader, Locator};
+use peerloop_testkit::simulated::blocks::{Mined, block_item, chain, get_block, headers, offer};
 
 fn getheaders(hashes: &[Hash256]) -> Vec<u8> {
     let mut payload = Vec::new();
@@ -302,16 +250,6 @@ fn slow_readers_of_complete_blocks_do_not_keep_others_waiting() {
     scene.upstream.send(SUBMITTING, &frame("block", &blocks[1].payload));
     assert_eq!(scene.received(&mut leaves[2]), [message("block", &blocks[1].payload)]);
     assert_eq!(scene.counts().block_readers_cut, 2);
-}
-
-/// Sends a part of the rest of a message on the submitting link, as much as the relay reads.
-fn offer(scene: &mut Scene, rest: &mut Vec<u8>) {
-    let part = &rest[..rest.len().min(8_000)];
-    match scene.upstream.net.write(LinkId::from_u64(SUBMITTING), part) {
-        Ok(written) => drop(rest.drain(..written)),
-        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
-    }
-    scene.settle();
 }
 
 #[test]

@@ -2,11 +2,12 @@
 //! No reader ever has a whole block that is wrong, or bytes that belong to no source. At the end every request is
 //! answered, or its link is closed, and no block is passing.
 
-use super::blocks::{Mined, chain, get_block, headers, scene};
+use super::blocks::scene;
 use super::*;
 use peerloop::rand::rngs::StdRng;
 use peerloop::rand::{RngExt, SeedableRng};
 use peerloop::relay::RelayCounts;
+use peerloop_testkit::simulated::blocks::{Mined, block_item, chain, get_block, headers};
 use std::collections::{BTreeMap, VecDeque};
 
 const STEPS: usize = 150;
@@ -144,7 +145,7 @@ impl Run {
         let draw = if self.is_honest { 9 } else { self.rng.random_range(0..14) };
         match draw {
             0 => None,
-            1 => Some((frame("notfound", &super::blocks::block_item(self.blocks[block].hash())), false)),
+            1 => Some((frame("notfound", &block_item(self.blocks[block].hash())), false)),
             2 => Some((whole[..self.rng.random_range(0..whole.len())].to_vec(), true)),
             3 => {
                 let mut wrong = payload;
