@@ -124,6 +124,9 @@ pub const MAX_RELAY_HEADERS: usize = 4_000_000;
 /// Time after which an upstream that has not replied to a `getheaders` is asked again. An SV Node does not reply during
 /// its initial sync.
 pub const RELAY_HEADERS_TIMEOUT: Duration = Duration::from_secs(20);
+/// Shortest pause between two `getheaders` to an upstream that has not replied and announces blocks. A node that has
+/// ignored the first one, because it was in its initial sync, replies to the next one.
+pub const RELAY_HEADERS_PAUSE: Duration = Duration::from_secs(1);
 /// Maximum number of blocks that pass at a time.
 pub const RELAY_PASSING_BLOCKS: usize = 2;
 /// Longest wait of a peer for a block because others pass. Then the link is closed. An SV Node waits ten minutes for a

@@ -8,7 +8,7 @@ use super::announce;
 use crate::error::{Disconnect, Misbehavior};
 use crate::handler::Ctx;
 use crate::id::PeerId;
-use crate::limits::RELAY_HEADERS_TIMEOUT;
+use crate::limits::{RELAY_HEADERS_PAUSE, RELAY_HEADERS_TIMEOUT};
 use crate::protocol::PROTOCOL_VERSION;
 use crate::relay::core::Core;
 use crate::relay::headers::{HeaderChain, HeaderError, Located, MAX_HEADERS, TipChange};
@@ -26,8 +26,12 @@ pub(in crate::relay) fn on_block_announced(core: &mut Core, ctx: &mut Ctx<'_>, p
     let Some(chain) = core.blocks.chain() else { return };
     match chain.get(hash) {
         Some(_) => announce::on_has(core, peer, hash),
-        None if core.blocks.peers.get(peer).is_some_and(|about| about.asked.is_none()) => ask(core, ctx, peer),
-        None => {}
+        None => {
+            let asked = core.blocks.peers.get(peer).and_then(|about| about.asked);
+            if asked.is_none_or(|asked| ctx.now() >= asked.plus(RELAY_HEADERS_PAUSE)) {
+                ask(core, ctx, peer);
+            }
+        }
     }
 }
 

@@ -376,3 +376,15 @@ fn missing_blocks_share_one_notfound() {
     (0..200_u8).for_each(|number| items.extend([&[2, 0, 0, 0][..], &[number; 32]].concat()));
     assert_eq!(scene.ask(&mut leaf, &frame("getdata", &items)), [message("notfound", &items)]);
 }
+
+#[test]
+fn announced_blocks_are_asked_for_again_although_a_request_is_unanswered() {
+    let blocks = chain(&[100; 2]);
+    let mut scene = scene(&blocks[..1], Conditions::default());
+    let item = |number: u8| frame("inv", &[&[1, 2, 0, 0, 0][..], &[number; 32]].concat());
+    let asked = |scene: &mut Scene, bytes: &[u8]| commands(&scene.ask_upstream(SUBMITTING, bytes)).len();
+    assert_eq!(asked(&mut scene, &item(1)), 1);
+    assert_eq!(asked(&mut scene, &item(2)), 0, "a second request within a second");
+    scene.run_for(Duration::from_secs(1));
+    assert_eq!(asked(&mut scene, &item(3)), 1);
+}
