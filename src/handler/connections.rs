@@ -72,11 +72,25 @@ impl Ctx<'_> {
     ///
     /// As [`Ctx::connect`], and [`RequestError::UserAgentTooLong`].
     pub fn connect_as(&mut self, address: SocketAddr, facts: VersionFacts) -> Result<PeerId, RequestError> {
-        self.state.connect(Dialling { facts: Some(facts), ..address.into() }).map(PeerId::of)
+        self.state.connect(Dialling { facts: Some(facts), is_for_other: true, ..address.into() }).map(PeerId::of)
     }
 
     /// Opens a connection like [`Ctx::connect_again`], on which our `version` states `facts` as with
-    /// [`Ctx::connect_as`].
+    /// [`Ctx::connect_as`]. The facts are those of this node, so that the peer may have further streams, which one of
+    /// [`Ctx::connect_as`] never has.
+    ///
+    /// ```
+    /// use peerloop::peer::VersionFacts;
+    /// use peerloop::{Ctx, PeerId};
+    /// use std::net::SocketAddr;
+    ///
+    /// /// Opens a further connection to a node, on which it shall announce no transactions.
+    /// fn connect_silently(ctx: &mut Ctx<'_>, node: SocketAddr) -> Option<PeerId> {
+    ///     let mut facts = VersionFacts::of_config(ctx.config());
+    ///     facts.relay = false;
+    ///     ctx.connect_again_as(node, facts).ok()
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

@@ -55,8 +55,8 @@ pub struct RelayConfig {
     /// The begin of the chain of headers. Without one, blocks are relayed on regtest only, from its genesis block on.
     /// Default: none.
     pub anchor: Option<HeaderAnchor>,
-    /// The maximum number of headers, from 1 to [`MAX_RELAY_HEADERS`](crate::limits::MAX_RELAY_HEADERS), 180 bytes
-    /// each. Headers beyond it are refused, so that the chain ends there. Default: 1,000,000.
+    /// The maximum number of headers, from 1 to 4,000,000, 180 bytes each. Headers beyond it are refused, so that the
+    /// chain ends there. Default: 1,000,000.
     pub max_headers: usize,
     /// The maximum number of bytes that small blocks retain, of up to 32 MiB each, which are served again without a
     /// fetch. Default: 128 MiB.

@@ -13,10 +13,12 @@ pub(crate) struct Dialling {
     pub(crate) is_further: bool,
     /// The facts that our `version` states on this connection; `None` for the configuration's.
     pub(crate) facts: Option<VersionFacts>,
+    /// Whether the facts are those of another node, which must not promise a second connection.
+    pub(crate) is_for_other: bool,
 }
 
 impl From<SocketAddr> for Dialling {
     fn from(address: SocketAddr) -> Self {
-        Self { address, source: None, is_further: false, facts: None }
+        Self { address, source: None, is_further: false, facts: None, is_for_other: false }
     }
 }

@@ -109,16 +109,17 @@ impl LoopState {
 
     /// Allocates a row for a connection. The turn then opens the connection.
     pub(crate) fn connect(&mut self, dialling: impl Into<Dialling>) -> Result<LinkId, RequestError> {
-        let Dialling { address, source, is_further, facts } = dialling.into();
+        let Dialling { address, source, is_further, facts, is_for_other } = dialling.into();
         facts.as_ref().map_or(Ok(()), VersionFacts::check)?;
         self.allow_outbound(address, is_further)?;
         let link = self.open(address, source);
         if let Some(manager) = self.manager.as_mut().filter(|_| is_further) {
             manager.further_link_added(link);
         }
-        if let Some(facts) = facts {
-            // Facts that stand for another node must not promise a second connection.
+        if is_for_other {
             self.links.dissociate(link);
+        }
+        if let Some(facts) = facts {
             self.facts.insert(link, facts);
         }
         Ok(link)

@@ -143,7 +143,7 @@ impl Target {
 
     /// Returns the target that this much work meets once on average: 2^256 / work - 1, rounded down. Returns `None` for
     /// no work.
-    pub fn of_work(work: Work) -> Option<Self> {
+    pub(crate) fn of_work(work: Work) -> Option<Self> {
         // 2^256 - w is w modulo 2^256, negated.
         (work != Work::ZERO).then(|| Self(U256::default().minus(work.0).divided_by(work.0)))
     }

@@ -1,7 +1,7 @@
 //! Serving blocks: a peer reads one block at a time, as it arrives or from memory.
 //!
-//! A reader that is slower than the source may hold it for [`RELAY_READER_GRACE`] in total, until it has caught up
-//! with half of the window. Then it is closed once the window has moved past it; no other reader waits for it.
+//! A reader that is slower than the source may hold it for [`RELAY_READER_GRACE`](crate::limits::RELAY_READER_GRACE) in
+//! total. Then it is closed once the window has moved past it; no other reader waits for it.
 
 use super::flow::Reading;
 use crate::error::{Disconnect, RequestError};
