@@ -123,6 +123,18 @@ fn the_files_that_markdown_pages_name_exist() {
 }
 
 #[test]
+fn the_readme_links_each_page_of_the_manual() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md can be read");
+    let is_page = |path: &String| path.starts_with("src/manual/") && path.ends_with(".md");
+    let unlinked = |path: &String| !readme.contains(&format!("({path})"));
+    let remedy = |path: String| Violation { path, line: 0, remedy: "link the page in README.md".to_owned() };
+    let mut paths = Vec::new();
+    add_files(&root(), "", &mut paths);
+    assert!(paths.iter().any(is_page), "the manual has no pages");
+    assert_none(paths.into_iter().filter(is_page).filter(unlinked).map(remedy).collect());
+}
+
+#[test]
 fn modules_are_in_their_folder() {
     let sources = sources();
     let paths: Vec<String> = sources.iter().map(|source| source.path.clone()).collect();
