@@ -117,9 +117,9 @@ pub const RELAY_MAX_REDIAL: Duration = Duration::from_secs(60);
 pub const RELAY_STABLE_TIME: Duration = Duration::from_secs(30);
 /// Time after which a submission's report is sent although no upstream has announced or rejected the transaction.
 pub const RELAY_SUBMIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Default maximum number of headers, 180 bytes each: 180 MB.
+/// Default maximum number of headers, about 190 bytes each: 190 MB.
 pub const RELAY_HEADERS: usize = 1_000_000;
-/// Largest maximum number of headers, 720 MB: 75 years of blocks.
+/// Largest maximum number of headers, 760 MB: 75 years of blocks.
 pub const MAX_RELAY_HEADERS: usize = 4_000_000;
 /// Time after which an upstream that has not replied to a `getheaders` is asked again. An SV Node does not reply during
 /// its initial sync.

@@ -52,10 +52,10 @@ pub struct RelayConfig {
     /// The rate at which a leaf may announce or send new transactions, per second, with a burst of ten seconds. Further
     /// ones are dropped and counted. Default: 100.
     pub leaf_tx_per_second: u32,
-    /// The begin of the chain of headers. Without one, blocks are relayed on regtest only, from its genesis block on.
+    /// The start of the chain of headers. Without one, blocks are relayed on regtest only, from its genesis block on.
     /// Default: none.
     pub anchor: Option<HeaderAnchor>,
-    /// The maximum number of headers, from 1 to 4,000,000, 180 bytes each. Headers beyond it are refused, so that the
+    /// The maximum number of headers, from 1 to 4,000,000, 190 bytes each. Headers beyond it are refused, so that the
     /// chain ends there. Default: 1,000,000.
     pub max_headers: usize,
     /// The maximum number of bytes that small blocks retain, of up to 32 MiB each, which are served again without a
@@ -131,7 +131,7 @@ impl RelayConfig {
         Self { leaf_tx_per_second, ..self }
     }
 
-    /// Sets the begin of the chain of headers.
+    /// Sets the start of the chain of headers.
     #[must_use]
     pub fn with_anchor(self, anchor: Option<HeaderAnchor>) -> Self {
         Self { anchor, ..self }

@@ -219,6 +219,7 @@ fn answer_block(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item:
         }
         Begun::Busy => Answered::Busy,
         Begun::Refused => refuse_block(core, ctx, answers),
+        Begun::Closed => Answered::Closed,
     }
 }
 

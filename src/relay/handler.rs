@@ -37,6 +37,9 @@ impl<P: RelayPolicy> Handler for Relay<P> {
             }
             Event::Written { mark, at } => announce::on_written(&mut self.core, mark, at),
             Event::Rejected(reject) => {
+                if reject.message == b"getdata" {
+                    blocks::on_refused(&mut self.core, ctx, peer);
+                }
                 if let Some(index) = self.core.peers.index(peer) {
                     self.core.on_reject(ctx, index, reject);
                 }

@@ -20,7 +20,7 @@ impl RelayConfig {
     /// - 13 to 27 bytes for each of [`max_seen`](Self::max_seen), 17 at the default;
     /// - [`tx_pool_bytes`](Self::tx_pool_bytes);
     /// - 8 MB of requests in flight, 11 MB of submissions, and 64 MiB of unanswered `getdata` messages of leaf peers;
-    /// - 180 bytes for each of [`max_headers`](Self::max_headers);
+    /// - about 190 bytes for each of [`max_headers`](Self::max_headers);
     /// - [`small_blocks_bytes`](Self::small_blocks_bytes), and 128 MiB for the blocks that pass;
     /// - about 1 KB for each peer: its row, its bits in the sets of announcers, and the growth of the tables;
     /// - 4 bytes for each transaction that a peer has announced beyond 1,000 requests in flight, at most 50,000;

@@ -104,10 +104,9 @@ pub(super) fn recognize(
         first.extend_from_slice(&part);
         if first.len() < BlockHeader::LEN_BYTES {
             if is_last {
-                core.blocks.arriving.swap_remove(at);
                 // It is too short for any block.
-                let oldest = core.blocks.awaited_from(peer).min().map(|(_, hash)| hash);
-                oldest.into_iter().for_each(|hash| fail_over(core, ctx, hash));
+                core.blocks.arriving.swap_remove(at);
+                on_refused(core, ctx, peer);
             }
             return None;
         }
@@ -171,6 +170,12 @@ pub(in crate::relay) fn on_not_found(core: &mut Core, ctx: &mut Ctx<'_>, peer: P
     if core.blocks.awaited_from(peer).any(|(_, awaited)| awaited == hash) {
         fail_over(core, ctx, hash);
     }
+}
+
+/// Handles a source that does not serve its oldest request: its `reject` of a `getdata` names no block.
+pub(in crate::relay) fn on_refused(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
+    let oldest = core.blocks.awaited_from(peer).min().map(|(_, hash)| hash);
+    oldest.into_iter().for_each(|hash| fail_over(core, ctx, hash));
 }
 
 /// Asks another source for a block, or cuts the readers if there is none. Without readers, the block ends.

@@ -1,4 +1,7 @@
 //! One block in transit: its source, and the peers that read it.
+//!
+//! These are plain values: a flow has at most one source, and each reader has an offset of its own. Nothing here sends,
+//! and nothing here decides when a source is replaced; `fetch` and `pace` do.
 
 use super::kept::Kept;
 use crate::id::PeerId;

@@ -1,4 +1,7 @@
 //! The small blocks that are kept in memory, the newest ones, so that they need not be fetched again.
+//!
+//! Together they retain at most a fixed number of bytes. A block is kept whole or not at all, and shares the memory in
+//! which it arrived. Nothing here checks a block: only complete and right ones are inserted.
 
 use crate::relay::window::Window;
 use crate::wire::{Hash256, Header};

@@ -23,7 +23,7 @@ use crate::time::Instant;
 use crate::wire::siphash::SipKey;
 use crate::wire::{Hash256, StreamType};
 pub(super) use announce::on_has;
-pub(super) use fetch::{on_cut, on_lost, on_not_found, on_source_header};
+pub(super) use fetch::{on_cut, on_lost, on_not_found, on_refused, on_source_header};
 use flow::{Arriving, Flow, Reading};
 pub(super) use kept::Kept;
 pub(super) use pass::{keep_up, on_part, on_wake};

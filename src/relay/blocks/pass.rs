@@ -1,6 +1,7 @@
 //! Passing blocks on: all readers receive each part of a block in the turn in which it arrives.
 //!
 //! The upkeep of each second replaces silent sources, and ends complete blocks whose slow readers keep others waiting.
+//! No part is passed on before it was checked as far as it can be.
 
 use super::flow::{Flow, Source};
 use super::{fetch, pace, serve};

@@ -23,6 +23,8 @@ pub(in crate::relay) enum Begun {
     Busy,
     /// The block cannot be served now. The link has to be closed.
     Refused,
+    /// The link is being closed.
+    Closed,
 }
 
 /// Begins to send a block to a peer.
@@ -44,6 +46,10 @@ pub(in crate::relay) fn begin(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, 
                 return Begun::Refused;
             }
             fetch::join(core, ctx, hash, peer);
+            if core.blocks.flow(hash).is_none() {
+                // No other upstream has the block, and the link is being closed.
+                return Begun::Closed;
+            }
         } else if is_full {
             return wait(core, ctx, peer);
         } else if !fetch::begin(core, ctx, hash, peer) {

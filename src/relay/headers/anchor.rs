@@ -1,4 +1,7 @@
-//! The begin of a chain of headers: blocks that are believed without a check.
+//! The start of a chain of headers: blocks that are believed without a check.
+//!
+//! An anchor has as many headers as the rules need to check the next one. Its headers are consecutive and have a proof
+//! of work; their difficulty and their times are not checked. It never changes.
 
 use super::difficulty::{MEDIAN_BLOCKS, NEEDED_BLOCKS, applies_from};
 use crate::protocol::Network;

@@ -19,6 +19,16 @@ pub(super) fn scene(blocks: &[Mined], conditions: Conditions) -> Scene {
     scene
 }
 
+/// Adds a leaf for each of these blocks, which has requested it.
+fn requesting<const COUNT: usize>(scene: &mut Scene, blocks: [&Mined; COUNT]) -> [RawPeer; COUNT] {
+    blocks.map(|block| {
+        let mut leaf = scene.leaf();
+        leaf.send(&get_block(block.hash()));
+        scene.settle();
+        leaf
+    })
+}
+
 #[test]
 fn headers_are_answered_and_a_new_tip_is_announced_as_each_peer_asked() {
     let blocks = chain(&[100; 5]);
@@ -153,11 +163,7 @@ fn a_silent_source_is_replaced() {
 fn peers_wait_while_other_blocks_pass_and_all_are_served() {
     let blocks = chain(&[2_000, 2_100, 2_200, 2_300, 2_400]);
     let mut scene = scene(&blocks, Conditions::default());
-    let mut leaves: Vec<RawPeer> = blocks.iter().map(|_| scene.leaf()).collect();
-    for (leaf, block) in leaves.iter_mut().zip(&blocks) {
-        leaf.send(&get_block(block.hash()));
-        scene.settle();
-    }
+    let mut leaves = requesting(&mut scene, [0, 1, 2, 3, 4].map(|at| &blocks[at]));
     for _ in 0..blocks.len() {
         let asked = hashes(&scene.heard(SUBMITTING), "getdata");
         assert!(asked.len() <= 2, "{} blocks were requested at once", asked.len());
@@ -176,11 +182,7 @@ fn peers_wait_while_other_blocks_pass_and_all_are_served() {
 fn a_peer_does_not_wait_for_ever() {
     let blocks = chain(&[1_000_000, 1_000_000, 500]);
     let mut scene = scene(&blocks, Conditions::default());
-    let mut leaves: Vec<RawPeer> = blocks.iter().map(|_| scene.leaf()).collect();
-    for (leaf, block) in leaves.iter_mut().zip(&blocks) {
-        leaf.send(&get_block(block.hash()));
-        scene.settle();
-    }
+    let _leaves = requesting(&mut scene, [0, 1, 2].map(|at| &blocks[at]));
     // The first block arrives slowly, and the second one waits behind it.
     let slow = frame("block", &blocks[0].payload);
     let mut sent = 0;
@@ -228,12 +230,7 @@ fn slow_readers_of_complete_blocks_do_not_keep_others_waiting() {
     // The last block is the tip, for which a slot is reserved.
     let blocks = chain(&[2_000_000, 500, 2_000_000]);
     let mut scene = scene_without_room(&blocks);
-    let mut leaves: Vec<RawPeer> = blocks.iter().map(|_| scene.leaf()).collect();
-    let order = [0, 2, 1];
-    for (leaf, block) in leaves.iter_mut().zip(order.map(|at| &blocks[at])) {
-        leaf.send(&get_block(block.hash()));
-        scene.settle();
-    }
+    let mut leaves = requesting(&mut scene, [0, 2, 1].map(|at| &blocks[at]));
     // The first two peers do not read their blocks, which arrive whole.
     for block in [&blocks[0], &blocks[2]] {
         for part in frame("block", &block.payload).chunks(8_000) {
@@ -256,11 +253,7 @@ fn slow_readers_of_complete_blocks_do_not_keep_others_waiting() {
 fn a_reader_that_does_not_read_is_cut_and_delays_the_others_for_a_limited_time() {
     let blocks = chain(&[12_000_000]);
     let mut scene = scene_without_room(&blocks);
-    let (mut fast, mut stuck) = (scene.leaf(), scene.leaf());
-    for leaf in [&mut fast, &mut stuck] {
-        leaf.send(&get_block(blocks[0].hash()));
-        scene.settle();
-    }
+    let [mut fast, _stuck] = requesting(&mut scene, [&blocks[0]; 2]);
     let (begin, mut rest, mut received) = (scene.world.now(), frame("block", &blocks[0].payload), Vec::new());
     while !rest.is_empty() {
         offer(&mut scene, &mut rest);
@@ -305,11 +298,7 @@ fn a_source_continues_as_soon_as_its_reader_is_level() {
 fn a_block_belongs_to_the_request_with_its_hash() {
     let blocks = chain(&[900, 1_000]);
     let mut scene = scene(&blocks, Conditions::default());
-    let (mut old, mut new) = (scene.leaf(), scene.leaf());
-    for (leaf, block) in [(&mut old, &blocks[0]), (&mut new, &blocks[1])] {
-        leaf.send(&get_block(block.hash()));
-        scene.settle();
-    }
+    let [mut old, mut new] = requesting(&mut scene, [&blocks[0], &blocks[1]]);
     // The upstream skips the first request, as an SV Node does with blocks that it does not have.
     for part in frame("block", &blocks[1].payload).chunks(50) {
         scene.upstream.send(SUBMITTING, part);
@@ -387,4 +376,16 @@ fn announced_blocks_are_asked_for_again_although_a_request_is_unanswered() {
     assert_eq!(asked(&mut scene, &item(2)), 0, "a second request within a second");
     scene.run_for(Duration::from_secs(1));
     assert_eq!(asked(&mut scene, &item(3)), 1);
+}
+
+#[test]
+fn a_source_that_rejects_the_request_is_replaced_at_once() {
+    let blocks = chain(&[1_000]);
+    let mut scene = scene(&blocks, Conditions::default());
+    let [mut leaf] = requesting(&mut scene, [&blocks[0]]);
+    let reject = [&[7][..], b"getdata", &[0x44, 4], b"busy"].concat();
+    scene.upstream.send(SUBMITTING, &frame("reject", &reject));
+    assert_eq!(hashes(&scene.heard(LISTENING), "getdata"), [blocks[0].hash()]);
+    scene.upstream.send(LISTENING, &frame("block", &blocks[0].payload));
+    assert_eq!(scene.received(&mut leaf), [message("block", &blocks[0].payload)]);
 }
