@@ -183,6 +183,21 @@ impl Ctx<'_> {
         self.state.ban_by_request(address, duration)
     }
 
+    /// Returns whether one of the [trusted networks](crate::config::ManagerConfig::trusted) contains `address`. Without
+    /// a peer manager, none does.
+    ///
+    /// ```
+    /// use peerloop::{Ctx, PeerId};
+    ///
+    /// /// Returns whether a peer may request as much as it wants.
+    /// fn is_unlimited(ctx: &Ctx<'_>, peer: PeerId) -> bool {
+    ///     ctx.peer(peer).is_some_and(|view| ctx.is_trusted(view.address().ip()))
+    /// }
+    /// ```
+    pub fn is_trusted(&self, address: IpAddr) -> bool {
+        self.state.manager.as_ref().is_some_and(|manager| manager.is_trusted(address))
+    }
+
     /// Unbans the host of `address`, and returns whether the host was banned.
     ///
     /// # Errors

@@ -149,3 +149,17 @@ pub const RELAY_SMALL_BLOCK_BYTES: u64 = 32 * 1024 * 1024;
 pub const RELAY_SMALL_BLOCK_RETAINED_BYTES: u64 = 2 * RELAY_SMALL_BLOCK_BYTES;
 /// Default maximum number of bytes that all kept blocks retain.
 pub const RELAY_SMALL_BLOCKS_BYTES: usize = 128 * 1024 * 1024;
+/// Number of blocks, the tip included, that are not old: those of about an hour. At most 32.
+pub const RELAY_RECENT_BLOCKS: u32 = 6;
+/// Default maximum number of bytes of old blocks that the peers of one host may request per day. A request of 61 bytes
+/// can cost a fetch of 4 GiB.
+pub const RELAY_OLD_BLOCK_BYTES_PER_HOST: u64 = 4 << 30;
+/// Default maximum number of bytes of old blocks that all hosts together may request per day.
+pub const RELAY_OLD_BLOCK_BYTES_PER_DAY: u64 = 100 << 30;
+/// Time after which all budgets of old blocks are renewed.
+pub const RELAY_BUDGET_TIME: Duration = Duration::from_secs(24 * 3_600);
+/// Number of bytes that must remain of a budget before a block of unknown length is requested from an upstream. It is
+/// charged if that length stays unknown.
+pub const RELAY_BUDGET_RESERVE: u64 = RELAY_SMALL_BLOCK_BYTES;
+/// Maximum number of hosts with a budget of their own, up to 64 bytes each, 4 MiB in all. Further hosts share one.
+pub const MAX_RELAY_BUDGETS: usize = 65_536;

@@ -4,7 +4,8 @@ use super::headers::HeaderAnchor;
 use super::policy::TrustMode;
 use crate::limits::{
     MAX_RELAY_ENTRIES, MAX_RELAY_HEADERS, MAX_RELAY_SEEN, MAX_RELAY_UPSTREAMS, RELAY_ENTRIES, RELAY_HEADERS,
-    RELAY_LEAF_RATE, RELAY_POOL_BYTES, RELAY_SEEN, RELAY_SMALL_BLOCKS_BYTES,
+    RELAY_LEAF_RATE, RELAY_OLD_BLOCK_BYTES_PER_DAY, RELAY_OLD_BLOCK_BYTES_PER_HOST, RELAY_POOL_BYTES, RELAY_SEEN,
+    RELAY_SMALL_BLOCKS_BYTES,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -61,6 +62,13 @@ pub struct RelayConfig {
     /// The maximum number of bytes that small blocks retain, of up to 32 MiB each, which are served again without a
     /// fetch. Default: 128 MiB.
     pub small_blocks_bytes: usize,
+    /// The maximum number of bytes of old blocks that the peers of one host may request per day. A block is old if it
+    /// has six descendants, and for a host that has requested it before. Upstreams and peers of
+    /// [trusted networks](crate::config::ManagerConfig::trusted) have no maximum. A block of unknown length is
+    /// requested from an upstream only while 32 MiB remain. Default: 4 GiB.
+    pub old_block_bytes_per_host: u64,
+    /// The same for all hosts together. Default: 100 GiB.
+    pub old_block_bytes_per_day: u64,
 }
 
 impl RelayConfig {
@@ -79,6 +87,8 @@ impl RelayConfig {
             anchor: None,
             max_headers: RELAY_HEADERS,
             small_blocks_bytes: RELAY_SMALL_BLOCKS_BYTES,
+            old_block_bytes_per_host: RELAY_OLD_BLOCK_BYTES_PER_HOST,
+            old_block_bytes_per_day: RELAY_OLD_BLOCK_BYTES_PER_DAY,
         }
     }
 
@@ -147,6 +157,18 @@ impl RelayConfig {
     #[must_use]
     pub fn with_small_blocks_bytes(self, small_blocks_bytes: usize) -> Self {
         Self { small_blocks_bytes, ..self }
+    }
+
+    /// Sets the maximum number of bytes of old blocks that the peers of one host may request per day.
+    #[must_use]
+    pub fn with_old_block_bytes_per_host(self, old_block_bytes_per_host: u64) -> Self {
+        Self { old_block_bytes_per_host, ..self }
+    }
+
+    /// Sets the maximum number of bytes of old blocks that all hosts together may request per day.
+    #[must_use]
+    pub fn with_old_block_bytes_per_day(self, old_block_bytes_per_day: u64) -> Self {
+        Self { old_block_bytes_per_day, ..self }
     }
 
     /// Returns the settings with every value in its range.

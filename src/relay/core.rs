@@ -139,7 +139,7 @@ impl Core {
             submitting: Vec::new(),
             submissions: Submissions::default(),
             upstreams: Upstreams::default(),
-            blocks: Blocks::new(config.small_blocks_bytes),
+            blocks: Blocks::new(&config),
             hops: Hops::default(),
             marks: Marks::default(),
             counts: RelayCounts::default(),

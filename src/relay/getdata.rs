@@ -14,7 +14,7 @@ use crate::error::{Disconnect, RequestError};
 use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::limits::{HEADER_LEN_BYTES, MAX_RELAY_PENDING_BYTES, RELAY_PENDING_ITEMS};
-use crate::wire::{Inventory, InventoryItem, InventoryKind, InventoryRef, MessageRef, RejectCode, RejectRef};
+use crate::wire::{Inventory, InventoryItem, InventoryKind, InventoryRef, MessageRef};
 use bytes::Bytes;
 
 /// Maximum number of items in one `notfound`.
@@ -225,15 +225,7 @@ fn answer_block(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item:
 
 fn refuse_block(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers) -> Answered {
     send_missing(core, ctx, answers);
-    core.counts.blocks_refused += 1;
-    let reject = RejectRef {
-        message: b"getdata",
-        code: RejectCode::TOO_BUSY,
-        reason: b"the block cannot be served now",
-        hash: None,
-    };
-    let _ = ctx.send(answers.peer, &MessageRef::Reject(reject));
-    ctx.close(answers.peer, Disconnect::RetryLater);
+    blocks::refuse(core, ctx, answers.peer);
     Answered::Closed
 }
 

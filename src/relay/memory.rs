@@ -1,5 +1,6 @@
 //! The maximum memory of a relay, as a formula of its settings and the number of its peers.
 
+use super::blocks::Budgets;
 use super::config::RelayConfig;
 use super::headers::HeaderChain;
 use super::inventory::Inventory;
@@ -19,7 +20,8 @@ impl RelayConfig {
     /// - up to 84 bytes for each of [`max_entries`](Self::max_entries), rounded up, and 1 MiB for the log;
     /// - 13 to 27 bytes for each of [`max_seen`](Self::max_seen), 17 at the default;
     /// - [`tx_pool_bytes`](Self::tx_pool_bytes);
-    /// - 8 MB of requests in flight, 11 MB of submissions, and 64 MiB of unanswered `getdata` messages of leaf peers;
+    /// - 8 MB of requests in flight, 11 MB of submissions, 4 MiB of budgets, and 64 MiB of unanswered `getdata`
+    ///   messages of leaf peers;
     /// - about 190 bytes for each of [`max_headers`](Self::max_headers);
     /// - [`small_blocks_bytes`](Self::small_blocks_bytes), and 128 MiB for the blocks that pass;
     /// - about 1 KB for each peer: its row, its bits in the sets of announcers, and the growth of the tables;
@@ -36,6 +38,7 @@ impl RelayConfig {
             + Peers::memory_bytes(indexes)
             + Requests::memory_bytes()
             + Submissions::memory_bytes()
+            + Budgets::memory_bytes()
             + Pool::index_bytes()
             + MAX_RELAY_PENDING_BYTES
             + OTHER_BYTES

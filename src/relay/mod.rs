@@ -14,6 +14,7 @@
 //!   reader of a large block may hold the block's source for 250 ms in total, and is closed then.
 //! - The last byte of a block is sent only if the block's length, Merkle root and checksum are right. If the source of
 //!   a block is lost in the middle, another one continues, and the receivers do not notice it.
+//! - Peers that are neither upstreams nor trusted cause fetches of old blocks only within a budget per host and day.
 //! - All memory has a stated maximum; see [`RelayConfig::max_memory_bytes`]. Everything that is dropped is counted.
 //!
 //! A [`Pipe`](pipe::Pipe) is the other, simpler relay: it joins two nodes verbatim.

@@ -5,11 +5,12 @@
 //! it cannot serve. A source is charged for a wrong block only if all bytes are its own.
 
 use super::flow::{Arriving, Flow, Source};
-use super::pace;
+use super::{admit, pace};
 use crate::api::Delivery;
 use crate::error::{Disconnect, Misbehavior};
 use crate::handler::Ctx;
 use crate::id::PeerId;
+use crate::limits::RELAY_BUDGET_RESERVE;
 use crate::relay::core::Core;
 use crate::relay::inventory::PeerIndex;
 use crate::relay::peers::Peer;
@@ -122,7 +123,8 @@ pub(super) fn recognize(
     is_bound.then_some((hash, part))
 }
 
-/// Begins or continues a block with a source that sends it. Returns false if another source was asked instead.
+/// Begins or continues a block with a source that sends it. Returns false if another source was asked instead, or if
+/// nobody wants the block.
 fn bind(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, header: Header) -> bool {
     let stream = ctx.receiving_stream();
     let Some(flow) = core.blocks.flow_mut(hash) else { return false };
@@ -144,6 +146,12 @@ fn bind(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, header:
     flow.sources += 1;
     if let Some(source) = flow.source.as_mut().filter(|source| source.peer == peer) {
         source.stream = Some(stream);
+    }
+    if admit::on_length(core, ctx, hash) {
+        // Only the end of the link stops the transfer.
+        end(core, ctx, hash);
+        ctx.abort(peer, Disconnect::RetryLater);
+        return false;
     }
     true
 }
@@ -219,6 +227,10 @@ pub(super) fn end(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     let Some(at) = core.blocks.flows.iter().position(|flow| flow.hash == hash) else { return };
     let flow = core.blocks.flows.swap_remove(at);
     pace::resume(core, ctx, flow.source);
+    if let Some(host) = flow.payer {
+        // The block may still arrive.
+        admit::charge(core, ctx, host, RELAY_BUDGET_RESERVE);
+    }
     for reader in flow.readers {
         if let Some(reader) = core.blocks.peers.get_mut(reader) {
             reader.reading = None;

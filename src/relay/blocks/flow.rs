@@ -4,6 +4,7 @@
 //! and nothing here decides when a source is replaced; `fetch` and `pace` do.
 
 use super::kept::Kept;
+use crate::address::Host;
 use crate::id::PeerId;
 use crate::limits::{RELAY_SMALL_BLOCK_BYTES, RELAY_SMALL_BLOCK_RETAINED_BYTES};
 use crate::relay::transit::Transit;
@@ -18,6 +19,8 @@ pub(super) struct Flow {
     /// `None` until the first source's header has arrived.
     pub(super) transit: Option<Transit>,
     pub(super) source: Option<Source>,
+    /// The host that pays for the fetch once the block's length is known.
+    pub(super) payer: Option<Host>,
     /// The sources that have failed.
     pub(super) failed: Vec<PeerId>,
     pub(super) readers: Vec<PeerId>,
@@ -64,6 +67,8 @@ pub(super) struct Reading {
     pub(super) has_begun: bool,
     /// The time for which the source has waited for this peer.
     pub(super) held: Duration,
+    /// The host that pays for the block once its length is known.
+    pub(super) payer: Option<Host>,
 }
 
 impl Arriving {
@@ -78,6 +83,7 @@ impl Flow {
             hash,
             transit: None,
             source: None,
+            payer: None,
             failed: Vec::new(),
             readers: vec![reader],
             sources: 0,
@@ -102,13 +108,18 @@ impl Flow {
         self.transit.as_ref().is_some_and(is_small)
     }
 
+    /// Returns whether the block was requested and has not begun to arrive. A request cannot be withdrawn.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.transit.is_none() && self.source.is_some()
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         self.transit.as_ref().is_some_and(|transit| transit.complete().is_some())
     }
 }
 
 impl Reading {
-    pub(super) fn of(hash: Hash256) -> Self {
-        Self { hash, at: 0, has_begun: false, held: Duration::ZERO }
+    pub(super) fn of(hash: Hash256, payer: Option<Host>) -> Self {
+        Self { hash, at: 0, has_begun: false, held: Duration::ZERO, payer }
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! A block passes while it arrives. It is fetched from an upstream once a peer requests it, at most once at a time, and
 //! its bytes are sent to all peers that have requested it; [`Transit`](super::transit::Transit) lists the checks. The
-//! tables of this file send nothing; `sync`, `fetch`, `pass`, `serve` and `announce` are their steps.
+//! tables of this file send nothing; `sync`, `admit`, `fetch`, `pass`, `serve` and `announce` are their steps.
 
+mod admit;
 mod announce;
+mod budget;
 mod fetch;
 mod flow;
 mod kept;
@@ -13,6 +15,7 @@ mod pass;
 mod serve;
 mod sync;
 
+use super::config::RelayConfig;
 use super::headers::{HeaderAnchor, HeaderChain};
 use crate::config::Config;
 use crate::handler::PeerMap;
@@ -22,7 +25,9 @@ use crate::protocol::{Network, SERVICE_NETWORK};
 use crate::time::Instant;
 use crate::wire::siphash::SipKey;
 use crate::wire::{Hash256, StreamType};
+pub(super) use admit::refuse;
 pub(super) use announce::on_has;
+pub(super) use budget::Budgets;
 pub(super) use fetch::{on_cut, on_lost, on_not_found, on_refused, on_source_header};
 use flow::{Arriving, Flow, Reading};
 pub(super) use kept::Kept;
@@ -43,6 +48,7 @@ pub(super) struct Blocks {
     /// The peers that wait for the end of a passing block to request another one.
     waiting: Vec<PeerId>,
     kept: Kept,
+    budgets: Budgets,
     peers: PeerMap<BlockPeer>,
     /// Whether an upstream has sent all headers that it has. Nothing is announced before.
     is_synced: bool,
@@ -68,14 +74,15 @@ pub(super) struct BlockPeer {
 }
 
 impl Blocks {
-    pub(super) fn new(small_blocks_bytes: usize) -> Self {
+    pub(super) fn new(config: &RelayConfig) -> Self {
         Self {
             chain: None,
             flows: Vec::new(),
             arriving: Vec::new(),
             requests: 0,
             waiting: Vec::new(),
-            kept: Kept::new(small_blocks_bytes),
+            kept: Kept::new(config.small_blocks_bytes),
+            budgets: Budgets::new(config.old_block_bytes_per_host, config.old_block_bytes_per_day),
             peers: PeerMap::new(),
             is_synced: false,
         }

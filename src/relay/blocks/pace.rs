@@ -29,8 +29,9 @@ pub(super) fn settle(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
         }
         return pull_waiting(core, ctx);
     }
-    // Nobody reads a large block, so its slot is free for another. Bytes that still arrive are ignored.
-    let is_idle = flow.readers.is_empty() && !is_small && !flow.is_complete();
+    // Nobody reads a large block, so its slot is free for another. Bytes that still arrive are ignored. A request keeps
+    // the slot until the block's length is known, so that peers that request and close are charged for it.
+    let is_idle = flow.readers.is_empty() && !is_small && !flow.is_complete() && !flow.is_awaited();
     if is_idle {
         let flow = blocks.flows.swap_remove(at);
         resume(core, ctx, flow.source);

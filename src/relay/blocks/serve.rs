@@ -8,7 +8,7 @@ use crate::error::{Disconnect, RequestError};
 use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::limits::{RELAY_BLOCK_WAIT, RELAY_PASSING_BLOCKS};
-use crate::relay::blocks::{announce, fetch, pace};
+use crate::relay::blocks::{admit, announce, fetch, pace};
 use crate::relay::core::Core;
 use crate::relay::window::{Read, Window};
 use crate::wire::{Hash256, Header};
@@ -35,6 +35,9 @@ pub(in crate::relay) fn begin(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, 
         Some(_) => {}
         None => return Begun::Refused,
     }
+    let Some(price) = admit::price(core, ctx, peer, hash) else { return Begun::Refused };
+    let blocks = &core.blocks;
+    let mut is_fetched = false;
     if blocks.kept.get(hash).is_none() {
         let Some(chain) = &blocks.chain else { return Begun::Refused };
         // A slot is reserved for the tip and for upstreams, so that leaf peers that read old blocks do not delay them.
@@ -54,10 +57,16 @@ pub(in crate::relay) fn begin(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, 
             return wait(core, ctx, peer);
         } else if !fetch::begin(core, ctx, hash, peer) {
             return Begun::Refused;
+        } else {
+            is_fetched = true;
         }
     }
+    let payer = admit::pay(core, ctx, price, hash);
+    if is_fetched && let Some(flow) = core.blocks.flow_mut(hash) {
+        flow.payer = payer;
+    }
     if let Some(reader) = core.blocks.peers.get_mut(peer) {
-        (reader.reading, reader.waits_since) = (Some(Reading::of(hash)), None);
+        (reader.reading, reader.waits_since) = (Some(Reading::of(hash, payer)), None);
     }
     feed(core, ctx, peer);
     Begun::Yes

@@ -10,7 +10,7 @@ use std::fmt;
 /// The metric of a counter: its name, its help, and the function that reads its value.
 type Row<C> = (&'static str, &'static str, fn(&C) -> u64);
 
-const COUNTS: [Row<RelayCounts>; 37] = [
+const COUNTS: [Row<RelayCounts>; 39] = [
     ("relay_accepted", "Transactions announced to all peers", |counts| counts.accepted),
     ("relay_submitted", "Transactions submitted to the upstreams", |counts| counts.submitted),
     ("relay_resubmitted", "Submitted transactions announced to the upstreams again", |counts| counts.resubmitted),
@@ -40,6 +40,8 @@ const COUNTS: [Row<RelayCounts>; 37] = [
     ("relay_seen_evicted", "Remembered transactions dropped before their time", |counts| counts.seen_evicted),
     ("relay_fee_unknown", "Fee filters that were not applied", |counts| counts.fee_unknown),
     ("relay_blocks_refused", "Requests for blocks, each of which ended its connection", |counts| counts.blocks_refused),
+    ("relay_blocks_over_budget", "Requests for old blocks that exceeded a budget", |counts| counts.blocks_over_budget),
+    ("relay_old_block_bytes", "Bytes of old blocks charged to budgets", |counts| counts.old_block_bytes),
     ("relay_blocks_served", "Blocks sent whole to a peer", |counts| counts.blocks_served),
     ("relay_blocks_relayed", "Blocks that have passed", |counts| counts.blocks_relayed),
     ("relay_blocks_wrong", "Blocks, or sources of blocks, that were wrong", |counts| counts.blocks_wrong),

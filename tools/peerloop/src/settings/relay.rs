@@ -21,6 +21,8 @@ pub(crate) struct RelaySettings {
     pub(crate) trust: TrustMode,
     pub(crate) tx_pool: u64,
     pub(crate) small_blocks: u64,
+    pub(crate) old_blocks_per_host: u64,
+    pub(crate) old_blocks_per_day: u64,
     pub(crate) push: bool,
     pub(crate) accept_on_silence: Option<Duration>,
     pub(crate) leaf_tx_per_second: u32,
@@ -41,6 +43,8 @@ impl Default for RelaySettings {
             trust,
             tx_pool: tx_pool_bytes as u64,
             small_blocks: defaults.small_blocks_bytes as u64,
+            old_blocks_per_host: defaults.old_block_bytes_per_host,
+            old_blocks_per_day: defaults.old_block_bytes_per_day,
             push,
             accept_on_silence,
             leaf_tx_per_second,
@@ -54,8 +58,8 @@ impl Default for RelaySettings {
 impl RelaySettings {
     /// Replaces the settings that apply to a running relay by those in `new`.
     pub(crate) fn apply(&mut self, new: Self) {
-        let Self { trust, tx_pool, small_blocks, push, accept_on_silence, leaf_tx_per_second, .. } = *self;
-        *self = Self { trust, tx_pool, small_blocks, push, accept_on_silence, leaf_tx_per_second, ..new };
+        (self.upstreams, self.find_peers) = (new.upstreams, new.find_peers);
+        (self.resolved, self.trusted) = (new.resolved, new.trusted);
     }
 }
 

@@ -160,6 +160,9 @@ settings! {
          to the upstreams only) or open (announce at once, for test networks)";
     tx_pool []: RelaySize in relay, "Maximum size of all kept transactions together";
     small_blocks []: RelaySize in relay, "Maximum size of all kept blocks together, of up to 32MiB each; 0 keeps none";
+    old_blocks_per_host []: RelaySize in relay,
+        "Maximum size of the old blocks that the peers of one host may request per day; 0 serves none";
+    old_blocks_per_day []: RelaySize in relay, "Maximum size of the old blocks that all peers may request per day";
     push []: RelaySwitch in relay, "Send transactions to upstreams without waiting for their requests";
     accept_on_silence []: Silence in relay,
         "Announce a submitted transaction that no upstream has rejected for this time; passes double spends";

@@ -2,6 +2,7 @@
 
 mod announcing;
 mod blocks;
+mod budgets;
 mod hostile;
 mod indexes;
 mod meshes;

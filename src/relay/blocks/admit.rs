@@ -1,0 +1,140 @@
+//! Admission: which blocks a peer may request, and the refusal of the others.
+//!
+//! Upstreams and peers of trusted networks may request every block. The host of any other peer pays for old blocks out
+//! of its budget. A recent block is free once for each host. The length of a block that is not here yet is unknown, so
+//! such a block is requested from an upstream only while a reserve remains; its length is charged once its header has
+//! arrived, even if the peer is closed by then. A further source of a block is not charged: no peer can cause its need.
+
+use super::Blocks;
+use crate::address::Host;
+use crate::error::Disconnect;
+use crate::handler::Ctx;
+use crate::id::PeerId;
+use crate::limits::{RELAY_BUDGET_RESERVE, RELAY_RECENT_BLOCKS, RELAY_SMALL_BLOCK_BYTES};
+use crate::relay::core::Core;
+use crate::wire::{Hash256, MessageRef, RejectCode, RejectRef};
+
+/// The price of a block for a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Price {
+    Nothing,
+    /// Nothing, because the peer's host requests this recent block for the first time.
+    FirstRecent {
+        host: Host,
+        height: u32,
+    },
+    /// The block's length.
+    Length(Host),
+}
+
+/// Returns the price of a block for a peer; `None` if the budget of the peer's host is too small.
+pub(super) fn price(core: &mut Core, ctx: &Ctx<'_>, peer: PeerId, hash: Hash256) -> Option<Price> {
+    let address = ctx.peer(peer)?.address().ip();
+    if core.is_upstream(peer) || ctx.is_trusted(address) {
+        return Some(Price::Nothing);
+    }
+    let (host, now) = (Host::of(address), ctx.now());
+    if let Some(height) = core.blocks.recent_height(hash)
+        && core.blocks.budgets.is_free(host, height, now)
+    {
+        return Some(Price::FirstRecent { host, height });
+    }
+    let needed = core.blocks.len_bytes_of(hash).unwrap_or(RELAY_BUDGET_RESERVE);
+    let is_enough = core.blocks.budgets.left(host, now) >= needed;
+    core.counts.blocks_over_budget += u64::from(!is_enough);
+    is_enough.then_some(Price::Length(host))
+}
+
+/// Charges the price of a block that is being sent to a peer. If its length is unknown, returns the host that pays
+/// later.
+pub(super) fn pay(core: &mut Core, ctx: &Ctx<'_>, price: Price, hash: Hash256) -> Option<Host> {
+    match price {
+        Price::Nothing => None,
+        Price::FirstRecent { host, height } => {
+            core.blocks.budgets.use_free(host, height, ctx.now());
+            None
+        }
+        Price::Length(host) => match core.blocks.len_bytes_of(hash) {
+            Some(len_bytes) => {
+                charge(core, ctx, host, len_bytes);
+                None
+            }
+            None => Some(host),
+        },
+    }
+}
+
+pub(super) fn charge(core: &mut Core, ctx: &Ctx<'_>, host: Host, bytes: u64) {
+    core.counts.old_block_bytes += bytes;
+    core.blocks.budgets.charge(host, bytes, ctx.now());
+}
+
+/// Charges the length of a block that begins to arrive, and refuses the readers whose budgets are too small. Returns
+/// whether the rest of the block is not worth its transfer: it is large, over budget, and nobody reads it.
+pub(super) fn on_length(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) -> bool {
+    let Some(len_bytes) = core.blocks.len_bytes_of(hash) else { return false };
+    let Some(flow) = core.blocks.flow_mut(hash) else { return false };
+    let (mut first, readers) = (flow.payer.take(), flow.readers.clone());
+    let mut is_over = false;
+    for reader in readers {
+        let reading = core.blocks.peers.get_mut(reader).and_then(|reader| reader.reading.as_mut());
+        let Some(host) = reading.and_then(|reading| reading.payer.take()) else { continue };
+        let has_begun_fetch = first.take_if(|first| *first == host).is_some();
+        let is_enough = core.blocks.budgets.left(host, ctx.now()) >= len_bytes;
+        if is_enough || has_begun_fetch {
+            charge(core, ctx, host, len_bytes);
+        }
+        if !is_enough {
+            is_over = true;
+            core.counts.blocks_over_budget += 1;
+            refuse_reader(core, ctx, reader, hash);
+        }
+    }
+    // The peer that has caused the fetch is closed.
+    if let Some(host) = first {
+        is_over |= core.blocks.budgets.left(host, ctx.now()) < len_bytes;
+        charge(core, ctx, host, len_bytes);
+    }
+    let is_unread = core.blocks.flow(hash).is_some_and(|flow| flow.readers.is_empty());
+    is_over && is_unread && len_bytes > RELAY_SMALL_BLOCK_BYTES
+}
+
+/// Refuses a block of which nothing was sent to its reader.
+fn refuse_reader(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256) {
+    if let Some(flow) = core.blocks.flow_mut(hash) {
+        flow.readers.retain(|&reader| reader != peer);
+    }
+    if let Some(reader) = core.blocks.peers.get_mut(peer) {
+        reader.reading = None;
+    }
+    refuse(core, ctx, peer);
+}
+
+/// Refuses a block with a `reject`, and closes the link: an SV Node asks other peers at once only if the link closes.
+pub(in crate::relay) fn refuse(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
+    core.counts.blocks_refused += 1;
+    let reject = RejectRef {
+        message: b"getdata",
+        code: RejectCode::TOO_BUSY,
+        reason: b"the block cannot be served now",
+        hash: None,
+    };
+    let _ = ctx.send(peer, &MessageRef::Reject(reject));
+    ctx.close(peer, Disconnect::RetryLater);
+}
+
+impl Blocks {
+    /// Returns the height of a block that is not old; `None` for all others.
+    fn recent_height(&self, hash: Hash256) -> Option<u32> {
+        let chain = self.chain.as_ref().filter(|chain| chain.is_best(hash))?;
+        let height = chain.get(hash)?.height;
+        (chain.tip().height < height + RELAY_RECENT_BLOCKS).then_some(height)
+    }
+
+    /// Returns the length of a block that is kept or arrives.
+    fn len_bytes_of(&self, hash: Hash256) -> Option<u64> {
+        let passing = || self.flow(hash)?.transit.as_ref().map(|transit| transit.header());
+        let header = self.kept.get(hash).map(|block| &block.header).or_else(passing)?;
+        Some(header.payload_len)
+    }
+}
