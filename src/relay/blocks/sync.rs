@@ -72,7 +72,7 @@ pub(in crate::relay) fn on_headers(core: &mut Core, ctx: &mut Ctx<'_>, peer: Pee
     }
     let is_full = headers.len() as u32 >= MAX_HEADERS;
     match error {
-        // The headers between are requested once. If the reply is an orphan, too, the next upkeep asks again.
+        // The headers between are requested once. If the reply is an orphan, too, the next announcement asks again.
         Some(HeaderError::Orphan) if !was_asked => ask(core, ctx, peer),
         Some(HeaderError::Orphan) => {}
         Some(error) => {
