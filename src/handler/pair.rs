@@ -110,9 +110,7 @@ impl<A: Handler, B: Handler> Handler for (A, B) {
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         let [first, second] = match event {
             // Only a handler that chose chunks is notified of the cut.
-            Event::BodyCut { stream_type, .. } => {
-                ctx.wishes_on_stream(peer, stream_type).map(|wish| wish == Delivery::Chunks)
-            }
+            Event::BodyCut { stream_type, .. } => ctx.wishes_on_stream(peer, stream_type).map(Delivery::is_chunks),
             Event::Written { .. } => ctx.is_for_part(),
             Event::Opened { .. }
             | Event::VersionReceived
@@ -137,8 +135,10 @@ impl<A: Handler, B: Handler> Handler for (A, B) {
         let second = self.1.on_header(&mut ctx.second(), peer, header);
         ctx.note_wishes(peer, [first, second]);
         let is_wanted_as = |delivery| first == delivery || second == delivery;
-        match (is_wanted_as(Delivery::Buffer), is_wanted_as(Delivery::Chunks)) {
+        let is_unchecked = !is_wanted_as(Delivery::Buffer) && !is_wanted_as(Delivery::Chunks);
+        match (is_wanted_as(Delivery::Buffer), first.is_chunks() || second.is_chunks()) {
             (true, true) if header.payload_len <= ctx.config().buffer_limit_bytes(header.command) => Delivery::Buffer,
+            (_, true) if is_unchecked => Delivery::UncheckedChunks,
             (_, true) => Delivery::Chunks,
             (true, false) => Delivery::Buffer,
             (false, false) => Delivery::Discard,
@@ -152,7 +152,7 @@ impl<A: Handler, B: Handler> Handler for (A, B) {
     }
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
-        let [first, second] = ctx.wishes(peer).map(|wish| wish == Delivery::Chunks);
+        let [first, second] = ctx.wishes(peer).map(Delivery::is_chunks);
         if first {
             self.0.on_chunk(&mut ctx.first(), peer, chunk);
         }
@@ -218,7 +218,7 @@ impl<A: Handler, B: Handler> Handler for (A, B) {
 fn give_whole<H: Handler>(handler: &mut H, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>, wish: Delivery) {
     match wish {
         Delivery::Buffer => handler.on_message(ctx, peer, frame),
-        Delivery::Chunks => handler.on_chunk(ctx, peer, frame.as_chunk()),
+        Delivery::Chunks | Delivery::UncheckedChunks => handler.on_chunk(ctx, peer, frame.as_chunk()),
         Delivery::Discard => {}
     }
 }

@@ -7,6 +7,9 @@ pub const MAX_POLL_TIME: Duration = Duration::from_micros(20);
 /// Size of the block that receives the links' input. No read is larger, not even one into a message's own buffer.
 /// Each link is read at most once per turn.
 pub const READ_BLOCK_BYTES: usize = 64 * 1024;
+/// Maximum number of read blocks that a loop waits to use again, because a handler keeps a part of each. A relay's
+/// window of a block keeps 64 of them; the loop may hold 5 MiB of unused blocks until its next reads free them.
+pub const MAX_LENT_BLOCKS: usize = 80;
 /// Size of the block that collects replies while a link's input is parsed. Further replies use the link's queue.
 pub const WRITE_BLOCK_BYTES: usize = 64 * 1024;
 /// Time after which the read step ends; the other ready links wait for the next turn.

@@ -5,23 +5,27 @@
 //! idle link owns no such memory.
 
 use crate::bugs::budget;
-use crate::limits::{READ_BLOCK_BYTES, WRITE_BLOCK_BYTES};
+use crate::limits::{MAX_LENT_BLOCKS, READ_BLOCK_BYTES, WRITE_BLOCK_BYTES};
 use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
 use std::mem;
 
 /// The block that links are read into. Only the rest of a partly received payload may be read into its own buffer.
 ///
 /// While the frames in it are delivered, the block is frozen, so that a handler can keep a part of it without a copy.
-/// The block is thawed afterwards. If a part was kept, a new block is allocated instead.
+/// The block is thawed afterwards. If a part was kept, another block is used until the part is dropped: a stream of
+/// large parts needs no new memory. At most `MAX_LENT_BLOCKS` are waited for, so as many may be held unused.
 #[derive(Debug)]
 pub struct ReadBlock {
     bytes: BytesMut,
+    /// The blocks of which a part was kept, the oldest first.
+    lent: VecDeque<Bytes>,
 }
 
 impl ReadBlock {
     /// Returns a zeroed block of [`READ_BLOCK_BYTES`].
     pub fn new() -> Self {
-        Self { bytes: BytesMut::zeroed(READ_BLOCK_BYTES) }
+        Self { bytes: zeroed_block(), lent: VecDeque::new() }
     }
 
     /// Returns the buffer to receive into, which is always the whole block.
@@ -34,10 +38,40 @@ impl ReadBlock {
         mem::take(&mut self.bytes).freeze()
     }
 
-    /// Restores the block, or allocates a new one if a part of it was kept.
+    /// Restores the block, or replaces it if a part of it was kept.
     pub fn thaw(&mut self, block: Bytes) {
-        self.bytes = block.try_into_mut().unwrap_or_else(|_| BytesMut::zeroed(READ_BLOCK_BYTES));
+        self.bytes = match block.try_into_mut() {
+            Ok(block) => {
+                // The parts arrive no longer, or less often, so fewer blocks are needed.
+                drop(self.returned());
+                block
+            }
+            Err(block) => {
+                let returned = self.returned();
+                if self.lent.len() == MAX_LENT_BLOCKS {
+                    self.lent.pop_front();
+                }
+                self.lent.push_back(block);
+                returned.unwrap_or_else(zeroed_block)
+            }
+        };
     }
+
+    /// Removes and returns the oldest lent block if all its parts were dropped.
+    fn returned(&mut self) -> Option<BytesMut> {
+        let is_returned = self.lent.front()?.is_unique();
+        if is_returned { self.lent.pop_front()?.try_into_mut().ok() } else { None }
+    }
+
+    /// Returns the allocated memory of the lent blocks in bytes.
+    #[cfg(feature = "sim")]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.lent.len() * READ_BLOCK_BYTES
+    }
+}
+
+fn zeroed_block() -> BytesMut {
+    BytesMut::zeroed(READ_BLOCK_BYTES)
 }
 
 impl Default for ReadBlock {
@@ -117,9 +151,31 @@ mod tests {
         block.thaw(frozen);
         block.room().fill(0xff);
         assert_eq!(&kept[..], b"kept");
+        // A dropped part returns its block.
+        let first = kept.as_ptr();
         drop(kept);
         let frozen = block.freeze();
+        let second = frozen.slice(..4);
         block.thaw(frozen);
-        assert_eq!(block.room().len(), READ_BLOCK_BYTES);
+        assert_eq!((block.room().as_ptr(), block.room().len()), (first, READ_BLOCK_BYTES));
+        drop(second);
+    }
+
+    #[test]
+    fn the_number_of_lent_blocks_is_bounded_and_unused_ones_are_freed() {
+        let mut block = ReadBlock::new();
+        let mut kept = Vec::new();
+        for _ in 0..2 * MAX_LENT_BLOCKS {
+            let frozen = block.freeze();
+            kept.push(frozen.clone());
+            block.thaw(frozen);
+        }
+        assert_eq!(block.lent.len(), MAX_LENT_BLOCKS);
+        kept.clear();
+        for left in (0..MAX_LENT_BLOCKS).rev() {
+            let frozen = block.freeze();
+            block.thaw(frozen);
+            assert_eq!(block.lent.len(), left);
+        }
     }
 }

@@ -370,6 +370,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             + state.wishes.held_bytes()
             + state.links.associations_held_bytes()
             + state.telemetry.costs.as_ref().map_or(0, |costs| costs.held_bytes())
+            + self.read_block.held_bytes()
             + self.engine.memory().held_bytes();
         Inspection {
             summary: self.inspect_summary(),

@@ -25,6 +25,7 @@ impl Wishes {
             Delivery::Discard => 0,
             Delivery::Buffer => 1,
             Delivery::Chunks => 2,
+            Delivery::UncheckedChunks => 3,
         };
         let shift = lane.index() * BITS;
         let wishes = &mut self.0[link.slot()];
@@ -37,6 +38,7 @@ impl Wishes {
         match wishes >> (lane.index() * BITS) & 3 {
             1 => Delivery::Buffer,
             2 => Delivery::Chunks,
+            3 => Delivery::UncheckedChunks,
             _ => Delivery::Discard,
         }
     }
@@ -58,7 +60,8 @@ mod tests {
         let [first, second] = [false, true].map(|is_second| Lane::ROOT.part(is_second));
         let last = second.part(true).part(true).part(true);
         let [near, far] = [LinkId::new(0, 0), LinkId::new(9, 4)];
-        let set = [(far, first, Delivery::Chunks), (far, last, Delivery::Chunks), (near, second, Delivery::Buffer)];
+        let set =
+            [(far, first, Delivery::Chunks), (far, last, Delivery::Chunks), (near, second, Delivery::UncheckedChunks)];
         set.into_iter().for_each(|(link, lane, wish)| wishes.set(link, lane, wish));
         set.into_iter().for_each(|(link, lane, wish)| assert_eq!(wishes.get(link, lane), wish));
         for (link, lane) in [(far, second), (near, first), (near, last), (LinkId::new(10, 0), first)] {

@@ -37,7 +37,7 @@ fn req_e49_the_frames_of_the_specification_may_be_cut_anywhere() {
 #[test]
 fn req_e22_every_delivery_may_be_cut_anywhere() {
     let (stream, outcomes) = specified();
-    let choices = [Choice::STREAM, Choice::DISCARD, Choice::BUFFER, Choice::STREAM];
+    let choices = [Choice::STREAM, Choice::DISCARD, Choice::BUFFER, Choice::UNCHECKED];
     assert_eq!(read_whole(&stream, &tight(), &choices).outcomes.len(), outcomes.len());
     check_every_cut(&stream, &choices);
 }
@@ -59,7 +59,8 @@ fn every_error_follows_the_same_frames_at_every_cut() {
 #[test]
 fn a_stream_may_end_anywhere() {
     let (stream, _) = specified();
-    for choices in [&[Choice::BUFFER][..], &[Choice::STREAM], &[Choice::DISCARD, Choice::STREAM]] {
+    for choices in [&[Choice::BUFFER][..], &[Choice::STREAM], &[Choice::UNCHECKED], &[Choice::DISCARD, Choice::STREAM]]
+    {
         for end in 0..stream.len() {
             let expected = read_whole(&stream[..end], &tight(), choices);
             for arrival in [Arrival::Block(usize::MAX), Arrival::Block(7)] {
@@ -93,6 +94,7 @@ fn choices() -> impl Strategy<Value = Vec<Choice>> {
     let choice = prop_oneof![
         9 => Just(Choice::BUFFER),
         9 => Just(Choice::STREAM),
+        9 => Just(Choice::UNCHECKED),
         5 => Just(Choice::DISCARD),
         1 => Just(Choice::Refuse),
     ];

@@ -87,7 +87,7 @@ fn room_is_offered_exactly_when_enough_bytes_are_missing() {
 
 #[test]
 fn there_is_no_room_for_frames_that_are_not_buffered() {
-    for choice in [Choice::STREAM, Choice::DISCARD] {
+    for choice in [Choice::STREAM, Choice::UNCHECKED, Choice::DISCARD] {
         let (rules, choices, mut memory) = (rules(), [choice], memory());
         let stream = frame("tx", &payload(100_000));
         let mut link = Link::new(&rules, &choices);

@@ -156,7 +156,7 @@ fn a_frame_with_a_malformed_command_is_dropped_without_asking_the_caller() {
         let body = payload(100);
         let stream = [head(malformed, 100, sha256_twice(&body)), body, frame("ping", b"12345678")].concat();
         for arrival in [Arrival::Block(usize::MAX), Arrival::Block(1), Arrival::Block(50)] {
-            for choice in [Choice::BUFFER, Choice::STREAM, Choice::DISCARD] {
+            for choice in [Choice::BUFFER, Choice::STREAM, Choice::UNCHECKED, Choice::DISCARD] {
                 let results = read_arriving(&stream, &[arrival], &rules(), &[choice]);
                 let cause = DropCause::MalformedCommand;
                 let dropped = Outcome::Dropped { command: malformed, payload_len: 100, cause };

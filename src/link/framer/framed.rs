@@ -11,8 +11,27 @@ pub enum Delivery {
     Buffer,
     /// The payload is delivered in chunks as they arrive, in constant memory.
     Chunks,
+    /// The payload is delivered in chunks, and its checksum is not checked. A handler that hashes the payload itself
+    /// saves half of the hashing.
+    UncheckedChunks,
     /// The payload is skipped and not checked.
     Discard,
+}
+
+impl Delivery {
+    /// Returns whether the payload is delivered in chunks.
+    ///
+    /// ```
+    /// use peerloop::api::Delivery;
+    ///
+    /// assert!(Delivery::UncheckedChunks.is_chunks() && !Delivery::Buffer.is_chunks());
+    /// ```
+    pub const fn is_chunks(self) -> bool {
+        match self {
+            Self::Chunks | Self::UncheckedChunks => true,
+            Self::Buffer | Self::Discard => false,
+        }
+    }
 }
 
 /// Whether a streamed payload matches its header's checksum.
@@ -25,6 +44,8 @@ pub enum ChecksumVerdict {
     Wrong,
     /// The header is extended and has no checksum.
     Absent,
+    /// The handler chose [`Delivery::UncheckedChunks`].
+    Unchecked,
 }
 
 /// The reason why a frame was dropped.

@@ -143,9 +143,10 @@ impl MessageFramer {
     /// Returns the header of the frame being streamed, and the number of its payload bytes returned so far.
     pub fn streaming(&self) -> Option<(Header, u64)> {
         match &self.state {
-            State::Within(partial) => {
-                partial.body.filter(|body| matches!(body.fate, Fate::Chunks)).map(|body| (body.header, body.received))
-            }
+            State::Within(partial) => partial
+                .body
+                .filter(|body| matches!(body.fate, Fate::Chunks | Fate::UncheckedChunks))
+                .map(|body| (body.header, body.received)),
             State::BetweenFrames | State::Failed(_) => None,
         }
     }
@@ -298,11 +299,11 @@ impl MessageFramer {
                     body.fate = Fate::Drop(DropCause::NoBufferRoom);
                 }
             }
-            Fate::Chunks => {
+            Fate::Chunks | Fate::UncheckedChunks => {
                 if bytes.is_empty() {
                     return Ok(None);
                 }
-                if !header.is_extended() {
+                if matches!(body.fate, Fate::Chunks) && !header.is_extended() {
                     hasher.update(bytes);
                 }
                 if !complete {
@@ -336,6 +337,7 @@ impl MessageFramer {
                 let last = Some(verdict(&header, || finish_checksum(mem::take(&mut partial.hasher))));
                 Framed::Chunk { header, offset, bytes, last }
             }
+            Fate::UncheckedChunks => Framed::Chunk { header, offset, bytes, last: Some(ChecksumVerdict::Unchecked) },
             Fate::Drop(cause) => Framed::Dropped { header, cause },
         };
         memory.retire(partial);
@@ -390,6 +392,7 @@ fn judge(
         Delivery::Buffer if !rules.frame_limits.allow(command, payload_len) => Fate::Drop(DropCause::OverBufferLimit),
         Delivery::Buffer => Fate::Gather,
         Delivery::Chunks => Fate::Chunks,
+        Delivery::UncheckedChunks => Fate::UncheckedChunks,
         Delivery::Discard => Fate::Drop(DropCause::Discarded),
     })
 }
@@ -404,6 +407,9 @@ fn finish_in_place<'a>(header: Header, fate: Fate, payload: &'a [u8], memory: &m
         Fate::Chunks => {
             let last = Some(verdict(&header, || checksum(payload)));
             Framed::Chunk { header, offset: 0, bytes: payload, last }
+        }
+        Fate::UncheckedChunks => {
+            Framed::Chunk { header, offset: 0, bytes: payload, last: Some(ChecksumVerdict::Unchecked) }
         }
         Fate::Drop(cause) => Framed::Dropped { header, cause },
     }

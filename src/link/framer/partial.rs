@@ -32,6 +32,7 @@ pub(super) struct Body {
 pub(super) enum Fate {
     Gather,
     Chunks,
+    UncheckedChunks,
     Drop(DropCause),
 }
 

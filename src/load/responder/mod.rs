@@ -324,7 +324,7 @@ impl Handler for Responder {
                 self.counts.txs_received += 1;
             }
             Some(ChecksumVerdict::Correct | ChecksumVerdict::Absent) => self.counts.blocks_received += 1,
-            Some(ChecksumVerdict::Wrong) | None => {}
+            Some(ChecksumVerdict::Wrong | ChecksumVerdict::Unchecked) | None => {}
         }
     }
 

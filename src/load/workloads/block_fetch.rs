@@ -185,7 +185,9 @@ impl Workload for BlockFetch {
             operations.step(peer, KEY, FIRST_BYTES, ctx.now());
         }
         match chunk.last() {
-            Some(ChecksumVerdict::Wrong) => drop(operations.failed(peer, KEY, "bad_checksum", ctx.now())),
+            Some(ChecksumVerdict::Wrong | ChecksumVerdict::Unchecked) => {
+                operations.failed(peer, KEY, "bad_checksum", ctx.now());
+            }
             Some(ChecksumVerdict::Correct | ChecksumVerdict::Absent) if is_right => {
                 operations.answered(peer, KEY, ctx.now());
             }

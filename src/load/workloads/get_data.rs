@@ -139,7 +139,9 @@ impl Workload for GetData {
         let Some(key) = item.and_then(|item| self.requests.key(item)) else { return };
         match chunk.last() {
             Some(ChecksumVerdict::Correct | ChecksumVerdict::Absent) => drop(operations.answered(peer, key, ctx.now())),
-            Some(ChecksumVerdict::Wrong) => drop(operations.failed(peer, key, "bad_checksum", ctx.now())),
+            Some(ChecksumVerdict::Wrong | ChecksumVerdict::Unchecked) => {
+                operations.failed(peer, key, "bad_checksum", ctx.now());
+            }
             None => {}
         }
     }

@@ -84,7 +84,8 @@ pub(in crate::relay) fn on_source_header(core: &mut Core, ctx: &Ctx<'_>, peer: P
     let arriving = Arriving { peer, stream: ctx.receiving_stream(), header: *header, first: Vec::new() };
     core.blocks.forget_arriving(peer, arriving.stream);
     core.blocks.arriving.push(arriving);
-    Delivery::Chunks
+    // `transit` checks the checksum, which it needs for other sources, too.
+    Delivery::UncheckedChunks
 }
 
 /// Finds the request to which an arriving block belongs, once the block's header is here. Returns the block's hash and

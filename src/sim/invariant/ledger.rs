@@ -469,7 +469,7 @@ impl Ledger {
     pub(super) fn admitted(&mut self, (link, stream): (LinkId, StreamType), header: &Header, delivery: Delivery) {
         let peer = &mut self.record(link.slot()).peer;
         let before = peer.messages.insert(stream, (*header, delivery, 0));
-        let is_cut = before.is_some_and(|(_, delivery, _)| delivery == Delivery::Chunks);
+        let is_cut = before.is_some_and(|(_, delivery, _)| delivery.is_chunks());
         self.findings.check(16, !is_cut, || format!("{link:?}: a message begins inside a streamed message"));
     }
 
@@ -492,10 +492,11 @@ impl Ledger {
         let peer = &mut self.record(link.slot()).peer;
         let awaited = peer.messages.remove(stream);
         let end = offset + len_bytes as u64;
-        let follows = matches!(awaited, Some((head, Delivery::Chunks, at)) if head == *header && at == offset);
+        let delivery = awaited.map_or(Delivery::Chunks, |(_, delivery, _)| delivery);
+        let follows = delivery.is_chunks() && matches!(awaited, Some((head, _, at)) if head == *header && at == offset);
         let is_right = follows && end <= header.payload_len && (end == header.payload_len) == is_last;
         if !is_last {
-            peer.messages.insert(stream, (*header, Delivery::Chunks, end));
+            peer.messages.insert(stream, (*header, delivery, end));
         }
         self.findings.check(16, is_right, || {
             format!("{link:?}: {len_bytes} bytes at {offset} of {header:?} are delivered instead of {awaited:?}")
@@ -553,7 +554,7 @@ impl Ledger {
     fn cut(&mut self, link: LinkId, header: &Header, stream: StreamType, received: u64) {
         self.record_callback(link, true);
         let awaited = self.record(link.slot()).peer.messages.remove(stream);
-        let is_right = matches!(awaited, Some((head, Delivery::Chunks, at)) if head == *header && at == received);
+        let is_right = matches!(awaited, Some((head, how, at)) if how.is_chunks() && head == *header && at == received);
         self.findings.check(16, is_right, || {
             format!("{link:?}: {header:?} is cut after {received} bytes instead of {awaited:?}")
         });

@@ -27,6 +27,6 @@ impl Messages {
 
     /// Returns whether a message is delivered in chunks and incomplete.
     pub(super) fn has_open_body(&self) -> bool {
-        self.0.iter().any(|(_, (header, delivery, _))| *delivery == Delivery::Chunks && header.payload_len > 0)
+        self.0.iter().any(|(_, (header, delivery, _))| delivery.is_chunks() && header.payload_len > 0)
     }
 }

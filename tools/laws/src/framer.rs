@@ -9,7 +9,8 @@ use peerloop::internals::limits::BUFFER_GROWTH_BYTES;
 use peerloop::time::Instant;
 use peerloop_testkit::framing::{self, Arrival, Choice};
 
-const CHOICES: [Choice; 5] = [Choice::BUFFER, Choice::BUFFER, Choice::STREAM, Choice::DISCARD, Choice::Refuse];
+const CHOICES: [Choice; 6] =
+    [Choice::BUFFER, Choice::BUFFER, Choice::STREAM, Choice::UNCHECKED, Choice::DISCARD, Choice::Refuse];
 
 /// Maximum memory of a frame in progress, in bytes, without its payload.
 pub(super) const MAX_RECORD_BYTES: u64 = 512;

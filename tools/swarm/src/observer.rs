@@ -76,9 +76,10 @@ impl Observer {
             return Delivery::Discard;
         }
         let [first, ..] = header.command.to_bytes();
-        match (u64::from(first) + header.payload_len) % 3 {
+        match (u64::from(first) + header.payload_len) % 4 {
             0 => Delivery::Buffer,
             1 => Delivery::Chunks,
+            2 => Delivery::UncheckedChunks,
             _ => Delivery::Discard,
         }
     }

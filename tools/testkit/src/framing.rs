@@ -37,6 +37,7 @@ pub enum Choice {
 impl Choice {
     pub const BUFFER: Self = Self::Deliver(Delivery::Buffer);
     pub const STREAM: Self = Self::Deliver(Delivery::Chunks);
+    pub const UNCHECKED: Self = Self::Deliver(Delivery::UncheckedChunks);
     pub const DISCARD: Self = Self::Deliver(Delivery::Discard);
 
     pub fn decide(self, header: &Header) -> Result<Delivery, WireError> {
@@ -185,7 +186,7 @@ pub fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice]) -> Str
             return results;
         }
         let Some(payload) = rest[head_len..].get(..payload_len as usize) else {
-            if delivery == Some(Delivery::Chunks) {
+            if delivery.is_some_and(Delivery::is_chunks) {
                 results.unfinished = rest[head_len..].to_vec();
             }
             return results;
@@ -209,6 +210,9 @@ fn outcome(header: &Header, payload: &[u8], delivery: Option<Delivery>, rules: &
                 Some(_) => ChecksumVerdict::Wrong,
             };
             Outcome::Streamed { command, payload: payload.to_vec(), verdict }
+        }
+        Some(Delivery::UncheckedChunks) => {
+            Outcome::Streamed { command, payload: payload.to_vec(), verdict: ChecksumVerdict::Unchecked }
         }
         Some(Delivery::Buffer) if payload.len() as u64 > rules.frame_limits.limit(header.command) => {
             dropped(DropCause::OverBufferLimit)

@@ -435,7 +435,7 @@ impl Handler for ScriptedHandler {
         if habit.is_rough && !self.is_calm && chance.one_in(200) {
             self.end(ctx, peer, false);
         }
-        *chance.pick(&[Delivery::Buffer, Delivery::Chunks, Delivery::Discard])
+        *chance.pick(&[Delivery::Buffer, Delivery::Chunks, Delivery::UncheckedChunks, Delivery::Discard])
     }
 
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
