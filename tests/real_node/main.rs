@@ -11,6 +11,7 @@
 
 mod announcements;
 mod associations;
+mod bad_blocks;
 mod blocks;
 mod chain;
 mod drops;

@@ -94,6 +94,11 @@ impl RunningRelay {
         self.ask(|reply| RelayRequest::Stats { reply })
     }
 
+    /// Replaces the relay's upstreams.
+    pub(crate) fn set_upstreams(&self, upstreams: Vec<SocketAddr>) {
+        assert!(self.handle.request(RelayRequest::set_upstreams(upstreams)).is_ok(), "the loop refuses the request");
+    }
+
     /// Submits a transaction, and waits for the report.
     pub(crate) fn submit(&self, transaction: Vec<u8>) -> SubmitReport {
         self.ask(|reply| RelayRequest::Submit { transaction, reply })
