@@ -37,12 +37,14 @@ pub enum Event<'a> {
         /// The moment at which the pong was read.
         received: Instant,
     },
-    /// The kernel has accepted the last byte of a message sent with [`Ctx::send_marked`](crate::Ctx::send_marked). If
-    /// handlers share the loop as a pair, only the handler that marked the message receives this event.
+    /// The kernel has accepted a marked byte: the last one of a message sent with
+    /// [`Ctx::send_marked`](crate::Ctx::send_marked), or one that
+    /// [`Ctx::begin_body_marked`](crate::Ctx::begin_body_marked) marks. If handlers share the loop as a pair, only the
+    /// handler that marked the message receives this event.
     Written {
-        /// The mark with which the message was sent.
+        /// The mark of the byte.
         mark: u64,
-        /// The moment just before the write of the message's last byte.
+        /// The moment just before the write of the byte.
         at: Instant,
     },
     /// The peer's `protoconf` has arrived. It announces the largest payload that the peer accepts.

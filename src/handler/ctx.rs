@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::error::RequestError;
 use crate::id::{Lane, LinkId, PeerId};
 use crate::peer::{ConnectionState, PingInFlight};
-use crate::state::{self, LoopState, TimerKey};
+use crate::state::{self, LoopState};
 use crate::stats::histogram::Counters;
 use crate::stats::{MessageCounts, Stats};
 use crate::time::{Instant, UnixTime};
@@ -382,7 +382,56 @@ impl<'a> Ctx<'a> {
     /// none; [`RequestError::BodyOpen`] while another message is being fed to the peer.
     pub fn begin_body(&mut self, peer: PeerId, header: &Header) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
-        self.state.begin_body(link, header)
+        self.state.begin_body(link, header, None)
+    }
+
+    /// Begins a message like [`Ctx::begin_body`], and marks its payload's first and last byte. When the kernel has
+    /// accepted one of them, [`Event::Written`](crate::Event::Written) reports its mark as for [`Ctx::send_marked`].
+    /// The marks of an empty payload are reported with the header.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ctx::begin_body`], and [`RequestError::TooManyMarks`] if the peer has no room for two more marks.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use peerloop::error::RequestError;
+    /// use peerloop::protocol::CommandName;
+    /// use peerloop::wire::Header;
+    /// use peerloop::{Ctx, Event, Handler, PeerId};
+    ///
+    /// /// Sends a large message in parts, and prints when it begins and ends.
+    /// struct Sender {
+    ///     payload: Bytes,
+    /// }
+    ///
+    /// impl Sender {
+    ///     fn begin(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) -> Result<(), RequestError> {
+    ///         let header = Header::of(CommandName::new("example"), &self.payload);
+    ///         ctx.begin_body_marked(peer, &header, [1, 2])?;
+    ///         ctx.feed_body(peer, &mut self.payload)
+    ///     }
+    /// }
+    ///
+    /// impl Handler for Sender {
+    ///     type Request = ();
+    ///
+    ///     fn on_event(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+    ///         match event {
+    ///             Event::Written { mark: 1, at } => println!("{peer}: the first byte was written at {at:?}"),
+    ///             Event::Written { mark: 2, at } => println!("{peer}: the last byte was written at {at:?}"),
+    ///             _ => {}
+    ///         }
+    ///     }
+    ///
+    ///     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+    ///         let _ = ctx.feed_body(peer, &mut self.payload);
+    ///     }
+    /// }
+    /// ```
+    pub fn begin_body_marked(&mut self, peer: PeerId, header: &Header, marks: [u64; 2]) -> Result<(), RequestError> {
+        let link = self.sendable(peer)?;
+        self.state.begin_body(link, header, Some((marks, self.lane)))
     }
 
     /// Feeds the next part of the message begun with [`Ctx::begin_body`]. Moves bytes from the front of `part` to the
@@ -492,75 +541,6 @@ impl<'a> Ctx<'a> {
         if let Some(link) = self.link_of(peer) {
             self.state.links.release(link, self.state.clocks.now(), |hold| hold.paused = false);
         }
-    }
-
-    /// Requests one call of [`Handler::on_wake`](super::Handler::on_wake) at `moment`. The call is exact if the
-    /// configuration lets the loop spin. Only the earliest of several requested moments is kept. Each handler of a
-    /// pair has its own wake-up.
-    pub fn wake_at(&mut self, moment: Instant) {
-        self.state.clocks.ask_wake(self.lane, moment);
-    }
-
-    /// Sets the timer `key` to the moment `at`. A timer that is already set is moved to `at`.
-    /// [`Handler::on_timer`](super::Handler::on_timer) is called once per timer. Setting a timer costs about 100 ns,
-    /// for any number of timers, and allocates only when more timers are set than ever before.
-    ///
-    /// A timer never fires early, and never before this call returns. A timer that is already due fires in the next
-    /// timer step; inside [`on_timer`](super::Handler::on_timer), that is the next turn's timer step. A timer at
-    /// [`Instant::MAX`] never fires. Each handler of a pair has its own keys. For an exact moment use
-    /// [`Ctx::wake_at`].
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError::TooManyTimers`] if [`MAX_TIMERS`](crate::limits::MAX_TIMERS) other timers are set.
-    ///
-    /// ```
-    /// use peerloop::{Ctx, Disconnect, Event, Handler, PeerId};
-    /// use std::collections::HashMap;
-    /// use std::time::Duration;
-    ///
-    /// /// Closes each peer a minute after it became ready.
-    /// #[derive(Default)]
-    /// struct ShortVisits {
-    ///     peers: HashMap<u64, PeerId>,
-    ///     visits: u64,
-    /// }
-    ///
-    /// impl Handler for ShortVisits {
-    ///     type Request = ();
-    ///
-    ///     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
-    ///         if let Event::Ready { .. } = event {
-    ///             self.visits += 1;
-    ///             match ctx.set_timer(self.visits, ctx.now().plus(Duration::from_secs(60))) {
-    ///                 Ok(()) => drop(self.peers.insert(self.visits, peer)),
-    ///                 Err(_) => ctx.close(peer, Disconnect::RetryLater),
-    ///             }
-    ///         }
-    ///     }
-    ///
-    ///     fn on_timer(&mut self, ctx: &mut Ctx<'_>, key: u64) {
-    ///         if let Some(peer) = self.peers.remove(&key) {
-    ///             ctx.close(peer, Disconnect::Done);
-    ///         }
-    ///     }
-    /// }
-    /// ```
-    pub fn set_timer(&mut self, key: u64, at: Instant) -> Result<(), RequestError> {
-        let key = TimerKey { lane: self.lane, key };
-        let LoopState { timers, clocks, rng, .. } = &mut *self.state;
-        timers.set(key, at, clocks.now(), rng)
-    }
-
-    /// Cancels the timer `key` and returns whether it was set. A cancelled timer does not fire, even if it is due.
-    pub fn cancel_timer(&mut self, key: u64) -> bool {
-        self.state.timers.cancel(TimerKey { lane: self.lane, key })
-    }
-
-    /// Returns the earliest wake-up that was requested.
-    #[cfg(feature = "sim")]
-    pub(crate) fn asked_wake(&self) -> Option<Instant> {
-        self.state.clocks.wake_at()
     }
 
     /// Closes all peers gracefully and ends the loop.

@@ -138,6 +138,11 @@ pub const RELAY_BLOCK_LINGER: Duration = Duration::from_secs(30);
 /// Number of bytes of a passing block that are retained for its readers, or more while one of them may hold the source.
 /// At 1 Gbit/s this is 34 ms, so that a lost packet on a long path does not cut its reader.
 pub const RELAY_WINDOW_BYTES: usize = 4 * 1024 * 1024;
+/// Maximum number of blocks whose readers' last bytes are awaited to be measured, 12 bytes for each reader of each.
+/// Beyond it, the oldest block is reported with the readers that have finished.
+pub const MAX_RELAY_PASSAGES: usize = 8;
+/// Time after a block's last byte was read for which its readers are awaited to be measured.
+pub const RELAY_PASSAGE_TIME: Duration = Duration::from_secs(60);
 /// Time for which a slow reader of a block may hold the source.
 pub const RELAY_READER_GRACE: Duration = Duration::from_millis(250);
 /// Time after which a source that sends nothing is replaced.

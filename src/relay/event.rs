@@ -1,7 +1,9 @@
-//! The progress of submitted transactions, in the words that wallets' APIs use.
+//! The relay's reports to embedders: the progress of submitted transactions, in the words that wallets' APIs use, and
+//! the passage of each block.
 
 use super::link::UpstreamLink;
 use crate::wire::Hash256;
+use std::time::Duration;
 
 /// A step in the progress of a transaction that a leaf or a request has submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,78 @@ pub enum RelayStep {
     Rejected(Rejection),
     /// It is no longer followed: 20 minutes have passed, or too many transactions are followed.
     Forgotten,
+}
+
+/// A block that has passed, or that could not be completed. Its readers are the peers that requested it before it was
+/// complete. Peers that receive it from memory later are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlockRelayed {
+    /// The block's hash.
+    pub hash: Hash256,
+    /// The block's height; `None` if its header is not known.
+    pub height: Option<u32>,
+    /// The block's length in bytes, as its source announced it.
+    pub size_bytes: u64,
+    /// Whether the block has arrived whole and is right.
+    pub is_complete: bool,
+    /// From the block's first byte in to its last byte in, or to the moment at which the relay gave up.
+    pub received_in: Duration,
+    /// From the block's first byte in to its first byte out, for the readers that waited for it; `None` without one.
+    pub first_byte: Option<BlockHop>,
+    /// From the block's last byte in to its last byte out, for all readers that have it; `None` without one.
+    pub last_byte: Option<BlockHop>,
+    /// Readers for which the kernel has accepted the whole block.
+    pub readers_finished: u32,
+    /// Readers that were closed before that, by either side.
+    pub readers_cut: u32,
+    /// Readers whose end is not known: they still read, 60 s after the block was complete or while 8 other blocks do.
+    pub readers_open: u32,
+    /// Upstreams that have sent some of the block, each counted once for each attempt.
+    pub sources: u32,
+    /// Upstreams that were replaced by another one.
+    pub fail_overs: u32,
+}
+
+impl BlockRelayed {
+    /// Returns the report of a block without readers, for tests of code that uses it.
+    pub const fn new(hash: Hash256, size_bytes: u64, is_complete: bool, received_in: Duration) -> Self {
+        Self {
+            hash,
+            height: None,
+            size_bytes,
+            is_complete,
+            received_in,
+            first_byte: None,
+            last_byte: None,
+            readers_finished: 0,
+            readers_cut: 0,
+            readers_open: 0,
+            sources: 0,
+            fail_overs: 0,
+        }
+    }
+}
+
+/// The time from one byte of a block in to the same byte out. A byte is in when it was read, and out when the kernel
+/// has accepted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlockHop {
+    /// To the first reader.
+    pub first: Duration,
+    /// To the last reader.
+    pub last: Duration,
+    /// The longest time for which the byte can have waited in the kernel before it was read; see
+    /// [`Ctx::max_input_age`](crate::Ctx::max_input_age). Add it to see the hop from the byte's arrival.
+    pub lag: Duration,
+}
+
+impl BlockHop {
+    /// Returns a hop, for tests of code that uses it.
+    pub const fn new(first: Duration, last: Duration, lag: Duration) -> Self {
+        Self { first, last, lag }
+    }
 }
 
 /// An upstream's rejection of a transaction.

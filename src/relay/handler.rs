@@ -35,7 +35,10 @@ impl<P: RelayPolicy> Handler for Relay<P> {
                 self.oversized.remove(peer);
                 on_closed(&mut self.core, ctx, peer);
             }
-            Event::Written { mark, at } => announce::on_written(&mut self.core, mark, at),
+            Event::Written { mark, at } => match blocks::is_mark(mark) {
+                true => blocks::on_written(&mut self.core, peer, mark, at),
+                false => announce::on_written(&mut self.core, mark, at),
+            },
             Event::Rejected(reject) => {
                 if reject.message == b"getdata" {
                     blocks::on_refused(&mut self.core, ctx, peer);
@@ -99,7 +102,8 @@ impl<P: RelayPolicy> Handler for Relay<P> {
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
         if chunk.header().command == CommandName::BLOCK {
-            return blocks::on_part(&mut self.core, ctx, peer, &chunk);
+            blocks::on_part(&mut self.core, ctx, peer, &chunk);
+            return self.report_blocks(ctx);
         }
         // Each stream of a peer can have one such message.
         let stream = ctx.receiving_stream();
@@ -246,6 +250,15 @@ impl<P: RelayPolicy> Relay<P> {
         self.core.begin_silences(ctx);
         for event in self.core.submissions.take_events() {
             self.policy.on_relay_event(ctx, &event);
+        }
+        self.report_blocks(ctx);
+    }
+
+    /// Reports the blocks whose passages have ended.
+    fn report_blocks(&mut self, ctx: &mut Ctx<'_>) {
+        for block in self.core.blocks.take_ended() {
+            self.core.hops.record_block(&block);
+            self.policy.on_block_relayed(ctx, &block);
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The latencies of a relay.
 //!
-//! A hop begins when a transaction's last byte has been read, and ends when the kernel has accepted the first byte of
+//! A transaction's hop begins when its last byte has been read, and ends when the kernel has accepted the first byte of
 //! its announcement. The moment of a read hides the time for which the bytes waited while the loop was busy with other
 //! links. Hops are therefore recorded twice: from the read, and from the earliest moment at which the bytes can have
-//! arrived: the beginning of the last turn, if the loop did not wait since then.
+//! arrived: the beginning of the last turn, if the loop did not wait since then. The hops of a block's first and last
+//! byte are recorded in the same views.
 
+use super::event::{BlockHop, BlockRelayed};
 use crate::stats::histogram::{LatencyHistogram, LatencySummary};
 use crate::time::Instant;
 use std::collections::VecDeque;
@@ -29,6 +31,72 @@ pub struct HopSummary {
     pub tx_fetch: LatencySummary,
     /// From the acceptance of a transaction to its announcement by each further upstream link.
     pub propagation: LatencySummary,
+    /// From the first byte of a block in to its first byte out, for the readers that waited for it.
+    pub block_first_byte: ReceiverSummary,
+    /// From the last byte of a block in to its last byte out, for the readers that received it while it passed.
+    pub block_last_byte: ReceiverSummary,
+}
+
+/// The summaries of [`ReceiverHops`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ReceiverSummary {
+    /// From the read to the write for the first receiver.
+    pub first: LatencySummary,
+    /// The same for the last receiver.
+    pub last: LatencySummary,
+    /// As `first`, from the earliest moment at which the byte can have arrived.
+    pub first_with_lag: LatencySummary,
+    /// As `last`, from the earliest moment at which the byte can have arrived.
+    pub last_with_lag: LatencySummary,
+}
+
+/// The hops of a byte of each block, to the first and to the last receiver, in both views. A write is the moment at
+/// which the kernel accepts the byte.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ReceiverHops {
+    /// See [`ReceiverSummary::first`].
+    pub first: LatencyHistogram,
+    /// See [`ReceiverSummary::last`].
+    pub last: LatencyHistogram,
+    /// See [`ReceiverSummary::first_with_lag`].
+    pub first_with_lag: LatencyHistogram,
+    /// See [`ReceiverSummary::last_with_lag`].
+    pub last_with_lag: LatencyHistogram,
+}
+
+impl ReceiverHops {
+    /// Returns the summaries.
+    pub fn summary(&self) -> ReceiverSummary {
+        ReceiverSummary {
+            first: self.first.summary(),
+            last: self.last.summary(),
+            first_with_lag: self.first_with_lag.summary(),
+            last_with_lag: self.last_with_lag.summary(),
+        }
+    }
+
+    /// Adds all samples of `other`.
+    fn merge(&mut self, other: &Self) {
+        self.first.merge(&other.first);
+        self.last.merge(&other.last);
+        self.first_with_lag.merge(&other.first_with_lag);
+        self.last_with_lag.merge(&other.last_with_lag);
+    }
+
+    fn clear(&mut self) {
+        let Self { first, last, first_with_lag, last_with_lag } = self;
+        [first, last, first_with_lag, last_with_lag].into_iter().for_each(LatencyHistogram::clear);
+    }
+
+    fn record(&mut self, hop: BlockHop) {
+        let BlockHop { first, last, lag } = hop;
+        self.first.record(first);
+        self.last.record(last);
+        self.first_with_lag.record(first + lag);
+        self.last_with_lag.record(last + lag);
+    }
 }
 
 /// The histograms of a relay's latencies, 8 to 100 KiB each once used.
@@ -49,6 +117,10 @@ pub struct Hops {
     pub tx_fetch: LatencyHistogram,
     /// See [`HopSummary::propagation`].
     pub propagation: LatencyHistogram,
+    /// See [`HopSummary::block_first_byte`].
+    pub block_first_byte: ReceiverHops,
+    /// See [`HopSummary::block_last_byte`].
+    pub block_last_byte: ReceiverHops,
 }
 
 impl Hops {
@@ -62,6 +134,8 @@ impl Hops {
             queued: self.queued.summary(),
             tx_fetch: self.tx_fetch.summary(),
             propagation: self.propagation.summary(),
+            block_first_byte: self.block_first_byte.summary(),
+            block_last_byte: self.block_last_byte.summary(),
         }
     }
 
@@ -77,7 +151,10 @@ impl Hops {
     /// assert_eq!(all.summary().tx_fetch.count, 1);
     /// ```
     pub fn merge(&mut self, other: &Self) {
-        let Self { hop_first, hop_last, hop_first_with_lag, hop_last_with_lag, queued, tx_fetch, propagation } = self;
+        self.block_first_byte.merge(&other.block_first_byte);
+        self.block_last_byte.merge(&other.block_last_byte);
+        let Self { hop_first, hop_last, hop_first_with_lag, hop_last_with_lag, queued, tx_fetch, propagation, .. } =
+            self;
         for (all, other) in [
             (hop_first, &other.hop_first),
             (hop_last, &other.hop_last),
@@ -93,7 +170,10 @@ impl Hops {
 
     /// Removes all samples and keeps the memory.
     pub fn clear(&mut self) {
-        let Self { hop_first, hop_last, hop_first_with_lag, hop_last_with_lag, queued, tx_fetch, propagation } = self;
+        self.block_first_byte.clear();
+        self.block_last_byte.clear();
+        let Self { hop_first, hop_last, hop_first_with_lag, hop_last_with_lag, queued, tx_fetch, propagation, .. } =
+            self;
         for histogram in [hop_first, hop_last, hop_first_with_lag, hop_last_with_lag, queued, tx_fetch, propagation] {
             histogram.clear();
         }
@@ -103,6 +183,12 @@ impl Hops {
     pub(super) fn record_first(&mut self, hop: Duration, lag: Duration) {
         self.hop_first.record(hop);
         self.hop_first_with_lag.record(hop + lag);
+    }
+
+    /// Records the hops of a block's first and last byte, as far as there are any.
+    pub(super) fn record_block(&mut self, block: &BlockRelayed) {
+        block.first_byte.into_iter().for_each(|hop| self.block_first_byte.record(hop));
+        block.last_byte.into_iter().for_each(|hop| self.block_last_byte.record(hop));
     }
 
     /// Records a hop to the last receiver, in a turn with the lag `lag`.

@@ -1,6 +1,6 @@
 //! The maximum memory of a relay, as a formula of its settings and the number of its peers.
 
-use super::blocks::Budgets;
+use super::blocks::{Budgets, passages_memory_bytes};
 use super::config::RelayConfig;
 use super::headers::HeaderChain;
 use super::inventory::Inventory;
@@ -11,7 +11,7 @@ use super::submissions::Submissions;
 use crate::limits::{MAX_RELAY_PENDING_BYTES, RELAY_PASSING_BLOCKS, RELAY_SMALL_BLOCK_RETAINED_BYTES};
 
 /// The histograms, the alerts, the marks, and the lists of one turn.
-const OTHER_BYTES: usize = 1024 * 1024;
+const OTHER_BYTES: usize = 2 * 1024 * 1024;
 
 impl RelayConfig {
     /// Returns the maximum number of bytes that a relay with these settings uses for `peers` peers, without the loop's
@@ -24,7 +24,8 @@ impl RelayConfig {
     ///   messages of leaf peers;
     /// - about 190 bytes for each of [`max_headers`](Self::max_headers);
     /// - [`small_blocks_bytes`](Self::small_blocks_bytes), and 128 MiB for the blocks that pass;
-    /// - about 1 KB for each peer: its row, its bits in the sets of announcers, and the growth of the tables;
+    /// - about 1 KB for each peer: its row, its bits in the sets of announcers, its readings of blocks, and
+    ///   the growth of the tables;
     /// - 4 bytes for each transaction that a peer has announced beyond 1,000 requests in flight, at most 50,000;
     /// - up to 2 MB of unanswered `getdata` messages for each link to an upstream;
     /// - about 50 bytes for each upstream link that the report of a followed transaction names.
@@ -36,6 +37,7 @@ impl RelayConfig {
         let settings = self.clone().in_range();
         let tables = Inventory::memory_bytes(settings.max_entries, settings.max_seen, indexes)
             + Peers::memory_bytes(indexes)
+            + passages_memory_bytes(indexes)
             + Requests::memory_bytes()
             + Submissions::memory_bytes()
             + Budgets::memory_bytes()

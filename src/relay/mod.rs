@@ -73,9 +73,9 @@ mod upstreams;
 mod window;
 
 pub use config::RelayConfig;
-pub use event::{Rejection, RelayEvent, RelayStep, SubmitOutcome, SubmitReport};
+pub use event::{BlockHop, BlockRelayed, Rejection, RelayEvent, RelayStep, SubmitOutcome, SubmitReport};
 pub use headers::{HeaderAnchor, InvalidAnchor};
-pub use hops::{HopSummary, Hops};
+pub use hops::{HopSummary, Hops, ReceiverHops, ReceiverSummary};
 pub use link::UpstreamLink;
 pub use policy::{IncomingTransaction, PolicyDecision, RelayAll, RelayPolicy, TrustMode};
 pub use request::RequestCounts;

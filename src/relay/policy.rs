@@ -1,6 +1,6 @@
 //! The trust modes, and the decisions that an embedder makes per transaction.
 
-use super::event::RelayEvent;
+use super::event::{BlockRelayed, RelayEvent};
 use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::wire::{Hash256, TxRef};
@@ -93,6 +93,27 @@ pub trait RelayPolicy {
     /// Handles a step in the progress of a transaction that a leaf or a request has submitted.
     fn on_relay_event(&mut self, ctx: &mut Ctx<'_>, event: &RelayEvent) {
         let _ = (ctx, event);
+    }
+
+    /// Handles the end of a block's passage, once for each block that was fetched.
+    ///
+    /// ```
+    /// use peerloop::relay::{BlockRelayed, RelayPolicy};
+    /// use peerloop::Ctx;
+    ///
+    /// /// Prints the blocks whose first byte took long.
+    /// struct Watch;
+    ///
+    /// impl RelayPolicy for Watch {
+    ///     fn on_block_relayed(&mut self, _ctx: &mut Ctx<'_>, block: &BlockRelayed) {
+    ///         if let Some(hop) = block.first_byte.filter(|hop| hop.last.as_millis() > 0) {
+    ///             println!("{} of {} bytes: {:?}", block.hash, block.size_bytes, hop.last + hop.lag);
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn on_block_relayed(&mut self, ctx: &mut Ctx<'_>, block: &BlockRelayed) {
+        let _ = (ctx, block);
     }
 }
 

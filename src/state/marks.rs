@@ -32,9 +32,9 @@ impl Marks {
         self.0.is_empty()
     }
 
-    /// Returns whether a link may have another mark.
-    pub(crate) fn has_room(&self, link: LinkId) -> bool {
-        self.0.get(&link).is_none_or(|marks| marks.len() < MAX_MARKS_PER_PEER)
+    /// Returns whether a link may have `count` more marks.
+    pub(crate) fn has_room(&self, link: LinkId, count: usize) -> bool {
+        self.0.get(&link).map_or(0, VecDeque::len) + count <= MAX_MARKS_PER_PEER
     }
 
     /// Adds a mark after all others of the link.
@@ -118,8 +118,10 @@ mod tests {
     #[test]
     fn a_link_has_a_bounded_number_of_marks_and_room_again_after_their_removal() {
         let mut marks = marks(&[10; MAX_MARKS_PER_PEER]);
-        assert!(!marks.has_room(LINK) && marks.has_room(LinkId::new(3, 2)));
+        assert!(!marks.has_room(LINK, 1) && marks.has_room(LinkId::new(3, 2), MAX_MARKS_PER_PEER));
+        marks.take_due(LINK, 10);
+        assert!(marks.has_room(LINK, 1) && !marks.has_room(LINK, 2));
         marks.remove(LINK);
-        assert!(marks.is_empty() && marks.has_room(LINK));
+        assert!(marks.is_empty() && marks.has_room(LINK, MAX_MARKS_PER_PEER));
     }
 }

@@ -228,7 +228,7 @@ impl LoopState {
         lane: Lane,
     ) -> Result<(), RequestError> {
         let link = self.route_frame(peer, frame);
-        if !self.marks.has_room(link) {
+        if !self.marks.has_room(link, 1) {
             return Err(RequestError::TooManyMarks);
         }
         let end = self.send_shared_on(link, peer, frame)?;
@@ -298,8 +298,14 @@ impl LoopState {
 
     // --- Messages in parts ------------------------------------------------------------------------------------------
 
-    /// Begins a message whose payload will be fed in parts.
-    pub(crate) fn begin_body(&mut self, peer: LinkId, header: &Header) -> Result<(), RequestError> {
+    /// Begins a message whose payload will be fed in parts. `marks` has the numbers of the marks for the payload's
+    /// first and last byte, and the lane of the handler that sets them.
+    pub(crate) fn begin_body(
+        &mut self,
+        peer: LinkId,
+        header: &Header,
+        marks: Option<([u64; 2], Lane)>,
+    ) -> Result<(), RequestError> {
         let link = self.links.table.get(peer).ok_or(RequestError::NoSuchPeer)?;
         if self.links.body_link(peer).is_some() {
             return Err(RequestError::BodyOpen);
@@ -315,11 +321,25 @@ impl LoopState {
         let len = if needs_extension { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES };
         let id = self.links.route(peer, header.command, || false);
         self.links.check_room(id, len)?;
+        if marks.is_some() && !self.marks.has_room(id, 2) {
+            return Err(RequestError::TooManyMarks);
+        }
         let magic = self.magic;
-        self.append(id, len, |out| match needs_extension {
+        let encode = |out: &mut Vec<u8>| match needs_extension {
             true => out.extend_from_slice(&header.encode_extended(magic)),
             false => out.extend_from_slice(&header.encode(magic)),
-        });
+        };
+        if let Some((numbers, lane)) = marks {
+            let mut head = self.links.pool.take();
+            encode(&mut head);
+            let end = self.enqueue(id, |queue, pool| queue.push_copy(&head, pool));
+            self.links.pool.put(head);
+            for (number, len_bytes) in numbers.into_iter().zip([header.payload_len.min(1), header.payload_len]) {
+                self.marks.add(id, Mark { number, end: end + len_bytes, lane });
+            }
+        } else {
+            self.append(id, len, encode);
+        }
         self.telemetry.sent.add(header.command, header.payload_len);
         if let Some(link) = self.links.table.get_mut(id)
             && header.payload_len > 0

@@ -4,7 +4,9 @@
 //! nothing. An arriving block belongs to the request with its hash, because an SV Node does not reply to requests that
 //! it cannot serve. A source is charged for a wrong block only if all bytes are its own.
 
+use super::Blocks;
 use super::flow::{Arriving, Flow, Source};
+use super::passages::Stamp;
 use super::{admit, pace};
 use crate::api::Delivery;
 use crate::error::{Disconnect, Misbehavior};
@@ -32,8 +34,9 @@ pub(super) fn begin(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256, reader: P
 /// the block.
 pub(super) fn join(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256, reader: PeerId) {
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
-    flow.readers.push(reader);
     let awaited = flow.source.filter(|source| source.stream.is_none()).map(|source| source.peer);
+    flow.readers.push(reader);
+    core.blocks.passages.join(hash, reader);
     if awaited.is_some_and(|source| is_same_node(core, source, reader)) {
         fail_over(core, ctx, hash);
     }
@@ -81,7 +84,8 @@ pub(in crate::relay) fn on_source_header(core: &mut Core, ctx: &Ctx<'_>, peer: P
     if core.blocks.awaited_from(peer).next().is_none() {
         return Delivery::Discard;
     }
-    let arriving = Arriving { peer, stream: ctx.receiving_stream(), header: *header, first: Vec::new() };
+    let arriving =
+        Arriving { peer, stream: ctx.receiving_stream(), header: *header, begun: Stamp::of(ctx), first: Vec::new() };
     core.blocks.forget_arriving(peer, arriving.stream);
     core.blocks.arriving.push(arriving);
     // `transit` checks the checksum, which it needs for other sources, too.
@@ -114,21 +118,23 @@ pub(super) fn recognize(
         }
         Bytes::from(std::mem::take(first))
     };
-    let header = core.blocks.arriving.swap_remove(at).header;
+    let Arriving { header, begun, .. } = core.blocks.arriving.swap_remove(at);
     let hash = BlockHeader::decode(part.first_chunk()?).hash();
     let (number, _) = core.blocks.awaited_from(peer).find(|&(_, awaited)| awaited == hash)?;
     // A node replies in the order of the requests, so it has skipped the older ones.
     let skipped: Vec<(u64, Hash256)> = core.blocks.awaited_from(peer).filter(|&(older, _)| older < number).collect();
-    let is_bound = bind(core, ctx, peer, hash, header);
+    let is_bound = bind(core, ctx, peer, hash, (header, begun));
     skipped.into_iter().for_each(|(_, hash)| fail_over(core, ctx, hash));
     is_bound.then_some((hash, part))
 }
 
 /// Begins or continues a block with a source that sends it. Returns false if another source was asked instead, or if
 /// nobody wants the block.
-fn bind(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, header: Header) -> bool {
+fn bind(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, (header, begun): (Header, Stamp)) -> bool {
     let stream = ctx.receiving_stream();
-    let Some(flow) = core.blocks.flow_mut(hash) else { return false };
+    let height = core.blocks.chain().and_then(|chain| chain.get(hash)).map(|block| block.height);
+    let Blocks { flows, passages, .. } = &mut core.blocks;
+    let Some(flow) = flows.iter_mut().find(|flow| flow.hash == hash) else { return false };
     // Readers need the checksum of a basic header.
     let is_usable = header.checksum.is_some() || header.payload_len > u64::from(u32::MAX);
     let is_accepted = is_usable
@@ -136,6 +142,7 @@ fn bind(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, header:
             Some(transit) => transit.continue_with(&header).is_ok(),
             None => {
                 flow.transit = Some(Transit::new(hash, header));
+                passages.begin(hash, height, header.payload_len, begun, &flow.readers);
                 true
             }
         };
@@ -227,6 +234,7 @@ pub(super) fn on_fault(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: H
 pub(super) fn end(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     let Some(at) = core.blocks.flows.iter().position(|flow| flow.hash == hash) else { return };
     let flow = core.blocks.flows.swap_remove(at);
+    core.blocks.passages.abort(hash, flow.counted_sources(), ctx.now());
     pace::resume(core, ctx, flow.source);
     if let Some(host) = flow.payer {
         // The block may still arrive.

@@ -4,6 +4,7 @@
 //! and nothing here decides when a source is replaced; `fetch` and `pace` do.
 
 use super::kept::Kept;
+use super::passages::{Sources, Stamp};
 use crate::address::Host;
 use crate::id::PeerId;
 use crate::limits::{RELAY_SMALL_BLOCK_BYTES, RELAY_SMALL_BLOCK_RETAINED_BYTES};
@@ -53,6 +54,8 @@ pub(super) struct Arriving {
     pub(super) stream: StreamType,
     /// The message's header.
     pub(super) header: Header,
+    /// The moment at which the message's header was read.
+    pub(super) begun: Stamp,
     /// The first bytes, fewer than a block's header has.
     pub(super) first: Vec<u8>,
 }
@@ -111,6 +114,11 @@ impl Flow {
     /// Returns whether the block was requested and has not begun to arrive. A request cannot be withdrawn.
     pub(super) fn is_awaited(&self) -> bool {
         self.transit.is_none() && self.source.is_some()
+    }
+
+    /// Returns the numbers of sources that were used and that have failed.
+    pub(super) fn counted_sources(&self) -> Sources {
+        Sources { used: self.sources, failed: self.failed.len() as u32 }
     }
 
     pub(super) fn is_complete(&self) -> bool {

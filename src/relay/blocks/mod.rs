@@ -12,10 +12,12 @@ mod flow;
 mod kept;
 mod pace;
 mod pass;
+mod passages;
 mod serve;
 mod sync;
 
 use super::config::RelayConfig;
+use super::event::BlockRelayed;
 use super::headers::{HeaderAnchor, HeaderChain};
 use crate::config::Config;
 use crate::handler::PeerMap;
@@ -31,7 +33,9 @@ pub(super) use budget::Budgets;
 pub(super) use fetch::{on_cut, on_lost, on_not_found, on_refused, on_source_header};
 use flow::{Arriving, Flow, Reading};
 pub(super) use kept::Kept;
-pub(super) use pass::{keep_up, on_part, on_wake};
+pub(super) use pass::{keep_up, on_part, on_wake, on_written};
+use passages::Passages;
+pub(super) use passages::{is_mark, memory_bytes as passages_memory_bytes};
 pub(super) use serve::{Begun, begin, feed, on_reader_closed};
 pub(super) use sync::{ask_again, on_block_announced, on_getblocks, on_getheaders, on_headers, on_upstream_ready};
 
@@ -49,6 +53,7 @@ pub(super) struct Blocks {
     waiting: Vec<PeerId>,
     kept: Kept,
     budgets: Budgets,
+    passages: Passages,
     peers: PeerMap<BlockPeer>,
     /// Whether an upstream has sent all headers that it has. Nothing is announced before.
     is_synced: bool,
@@ -83,6 +88,7 @@ impl Blocks {
             waiting: Vec::new(),
             kept: Kept::new(config.small_blocks_bytes),
             budgets: Budgets::new(config.old_block_bytes_per_host, config.old_block_bytes_per_day),
+            passages: Passages::default(),
             peers: PeerMap::new(),
             is_synced: false,
         }
@@ -113,6 +119,11 @@ impl Blocks {
 
     pub(super) fn peer_mut(&mut self, peer: PeerId) -> Option<&mut BlockPeer> {
         self.peers.get_mut(peer)
+    }
+
+    /// Removes and returns the reports of the blocks whose passages have ended.
+    pub(super) fn take_ended(&mut self) -> Vec<BlockRelayed> {
+        self.passages.take_ended()
     }
 
     /// Returns the number of blocks that are passing.

@@ -34,6 +34,7 @@ pub(super) fn settle(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     let is_idle = flow.readers.is_empty() && !is_small && !flow.is_complete() && !flow.is_awaited();
     if is_idle {
         let flow = blocks.flows.swap_remove(at);
+        blocks.passages.abort(hash, flow.counted_sources(), now);
         resume(core, ctx, flow.source);
         return pull_waiting(core, ctx);
     }

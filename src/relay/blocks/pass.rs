@@ -4,12 +4,14 @@
 //! No part is passed on before it was checked as far as it can be.
 
 use super::flow::{Flow, Source};
+use super::passages::Stamp;
 use super::{fetch, pace, serve};
 use crate::api::Chunk;
 use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::limits::{RELAY_BLOCK_LINGER, RELAY_BLOCK_TIMEOUT};
 use crate::relay::core::Core;
+use crate::time::Instant;
 use crate::wire::Hash256;
 
 /// Passes on a part of a block.
@@ -30,7 +32,8 @@ pub(in crate::relay) fn on_part(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId
     match transit.push(&part) {
         Ok(()) if flow.is_complete() => {
             flow.completed_at = Some(now);
-            let source = flow.source.take();
+            let (source, sources) = (flow.source.take(), flow.counted_sources());
+            core.blocks.passages.complete(hash, Stamp::of(ctx), sources);
             core.counts.blocks_relayed += 1;
             pace::resume(core, ctx, source);
         }
@@ -41,6 +44,11 @@ pub(in crate::relay) fn on_part(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId
     }
     spread(core, ctx, hash);
     pace::settle(core, ctx, hash);
+}
+
+/// Handles the write of a block's marked byte.
+pub(in crate::relay) fn on_written(core: &mut Core, peer: PeerId, mark: u64, at: Instant) {
+    core.blocks.passages.written(peer, mark, at);
 }
 
 /// Feeds all readers of a block.
@@ -59,6 +67,7 @@ pub(in crate::relay) fn on_wake(core: &mut Core, ctx: &mut Ctx<'_>) {
 /// Replaces the sources that have been silent for too long, and looks for those that are missing.
 pub(in crate::relay) fn keep_up(core: &mut Core, ctx: &mut Ctx<'_>) {
     let now = ctx.now();
+    core.blocks.passages.expire(now);
     let sources: Vec<Source> = core.blocks.flows.iter().filter_map(|flow| flow.source).collect();
     // A source sends its blocks one after the other, so it is silent only if none of them arrives.
     let is_active = |source: &Source| source.paused_at.is_some() || now < source.last_input.plus(RELAY_BLOCK_TIMEOUT);

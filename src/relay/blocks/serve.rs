@@ -111,7 +111,7 @@ fn feed_all(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
         };
         let len_bytes = part.len();
         let mut rest = part;
-        let begun = if reading.has_begun { Ok(()) } else { ctx.begin_body(peer, &header) };
+        let begun = if reading.has_begun { Ok(()) } else { begin_message(core, ctx, peer, reading.hash, &header) };
         match begun.and_then(|()| ctx.feed_body(peer, &mut rest)) {
             Ok(()) => {}
             Err(RequestError::QueueFull) => {
@@ -132,8 +132,25 @@ fn feed_all(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
     }
 }
 
+/// Begins the message of a block, with marks on its first and last byte if the block is passing.
+fn begin_message(
+    core: &Core,
+    ctx: &mut Ctx<'_>,
+    peer: PeerId,
+    hash: Hash256,
+    header: &Header,
+) -> Result<(), RequestError> {
+    let Some(marks) = core.blocks.passages.marks(hash, peer) else { return ctx.begin_body(peer, header) };
+    match ctx.begin_body_marked(peer, header, marks) {
+        // The reader's end stays unknown.
+        Err(RequestError::TooManyMarks) => ctx.begin_body(peer, header),
+        begun => begun,
+    }
+}
+
 /// Ends the reading of a peer that is closed.
 pub(in crate::relay) fn on_reader_closed(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
+    core.blocks.passages.on_closed(peer, ctx.now());
     let reading = core.blocks.peers.remove(peer).and_then(|reader| reader.reading);
     if let Some(reading) = reading {
         leave(core, ctx, peer, reading.hash);

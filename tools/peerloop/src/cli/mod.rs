@@ -79,7 +79,7 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Run a long-lived node that finds, keeps and bans peers
     Run(Box<RunArgs>),
-    /// Relay transactions between nodes
+    /// Relay transactions and blocks between nodes
     Relay(Box<RelayArgs>),
     /// Show the results of a finished bench again
     Report(ReportArgs),

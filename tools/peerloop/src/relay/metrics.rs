@@ -1,8 +1,9 @@
 //! A relay's metrics as OpenMetrics text, which follows the loop's own.
 
-use crate::run::exposition::{Metrics, section};
+use crate::run::exposition::{LabelledHistogram, Metrics, section};
 use peerloop::Network;
-use peerloop::relay::{Hops, RelayCounts, RelayStats, RequestCounts};
+use peerloop::histogram::LatencyHistogram;
+use peerloop::relay::{Hops, ReceiverHops, RelayCounts, RelayStats, RequestCounts};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use std::fmt;
@@ -112,19 +113,36 @@ impl Collector for Snapshot {
         for (name, help, of) in REQUESTS {
             metrics.count(name, help, of(&stats.requests))?;
         }
-        let labels = |receiver, view| [("receiver", receiver), ("view", view)];
-        let all = [
-            (labels("first", "read"), hops.hop_first.as_hdr()),
-            (labels("first", "arrival"), hops.hop_first_with_lag.as_hdr()),
-            (labels("last", "read"), hops.hop_last.as_hdr()),
-            (labels("last", "arrival"), hops.hop_last_with_lag.as_hdr()),
-        ];
+        let Hops { hop_first, hop_first_with_lag, hop_last, hop_last_with_lag, .. } = hops;
+        let all = labelled([hop_first, hop_first_with_lag, hop_last, hop_last_with_lag]);
         metrics.fine_histograms("relay_hop", "Time from a transaction to its announcement", &all)?;
+        for (name, help, hops) in [
+            (
+                "relay_block_first_byte",
+                "Time from a block's first byte in to its first byte out",
+                &hops.block_first_byte,
+            ),
+            ("relay_block_last_byte", "Time from a block's last byte in to its last byte out", &hops.block_last_byte),
+        ] {
+            let ReceiverHops { first, first_with_lag, last, last_with_lag, .. } = hops;
+            metrics.fine_histograms(name, help, &labelled([first, first_with_lag, last, last_with_lag]))?;
+        }
         metrics.histogram("relay_queued", "Time from the queueing of an announcement to its write", &hops.queued)?;
         metrics.histogram("relay_tx_fetch", "Time from a request to the transaction", &hops.tx_fetch)?;
         let help = "Time from a transaction's acceptance to its announcement by each further upstream link";
         metrics.histogram("relay_propagation", help, &hops.propagation)
     }
+}
+
+/// Labels the hops to the first and to the last receiver, each from the read and from the arrival.
+fn labelled([first, first_with_lag, last, last_with_lag]: [&LatencyHistogram; 4]) -> [LabelledHistogram<'_, 2>; 4] {
+    [
+        ("first", "read", first),
+        ("first", "arrival", first_with_lag),
+        ("last", "read", last),
+        ("last", "arrival", last_with_lag),
+    ]
+    .map(|(receiver, view, hops)| ([("receiver", receiver), ("view", view)], hops.as_hdr()))
 }
 
 #[cfg(test)]

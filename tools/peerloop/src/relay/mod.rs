@@ -1,5 +1,7 @@
-//! `relay`: relays transactions between upstreams and all other peers, or, with `--pipe`, joins two nodes verbatim.
+//! `relay`: relays transactions and blocks between upstreams and all other peers, or, with `--pipe`, joins two nodes
+//! verbatim.
 
+mod blocks;
 mod hops;
 mod metrics;
 mod node;

@@ -3,6 +3,7 @@
 //! The relay dials its upstreams itself. The peer manager accepts all other peers, and dials only the fixed ones unless
 //! `find_peers` is set. The upstreams' addresses count as trusted, so that no cap, rate limit or ban applies to them.
 
+use super::blocks::PassedBlocks;
 use super::hops::HopsSoFar;
 use super::metrics;
 use super::summary;
@@ -142,6 +143,7 @@ struct RelayTask {
     trusting: Trusting,
     stats: Option<Pending<RelayStats>>,
     hops: HopsSoFar,
+    blocks: PassedBlocks,
     shown: summary::Shown,
 }
 
@@ -153,6 +155,7 @@ impl RelayTask {
             trusting: Trusting::default(),
             stats: None,
             hops: HopsSoFar::default(),
+            blocks: PassedBlocks::default(),
             shown: summary::Shown::default(),
         }
     }
@@ -183,14 +186,14 @@ impl RelayTask {
 }
 
 impl Task for RelayTask {
-    type Handler = Relay;
+    type Handler = Relay<PassedBlocks>;
     type Report = Box<(RelayStats, Hops)>;
 
     const SHOWN: &[Shown] = &[];
     const HAS_TICKS: bool = true;
 
-    fn handler(&self, node: &Node) -> Relay {
-        Relay::new(config_of(&node.relay, self.upstreams.addresses()))
+    fn handler(&self, node: &Node) -> Self::Handler {
+        Relay::with_policy(config_of(&node.relay, self.upstreams.addresses()), self.blocks.clone())
     }
 
     fn greeting(&self, node: &Node, known: &Known, metrics: Option<&Metrics>) -> String {
@@ -223,6 +226,7 @@ impl Task for RelayTask {
 
     /// Uses the replies to the previous second's requests, and never waits for one.
     fn tick(&mut self, node: &mut Node, handle: &Handle<RelayRequest>, console: &Console) {
+        self.blocks.print(console);
         if let Some(stats) = take_reply(&mut self.stats) {
             self.use_stats(&stats, node, handle, console);
         }
@@ -250,8 +254,12 @@ impl Task for RelayTask {
         (old != new).then(line).into_iter().collect()
     }
 
-    fn report(handler: &Relay) -> Self::Report {
+    fn report(handler: &Self::Handler) -> Self::Report {
         Box::new((handler.stats(), handler.hops().clone()))
+    }
+
+    fn finish(&self, console: &Console) {
+        self.blocks.print(console);
     }
 
     fn summary(&self, stats: &Stats, report: Self::Report, uptime: Duration) -> String {
@@ -351,7 +359,8 @@ mod tests {
         let mut node = prepared_with(&[("PEERLOOP_TRUSTED", "10.0.0.0/8")]).expect("the settings are valid").node;
         let mut task = RelayTask::new(Upstreams::new(&node.relay.resolved, Family::Any));
         let handler = task.handler(&node);
-        let mut reactor: Reactor<MioNet, Relay> = Reactor::new(node.config.clone(), handler).expect("a loop starts");
+        let mut reactor: Reactor<MioNet, Relay<PassedBlocks>> =
+            Reactor::new(node.config.clone(), handler).expect("a loop starts");
         let (handle, console) = (reactor.handle(), Console::start(true, LevelFilter::Off).expect("a console starts"));
         for ports in [&[1, 2][..], &[2, 3]] {
             node.relay.resolved = vec![target(ports)];

@@ -4,7 +4,7 @@ use crate::status;
 use crate::units::{counted, show_bytes, show_latency};
 use peerloop::api::Stats;
 use peerloop::histogram::LatencySummary;
-use peerloop::relay::{HopSummary, RelayStats};
+use peerloop::relay::{HopSummary, ReceiverSummary, RelayStats};
 use std::time::{Duration, Instant};
 
 /// The values of the status line.
@@ -15,6 +15,7 @@ pub(super) struct Shown {
     links: usize,
     tx_per_second: f64,
     pool_bytes: u64,
+    tip_height: Option<u32>,
     /// The first receivers' hops from arrival since the previous update.
     hop: LatencySummary,
     /// The number of accepted transactions at the previous update, and its moment.
@@ -34,13 +35,15 @@ impl Shown {
         self.ready_links = stats.upstream_links;
         self.links = stats.upstreams.iter().map(|upstream| upstream.links).sum();
         self.pool_bytes = stats.pool_bytes as u64;
+        self.tip_height = stats.tip_height;
         self.hop = hop.unwrap_or(self.hop);
     }
 
     /// Returns the beginning of the status line: leaf peers, links to upstreams, and so on.
     pub(super) fn line(&self) -> String {
+        let tip = self.tip_height.map_or_else(String::new, |height| format!("  tip {height}"));
         format!(
-            "peers {}  upstreams {}/{}  tx {:.0}/s  hop p50 {} p99 {}  pool {}",
+            "peers {}  upstreams {}/{}  tx {:.0}/s  hop p50 {} p99 {}  pool {}{tip}",
             self.leaf_peers,
             self.ready_links,
             self.links,
@@ -76,12 +79,16 @@ pub(super) fn summary(relay: &RelayStats, hops: &HopSummary, stats: &Stats, upti
     );
     if let Some(height) = relay.tip_height {
         text += &format!(
-            "tip at height {height}, {} passed, {} served, {} wrong, {} cut\n",
+            "tip at height {height}, {} passed, {} served, {} wrong, {}, {} cut\n",
             counted(counts.blocks_relayed, "block"),
             counts.blocks_served,
             counts.blocks_wrong,
+            counted(counts.block_fail_overs, "fail-over"),
             counted(counts.block_readers_cut, "reader")
         );
+        for (name, hops) in [("block_first_byte", &hops.block_first_byte), ("block_last_byte", &hops.block_last_byte)] {
+            text += &receivers(name, hops);
+        }
     }
     for (name, summary) in [
         ("relay_hop{receiver=first} from read", &hops.hop_first),
@@ -98,6 +105,16 @@ pub(super) fn summary(relay: &RelayStats, hops: &HopSummary, stats: &Stats, upti
         text += &format!("relay_hop: {} not measured\n", counts.hops_unmeasured);
     }
     text
+}
+
+fn receivers(name: &str, hops: &ReceiverSummary) -> String {
+    let rows = [
+        ("first", "read", &hops.first),
+        ("first", "arrival", &hops.first_with_lag),
+        ("last", "read", &hops.last),
+        ("last", "arrival", &hops.last_with_lag),
+    ];
+    rows.iter().map(|(to, view, summary)| latencies(&format!("{name}{{receiver={to}}} from {view}"), summary)).collect()
 }
 
 fn latencies(name: &str, summary: &LatencySummary) -> String {
@@ -136,6 +153,21 @@ mod tests {
     }
 
     #[test]
+    fn a_relay_with_headers_shows_the_hops_of_blocks() {
+        let mut relay = RelayStats::default();
+        let text = |relay: &RelayStats| summary(relay, &HopSummary::default(), &Stats::default(), Duration::ZERO);
+        assert!(!text(&relay).contains("block_first_byte"));
+        relay.tip_height = Some(9);
+        let text = text(&relay);
+        let tip = "tip at height 9, 0 blocks passed, 0 served, 0 wrong, 0 fail-overs, 0 readers cut\n";
+        for part in
+            [tip, "block_first_byte{receiver=first} from read: no data\n", "block_last_byte{receiver=last} from "]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
     fn the_status_line_shows_the_rate_since_the_previous_update() {
         let (mut shown, mut stats, began) = (Shown::default(), RelayStats::default(), Instant::now());
         shown.note(&stats, Some(LatencySummary::default()), began);
@@ -145,5 +177,8 @@ mod tests {
         assert!(shown.line().starts_with("peers 7  upstreams 2/0  tx 15/s  "), "{}", shown.line());
         shown.note(&stats, Some(LatencySummary::default()), began + Duration::from_secs(2));
         assert!(shown.line().contains("tx 0/s"), "{}", shown.line());
+        stats.tip_height = Some(812);
+        shown.note(&stats, None, began + Duration::from_secs(3));
+        assert!(shown.line().ends_with("  tip 812"), "{}", shown.line());
     }
 }

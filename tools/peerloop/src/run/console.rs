@@ -72,6 +72,13 @@ impl Console {
         self.put(line(level, text, SystemTime::now()));
     }
 
+    /// Queues a line that the user sees at the line's log level.
+    pub(crate) fn note(&self, level: Level, text: &str) {
+        if level <= log::max_level() {
+            self.say(level, text);
+        }
+    }
+
     pub(super) fn show_status(&self, status: String) {
         // If the queue is full, the next status follows in a second.
         let _ = self.said.try_send(Said::Status(status));

@@ -78,6 +78,9 @@ pub(crate) trait Task {
     where
         Self: Sized;
 
+    /// Prints the messages that remain after the loop has ended.
+    fn finish(&self, _console: &Console) {}
+
     fn report(handler: &Self::Handler) -> Self::Report;
 
     /// Returns the closing summary.
@@ -126,6 +129,7 @@ pub(crate) fn keep<T: Task>(mut task: T, start: Start) -> Result<Exit, Failure> 
         Some(stop) => drain(stop, thread, has_book, &notices, &handle, &console),
         None => joined(thread),
     };
+    task.finish(&console);
     console.finish();
     let Ended { stats, report } = outcome?;
     output::print(&task.summary(&stats, report, began.elapsed())).map(|()| Exit::Success)

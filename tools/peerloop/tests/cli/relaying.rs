@@ -4,7 +4,9 @@ use crate::run::scrape;
 use crate::scripted::{Peer, transaction};
 use crate::usage::refused;
 use crate::{Running, folder};
+use peerloop::protocol::CommandName;
 use peerloop::wire::{Hash256, InventoryItem};
+use peerloop_testkit::simulated::blocks::{Mined, chain, headers};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -109,6 +111,62 @@ fn an_upstreams_transaction_reaches_a_leaf_which_fetches_it() {
     ] {
         assert!(relayed.stdout.contains(part), "{part}: {}", relayed.stdout);
     }
+}
+
+#[test]
+fn blocks_have_lines_with_their_hops_and_many_at_once_share_one() {
+    let upstream = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = upstream.local_addr().expect("the listener has an address").to_string();
+    let arguments = ["--listen", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0", "--trust", "trusted"];
+    let (mut relay, _) = relay(&[&address], &arguments);
+    let line = relay.greeting();
+    let metrics = line.strip_prefix("metrics at http://").and_then(|rest| rest.split_once('/')).expect("an address").0;
+    let blocks = chain(&[60_000; 12]);
+    let mut upstream = Peer::accept(&upstream);
+    upstream.push(CommandName::HEADERS, &headers(&blocks));
+    let mut leaf = Peer::connect(listening(&mut relay));
+    let mut pass = |blocks: &[Mined]| {
+        for block in blocks {
+            let item = InventoryItem::block(block.hash());
+            leaf.request(item);
+            assert_eq!(upstream.requested(), [item]);
+            upstream.push(CommandName::BLOCK, &block.payload);
+            assert_eq!(leaf.wait_for(CommandName::BLOCK), block.payload);
+        }
+    };
+    pass(&blocks[..1]);
+    let line = relay.wait_for_part("info  block ");
+    let begin = format!("info  block {} at height 1: ", blocks[0].hash());
+    assert!(line.contains(&begin) && line.contains(", first byte out after "), "{line}");
+    assert!(line.ends_with("1 reader finished, 0 cut, 0 fail-overs\n"), "{line}");
+    pass(&blocks[1..]);
+    let samples = scrape(metrics);
+    for (name, receiver, view) in [
+        ("first", "first", "read"),
+        ("first", "last", "arrival"),
+        ("last", "first", "arrival"),
+        ("last", "last", "read"),
+    ] {
+        let labels = format!("network=\"regtest\",receiver=\"{receiver}\",view=\"{view}\"");
+        let name = format!("peerloop_relay_block_{name}_byte_seconds_count{{{labels}}}");
+        assert_eq!(samples.get(&name), Some(&12.0), "{name}: {samples:?}");
+    }
+    relay.signal("TERM");
+    let relayed = relay.finish();
+    assert_eq!(relayed.code, Some(0), "{}", relayed.stderr);
+    for part in [
+        "tip at height 12, 12 blocks passed, 12 served, 0 wrong, 0 fail-overs, 0 readers cut\n",
+        "block_first_byte{receiver=first} from arrival: 12 samples, p50 ",
+        "block_last_byte{receiver=last} from read: 12 samples, p50 ",
+    ] {
+        assert!(relayed.stdout.contains(part), "{part}: {}", relayed.stdout);
+    }
+    // Every block has a line or is counted in one, however fast they passed.
+    let of_block = |text: &str| -> usize {
+        let shared = text.split_once("  and ").and_then(|(_, rest)| rest.split_once(" other block"));
+        shared.map_or_else(|| usize::from(text.contains("info  block ")), |(count, _)| count.parse().expect("a number"))
+    };
+    assert_eq!(relayed.stderr.lines().map(of_block).sum::<usize>(), 12, "{}", relayed.stderr);
 }
 
 #[test]

@@ -86,6 +86,11 @@ impl Peer {
         self.items(CommandName::NOTFOUND)
     }
 
+    /// Sends any message.
+    pub(crate) fn push(&mut self, command: CommandName, payload: &[u8]) {
+        self.send(&MessageRef::Opaque { command, payload });
+    }
+
     /// Waits for a transaction, and returns it.
     pub(crate) fn transaction(&mut self) -> Vec<u8> {
         self.wait_for(CommandName::TX)

@@ -7,8 +7,8 @@ use peerloop::api::Pending;
 use peerloop::internals::id::LinkId;
 use peerloop::internals::net::Net;
 use peerloop::relay::{
-    IncomingTransaction, PolicyDecision, Relay, RelayConfig, RelayCounts, RelayEvent, RelayPolicy, RelayRequest,
-    RelayStats, RelayStep, SubmitReport, TrustMode,
+    BlockRelayed, IncomingTransaction, PolicyDecision, Relay, RelayConfig, RelayCounts, RelayEvent, RelayPolicy,
+    RelayRequest, RelayStats, RelayStep, SubmitReport, TrustMode,
 };
 use peerloop::sim::{Actor, Conditions, Driver, RunOutcome, SimNet, World};
 use peerloop::time::Instant;
@@ -26,6 +26,7 @@ pub const LISTENING: u64 = 1;
 #[derive(Debug, Default)]
 pub struct Recorder {
     pub events: Vec<RelayEvent>,
+    pub blocks: Vec<BlockRelayed>,
     pub decision: PolicyDecision,
 }
 
@@ -37,6 +38,10 @@ impl RelayPolicy for Recorder {
 
     fn on_relay_event(&mut self, _ctx: &mut Ctx<'_>, event: &RelayEvent) {
         self.events.push(event.clone());
+    }
+
+    fn on_block_relayed(&mut self, _ctx: &mut Ctx<'_>, block: &BlockRelayed) {
+        self.blocks.push(*block);
     }
 }
 

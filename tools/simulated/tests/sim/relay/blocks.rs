@@ -294,6 +294,80 @@ fn a_source_continues_as_soon_as_its_reader_is_level() {
     assert_eq!(scene.world.now(), begin, "the source has waited although its reader had read everything");
 }
 
+/// Sends this many bytes of a block's message, and lets a millisecond pass.
+fn send_part(scene: &mut Scene, link: u64, rest: &mut Vec<u8>, len_bytes: usize) {
+    scene.upstream.send(link, &rest[..len_bytes]);
+    rest.drain(..len_bytes);
+    scene.run_for(Duration::from_millis(1));
+}
+
+#[test]
+fn the_hops_of_a_block_and_the_ends_of_its_readers_are_reported_once() {
+    let blocks = chain(&[100, 40_000]);
+    let mut scene = scene(&blocks, Conditions { capacity_bytes: 16_000, ..Conditions::default() });
+    let hash = blocks[1].hash();
+    let mut rest = frame("block", &blocks[1].payload);
+    let [mut fast, slow, lost] = requesting(&mut scene, [&blocks[1]; 3]);
+    // The message's header arrives first, and the block's first byte a millisecond later.
+    send_part(&mut scene, SUBMITTING, &mut rest, 24);
+    send_part(&mut scene, SUBMITTING, &mut rest, 10_000);
+    drop(lost);
+    let mut late = scene.leaf();
+    late.send(&get_block(hash));
+    scene.drain(&mut late);
+    scene.drain(&mut fast);
+    scene.upstream.close(SUBMITTING);
+    scene.settle();
+    rest = frame("block", &blocks[1].payload);
+    while !rest.is_empty() {
+        let len_bytes = rest.len().min(8_000);
+        send_part(&mut scene, LISTENING, &mut rest, len_bytes);
+        scene.drain(&mut fast);
+        scene.drain(&mut late);
+    }
+    assert_eq!(scene.relay.handler().policy().blocks, [], "a reader has not received the last byte");
+    let mut slow = slow;
+    scene.drain(&mut slow);
+    let [block] = scene.relay.handler().policy().blocks[..] else { panic!("the block is reported once") };
+    assert_eq!((block.hash, block.height, block.size_bytes), (hash, Some(2), blocks[1].payload.len() as u64));
+    assert_eq!((block.is_complete, block.sources, block.fail_overs), (true, 2, 1));
+    assert_eq!((block.readers_finished, block.readers_cut, block.readers_open), (3, 1, 0));
+    let millis = Duration::from_millis;
+    let first = block.first_byte.expect("three readers waited");
+    assert_eq!((first.first, first.last, block.received_in), (millis(1), millis(1), millis(5)));
+    let last = block.last_byte.expect("three readers have the block");
+    assert_eq!((last.first, last.last), (millis(0), millis(1)));
+    // A reader that is served from memory is none of the passage.
+    assert_eq!(scene.ask(&mut fast, &get_block(hash)).len(), 1);
+    assert_eq!(scene.relay.handler().policy().blocks.len(), 1);
+    let hops = scene.stats().hops;
+    for summary in [hops.block_first_byte, hops.block_last_byte] {
+        let counts = [summary.first, summary.last, summary.first_with_lag, summary.last_with_lag].map(|one| one.count);
+        assert_eq!(counts, [1; 4]);
+    }
+    assert!(hops.block_last_byte.last.max > hops.block_last_byte.first.max);
+}
+
+#[test]
+fn a_block_without_further_sources_is_reported_as_incomplete() {
+    let blocks = chain(&[20_000]);
+    let mut scene = scene(&blocks, Conditions::default());
+    let [mut leaf] = requesting(&mut scene, [&blocks[0]]);
+    let mut rest = frame("block", &blocks[0].payload);
+    send_part(&mut scene, SUBMITTING, &mut rest, 10_000);
+    scene.drain(&mut leaf);
+    scene.upstream.close(SUBMITTING);
+    scene.settle();
+    scene.upstream.close(LISTENING);
+    scene.settle();
+    let [block] = scene.relay.handler().policy().blocks[..] else { panic!("the block is reported once") };
+    assert_eq!((block.is_complete, block.last_byte, block.readers_cut), (false, None, 1));
+    assert_eq!((block.sources, block.fail_overs), (1, 2));
+    assert!(block.first_byte.is_some());
+    let hops = scene.stats().hops;
+    assert_eq!((hops.block_first_byte.first.count, hops.block_last_byte.first.count), (1, 0));
+}
+
 #[test]
 fn a_block_belongs_to_the_request_with_its_hash() {
     let blocks = chain(&[900, 1_000]);

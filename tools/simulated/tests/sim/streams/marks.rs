@@ -46,13 +46,15 @@ fn reported(room: &Room) -> Vec<u64> {
 /// and the marks reported by then.
 struct Watch {
     before: usize,
+    /// The marks of a block's first and last byte.
+    of_block: Option<[u64; 2]>,
     received: Vec<u8>,
     steps: Vec<(usize, Vec<u64>)>,
 }
 
 impl Watch {
     fn new(room: &Room) -> Self {
-        Self { before: bytes_sent(room), received: Vec::new(), steps: Vec::new() }
+        Self { before: bytes_sent(room), of_block: None, received: Vec::new(), steps: Vec::new() }
     }
 
     fn note(&mut self, room: &Room) {
@@ -78,7 +80,11 @@ impl Watch {
         self.read(room, raw, usize::MAX, step);
         let (mut end, mut ends) = (0, Vec::new());
         for (command, payload) in frames(&self.received) {
+            let first = end + 24 + payload.len().min(1);
             end += 24 + payload.len();
+            if command == "block" {
+                ends.extend(self.of_block.into_iter().flat_map(|marks| [first, end].into_iter().zip(marks)));
+            }
             if command == "marked" {
                 ends.push((end, u64::from_le_bytes(*payload.first_chunk().unwrap())));
             }
@@ -184,6 +190,53 @@ fn a_mark_behind_a_body_waits_for_the_body_and_for_the_pong_that_follows_it() {
         let received = watch.finish(&mut room, &mut raw, step);
         assert_eq!(received, ["ping", "marked", "block", "pong", "marked", "marked"]);
     }
+}
+
+#[test]
+fn the_marks_of_a_body_are_reported_with_its_first_and_its_last_byte() {
+    for (step, len_bytes) in [1, 13, 999].into_iter().flat_map(|step| [0, 1, 2, 3_000].map(|len| (step, len))) {
+        let (mut room, mut raw, peer) = small_room();
+        let watch = Watch { of_block: Some([7, 8]), ..Watch::new(&room) };
+        let payload = pattern(len_bytes);
+        let part = payload.slice(len_bytes / 2..);
+        room.act(0, move |ctx| {
+            send_marked(ctx, peer, 1, 1_100);
+            ctx.begin_body_marked(peer, &Header::of(CommandName::BLOCK, &payload), [7, 8]).unwrap();
+            feed_whole(ctx, peer, &payload.slice(..payload.len() / 2)).unwrap();
+            send_marked(ctx, peer, 2, 100);
+            ctx.ping(peer, ctx.now()).unwrap();
+        });
+        raw.send(&ping());
+        room.settle();
+        room.act(0, move |ctx| feed_whole(ctx, peer, &part).unwrap());
+        let received = watch.finish(&mut room, &mut raw, step);
+        assert_eq!(received.iter().filter(|command| *command == "block").count(), 1, "{len_bytes} in steps of {step}");
+    }
+}
+
+#[test]
+fn a_marked_body_needs_room_for_two_marks_and_can_begin_inside_a_callback() {
+    let (mut room, mut raw, peer) = small_room();
+    let payload = pattern(10);
+    let header = Header::of(CommandName::BLOCK, &payload);
+    room.act(0, move |ctx| {
+        ctx.send_shared(peer, &frame("tx", &pattern(2_000)).into()).unwrap();
+        (1..MAX_MARKS_PER_PEER as u64).for_each(|mark| send_marked(ctx, peer, mark, 0));
+        let waiting = super::waiting(ctx, peer);
+        assert_eq!(ctx.begin_body_marked(peer, &header, [0, 0]), Err(RequestError::TooManyMarks));
+        assert_eq!(super::waiting(ctx, peer), waiting, "the refused message was begun");
+    });
+    room.drain(&mut raw);
+    room.streamer(0).replies.push_back(Task(Box::new(move |ctx| {
+        ctx.send(peer, &super::opaque("answer", b"42")).unwrap();
+        ctx.begin_body_marked(peer, &header, [1_000, 1_001]).unwrap();
+        feed_whole(ctx, peer, &payload).unwrap();
+    })));
+    let before = reported(&room).len();
+    raw.send(&frame("question", b""));
+    room.run_for(secs(1));
+    assert_eq!(commands(&room.drain(&mut raw)), ["answer", "block"]);
+    assert_eq!(reported(&room)[before..], [1_000, 1_001]);
 }
 
 #[test]
