@@ -168,3 +168,14 @@ pub const RELAY_BUDGET_TIME: Duration = Duration::from_secs(24 * 3_600);
 pub const RELAY_BUDGET_RESERVE: u64 = RELAY_SMALL_BLOCK_BYTES;
 /// Maximum number of hosts with a budget of their own, up to 64 bytes each, 4 MiB in all. Further hosts share one.
 pub const MAX_RELAY_BUDGETS: usize = 65_536;
+/// Maximum number of upstreams that are asked to announce new blocks as compact ones (SV Node 1.2.2, net_processing.cpp
+/// MaybeSetPeerAsAnnouncingHeaderAndIDs).
+pub const RELAY_COMPACT_SOURCES: usize = 3;
+/// Maximum number of compact blocks that are held, the newest ones.
+pub const RELAY_COMPACT_BLOCKS: usize = 8;
+/// Payload length of the longest compact block that is held and passed on, in bytes: that of a block with about 350,000
+/// transactions. All of them are 16 MiB at most.
+pub const RELAY_COMPACT_BYTES: u64 = 2 * 1024 * 1024;
+/// Maximum distance from the tip of a block that is served as a compact one (SV Node 1.2.2, net_processing.cpp
+/// MAX_CMPCTBLOCK_DEPTH).
+pub const RELAY_COMPACT_DEPTH: u32 = 5;

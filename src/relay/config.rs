@@ -7,8 +7,26 @@ use crate::limits::{
     RELAY_LEAF_RATE, RELAY_OLD_BLOCK_BYTES_PER_DAY, RELAY_OLD_BLOCK_BYTES_PER_HOST, RELAY_POOL_BYTES, RELAY_SEEN,
     RELAY_SMALL_BLOCKS_BYTES,
 };
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// The peers with which a relay exchanges compact blocks (BIP 152), if they support them.
+///
+/// A compact block names the transactions of a block by six bytes each. A peer that already has them, because they
+/// passed through the relay, needs nothing else, so it has the block after one message of 1 to 2 % of the block's
+/// length. Without compact blocks, a peer requests the whole block, and receives it while it arrives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CompactBlocks {
+    /// None. All peers request whole blocks.
+    Off,
+    /// The upstreams only.
+    Upstreams,
+    /// All peers.
+    #[default]
+    All,
+}
 
 /// The settings of a [`Relay`](super::Relay).
 ///
@@ -69,6 +87,8 @@ pub struct RelayConfig {
     pub old_block_bytes_per_host: u64,
     /// The same for all hosts together. Default: 100 GiB.
     pub old_block_bytes_per_day: u64,
+    /// The peers with which compact blocks are exchanged. Default: [`CompactBlocks::All`].
+    pub compact_blocks: CompactBlocks,
 }
 
 impl RelayConfig {
@@ -89,6 +109,7 @@ impl RelayConfig {
             small_blocks_bytes: RELAY_SMALL_BLOCKS_BYTES,
             old_block_bytes_per_host: RELAY_OLD_BLOCK_BYTES_PER_HOST,
             old_block_bytes_per_day: RELAY_OLD_BLOCK_BYTES_PER_DAY,
+            compact_blocks: CompactBlocks::default(),
         }
     }
 
@@ -171,6 +192,12 @@ impl RelayConfig {
         Self { old_block_bytes_per_day, ..self }
     }
 
+    /// Sets the peers with which compact blocks are exchanged.
+    #[must_use]
+    pub fn with_compact_blocks(self, compact_blocks: CompactBlocks) -> Self {
+        Self { compact_blocks, ..self }
+    }
+
     /// Returns the settings with every value in its range.
     pub(super) fn in_range(mut self) -> Self {
         self.upstreams.truncate(MAX_RELAY_UPSTREAMS);
@@ -179,5 +206,15 @@ impl RelayConfig {
         self.max_seen = self.max_seen.clamp(1, MAX_RELAY_SEEN);
         self.max_headers = self.max_headers.clamp(1, MAX_RELAY_HEADERS);
         self
+    }
+}
+
+impl fmt::Display for CompactBlocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Upstreams => "upstreams",
+            Self::All => "all",
+        })
     }
 }

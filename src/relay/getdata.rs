@@ -14,7 +14,7 @@ use crate::error::{Disconnect, RequestError};
 use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::limits::{HEADER_LEN_BYTES, MAX_RELAY_PENDING_BYTES, RELAY_PENDING_ITEMS};
-use crate::wire::{Inventory, InventoryItem, InventoryKind, InventoryRef, MessageRef};
+use crate::wire::{Hash256, Inventory, InventoryItem, InventoryKind, InventoryRef, MessageRef};
 use bytes::Bytes;
 
 /// Maximum number of items in one `notfound`.
@@ -50,6 +50,29 @@ pub(super) fn on_getdata(
     frame: &Frame<'_>,
     items: InventoryRef<'_>,
 ) {
+    answer_all(core, ctx, index, items, || frame.to_bytes());
+}
+
+/// Answers another request of a peer with the whole block.
+pub(super) fn send_block(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256) {
+    let Some(index) = core.peers.index(peer) else { return };
+    let items = Inventory::from_items([InventoryItem::block(hash)]);
+    let payload = || {
+        let mut payload = Vec::new();
+        items.as_ref().encode(&mut payload);
+        payload.into()
+    };
+    answer_all(core, ctx, index, items.as_ref(), payload);
+}
+
+/// Answers items as far as the peer's queue has room. The others are kept in their encoded form.
+fn answer_all(
+    core: &mut Core,
+    ctx: &mut Ctx<'_>,
+    index: PeerIndex,
+    items: InventoryRef<'_>,
+    payload: impl FnOnce() -> Bytes,
+) {
     let Some(peer) = core.peers.get(index) else { return };
     let id = peer.id;
     let mut answered = 0;
@@ -65,7 +88,7 @@ pub(super) fn on_getdata(
         send_missing(core, ctx, &mut answers);
     }
     if answered < items.len() {
-        keep_items(core, ctx, index, frame.to_bytes(), items.len(), answered);
+        keep_items(core, ctx, index, payload(), items.len(), answered);
     }
 }
 
@@ -148,8 +171,8 @@ fn begin_answers(core: &Core, ctx: &Ctx<'_>, index: PeerIndex, peer: PeerId) -> 
 fn answer(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item: InventoryItem) -> Answered {
     match item.kind {
         InventoryKind::TX => answer_tx(core, ctx, answers, item),
-        // A node accepts a whole block in place of a compact one.
-        InventoryKind::BLOCK | InventoryKind::COMPACT_BLOCK => answer_block(core, ctx, answers, item),
+        InventoryKind::BLOCK => answer_block(core, ctx, answers, item),
+        InventoryKind::COMPACT_BLOCK => answer_compact(core, ctx, answers, item),
         InventoryKind::FILTERED_BLOCK => refuse_block(core, ctx, answers),
         _ => add_missing(core, ctx, answers, item),
     }
@@ -162,22 +185,28 @@ fn answer_tx(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item: In
     }
     let frame = core.pool.get_for(core.inventory.id(item.hash), link.is_some()).cloned();
     let Some(frame) = frame else { return add_missing(core, ctx, answers, item) };
-    send_missing(core, ctx, answers);
-    if frame.len() > answers.free_bytes {
-        return Answered::NoRoom;
-    }
-    match ctx.send_shared(answers.peer, &frame) {
+    match send_frame(core, ctx, answers, &frame) {
         Ok(()) => {}
         Err(RequestError::QueueFull) => return Answered::NoRoom,
         Err(RequestError::TooLargeForPeer) => return add_missing(core, ctx, answers, item),
         Err(_) => return Answered::Closed,
     }
-    answers.note_sent(ctx);
     core.counts.served += 1;
     if let Some(link) = link {
         core.submissions.sent(item.hash, link);
     }
     Answered::Yes
+}
+
+/// Sends an encoded answer after those that wait.
+fn send_frame(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, frame: &Bytes) -> Result<(), RequestError> {
+    send_missing(core, ctx, answers);
+    if frame.len() > answers.free_bytes {
+        return Err(RequestError::QueueFull);
+    }
+    ctx.send_shared(answers.peer, frame)?;
+    answers.note_sent(ctx);
+    Ok(())
 }
 
 fn add_missing(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item: InventoryItem) -> Answered {
@@ -221,6 +250,21 @@ fn answer_block(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item:
         Begun::Refused => refuse_block(core, ctx, answers),
         Begun::Closed => Answered::Closed,
     }
+}
+
+/// Answers with the compact block if it is held and recent. A node accepts a whole block in its place.
+fn answer_compact(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item: InventoryItem) -> Answered {
+    let compact = core.blocks.compact.frame(item.hash).filter(|_| core.blocks.is_recent(item.hash));
+    let Some(frame) = compact else { return answer_block(core, ctx, answers, item) };
+    match send_frame(core, ctx, answers, &frame) {
+        Ok(()) => {}
+        Err(RequestError::QueueFull) => return Answered::NoRoom,
+        Err(RequestError::TooLargeForPeer) => return answer_block(core, ctx, answers, item),
+        Err(_) => return Answered::Closed,
+    }
+    core.counts.compact_blocks_sent += 1;
+    blocks::on_known(core, answers.peer, item.hash);
+    Answered::Yes
 }
 
 fn refuse_block(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers) -> Answered {

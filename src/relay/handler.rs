@@ -73,11 +73,14 @@ impl<P: RelayPolicy> Handler for Relay<P> {
                 false => Delivery::Chunks,
             },
             CommandName::BLOCK => blocks::on_source_header(&mut self.core, ctx, peer, header),
+            CommandName::CMPCTBLOCK => blocks::on_compact_header(&mut self.core, ctx, peer, header),
             CommandName::INV
             | CommandName::GETDATA
+            | CommandName::GETBLOCKTXN
             | CommandName::GETHEADERS
             | CommandName::GETBLOCKS
             | CommandName::NOTFOUND
+            | CommandName::SENDCMPCT
             | CommandName::FEEFILTER
             | CommandName::FILTERCLEAR => Delivery::Buffer,
             // An SV Node closes a peer that is not whitelisted and sends a `mempool`. The engine does the same if the
@@ -92,10 +95,14 @@ impl<P: RelayPolicy> Handler for Relay<P> {
 
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         let Some(index) = self.core.peers.index(peer) else { return };
-        if frame.command() == CommandName::TX {
-            self.on_tx(ctx, index, &frame);
-        } else if let Ok(message) = frame.decode() {
-            on_message(&mut self.core, ctx, index, &frame, message);
+        match frame.command() {
+            CommandName::TX => self.on_tx(ctx, index, &frame),
+            CommandName::CMPCTBLOCK => blocks::on_compact(&mut self.core, ctx, peer, &frame),
+            _ => {
+                if let Ok(message) = frame.decode() {
+                    on_message(&mut self.core, ctx, index, &frame, message);
+                }
+            }
         }
         self.report(ctx);
     }
@@ -327,6 +334,9 @@ fn on_message(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Fram
     match message {
         MessageRef::Inv(items) => core.on_inv(ctx, index, items),
         MessageRef::GetData(items) => getdata::on_getdata(core, ctx, index, frame, items),
+        MessageRef::GetBlockTxn(request) => {
+            with_peer(core, index, |core, peer| blocks::on_getblocktxn(core, ctx, peer, request))
+        }
         MessageRef::NotFound(items) => {
             core.on_notfound(ctx, index, items);
             on_missing_blocks(core, ctx, index, items);
@@ -343,7 +353,13 @@ fn on_message(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Fram
             core.change_mute(ctx, index, |mute| mute.high_fee = is_high);
         }
         MessageRef::FilterClear => core.change_mute(ctx, index, |mute| mute.no_relay = false),
-        MessageRef::Headers(headers) => on_headers(core, ctx, index, headers),
+        MessageRef::SendCmpct(message) => {
+            with_peer(core, index, |core, peer| blocks::on_sendcmpct(core, ctx, peer, message))
+        }
+        MessageRef::Headers(headers) => {
+            on_headers(core, ctx, index, headers);
+            blocks::choose_sources(core, ctx);
+        }
         MessageRef::Mempool(request) => on_mempool(core, ctx, index, request),
         MessageRef::DsDetected(_) => on_alert(core, ctx, index, frame, 0),
         MessageRef::RevokeMid(_) => on_alert(core, ctx, index, frame, 1),

@@ -454,6 +454,7 @@ impl Core {
         self.expire_requests(ctx);
         blocks::keep_up(self, ctx);
         blocks::ask_again(self, ctx);
+        blocks::choose_sources(self, ctx);
         Timer::Housekeeping.set(ctx, now.plus(super::core::HOUSEKEEPING));
     }
 

@@ -1,6 +1,6 @@
 //! The maximum memory of a relay, as a formula of its settings and the number of its peers.
 
-use super::blocks::{Budgets, passages_memory_bytes};
+use super::blocks::{Budgets, Compacts, passages_memory_bytes};
 use super::config::RelayConfig;
 use super::headers::HeaderChain;
 use super::inventory::Inventory;
@@ -24,6 +24,7 @@ impl RelayConfig {
     ///   messages of leaf peers;
     /// - about 190 bytes for each of [`max_headers`](Self::max_headers);
     /// - [`small_blocks_bytes`](Self::small_blocks_bytes), and 128 MiB for the blocks that pass;
+    /// - 16 MiB of compact blocks;
     /// - about 1 KB for each peer: its row, its bits in the sets of announcers, its readings of blocks, and
     ///   the growth of the tables;
     /// - 4 bytes for each transaction that a peer has announced beyond 1,000 requests in flight, at most 50,000;
@@ -45,7 +46,8 @@ impl RelayConfig {
             + MAX_RELAY_PENDING_BYTES
             + OTHER_BYTES
             + HeaderChain::memory_bytes(settings.max_headers)
-            + RELAY_PASSING_BLOCKS * RELAY_SMALL_BLOCK_RETAINED_BYTES as usize;
+            + RELAY_PASSING_BLOCKS * RELAY_SMALL_BLOCK_RETAINED_BYTES as usize
+            + Compacts::memory_bytes();
         tables.saturating_add(self.tx_pool_bytes).saturating_add(self.small_blocks_bytes)
     }
 }

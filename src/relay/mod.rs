@@ -20,8 +20,8 @@
 //! A [`Pipe`](pipe::Pipe) is the other, simpler relay: it joins two nodes verbatim.
 //!
 //! Blocks are relayed on regtest, and on other networks with a [`HeaderAnchor`]; without one, a `getdata` for a block
-//! ends its link. Bloom filters and compact blocks are not served. Fees are not computed, so a fee filter is ignored
-//! unless it is so high that its peer wants nothing.
+//! ends its link. Compact blocks are passed on as they are; see [`CompactBlocks`]. Bloom filters are not served. Fees
+//! are not computed, so a fee filter is ignored unless it is so high that its peer wants nothing.
 //!
 //! ```no_run
 //! use peerloop::relay::{Relay, RelayConfig, RelayRequest};
@@ -72,7 +72,7 @@ mod transit;
 mod upstreams;
 mod window;
 
-pub use config::RelayConfig;
+pub use config::{CompactBlocks, RelayConfig};
 pub use event::{BlockHop, BlockRelayed, Rejection, RelayEvent, RelayStep, SubmitOutcome, SubmitReport};
 pub use headers::{HeaderAnchor, InvalidAnchor};
 pub use hops::{HopSummary, Hops, ReceiverHops, ReceiverSummary};

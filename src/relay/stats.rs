@@ -149,6 +149,10 @@ pub struct RelayCounts {
     pub headers_refused: u64,
     /// Announcements of new blocks, one for each peer.
     pub tips_announced: u64,
+    /// Compact blocks that upstreams have announced and that were passed on or held.
+    pub compact_blocks_received: u64,
+    /// Compact blocks that were sent to a peer, as an announcement or on request.
+    pub compact_blocks_sent: u64,
     /// Links to leaf peers that were closed because too many items waited for an answer.
     pub serving_overruns: u64,
     /// `dsdetected` and `revokemid` messages that were passed on.

@@ -1,8 +1,9 @@
 //! Announcing blocks: each peer learns a new tip at once, in the form that it has asked for.
 //!
-//! A peer that sent `sendheaders` receives up to eight headers if it is known to have their parent, and every other
-//! peer an `inv` of the tip (SV Node 1.2.2, net_processing.cpp SendMessages). Nothing is announced before an upstream
-//! has sent all its headers.
+//! A peer that wants compact blocks receives one, as an upstream has sent it, if it is known to have the parent. A peer
+//! that sent `sendheaders` receives up to eight headers if it is known to have their parent, and every other peer an
+//! `inv` of the tip (SV Node 1.2.2, net_processing.cpp SendMessages). Nothing is announced before an upstream has sent
+//! all its headers.
 
 use crate::handler::Ctx;
 use crate::id::PeerId;
@@ -34,7 +35,7 @@ pub(in crate::relay) fn on_has(core: &mut Core, peer: PeerId, hash: Hash256) {
 }
 
 /// Notes that a peer has the header of a block.
-pub(super) fn on_known(core: &mut Core, peer: PeerId, hash: Hash256) {
+pub(in crate::relay) fn on_known(core: &mut Core, peer: PeerId, hash: Hash256) {
     let Some(chain) = &core.blocks.chain else { return };
     if let Some(about) = core.blocks.peers.get_mut(peer) {
         about.known = higher(chain, about.known, hash);
@@ -47,6 +48,14 @@ fn higher(chain: &HeaderChain, known: Option<Hash256>, hash: Hash256) -> Option<
     if height_of(hash) > known.and_then(height_of) { Some(hash) } else { known }
 }
 
+/// The form of an announcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Compact,
+    Headers,
+    Inv,
+}
+
 /// Announces the blocks of the best chain above `fork_height` to all peers that are not known to have them.
 pub(super) fn announce(core: &mut Core, ctx: &mut Ctx<'_>, fork_height: u32) {
     let Some(chain) = core.blocks.chain().filter(|_| core.blocks.is_synced) else { return };
@@ -56,29 +65,36 @@ pub(super) fn announce(core: &mut Core, ctx: &mut Ctx<'_>, fork_height: u32) {
     let inv = ctx.encode(&MessageRef::Inv(inv.as_ref()));
     // Most peers have the parent of the first new block, so they share a frame.
     let shared = (tip.height - fork_height <= MAX_ANNOUNCED).then(|| frame_of(chain, ctx, first));
+    let compact = core.blocks.compact.frame(tip.hash);
     let mut announced = Vec::new();
     let is_listening = |role| matches!(role, Role::Upstream { is_listening: true, .. });
     for (_, peer) in core.peers.iter().filter(|(_, peer)| !is_listening(peer.role)) {
         let Some(about) = core.blocks.peers.get(peer.id) else { continue };
         let known = about.known.filter(|&known| chain.is_best(known)).and_then(|known| chain.get(known));
-        let has_tip = known.is_some_and(|known| known.height >= tip.height);
-        if has_tip {
+        let next = known.map(|known| known.height + 1);
+        if next.is_some_and(|next| next > tip.height) {
             continue;
         }
-        let frame = match (&shared, known) {
-            (Some(shared), Some(known)) if about.wants_headers && known.height + 1 == first => shared.clone(),
-            (_, Some(known)) if about.wants_headers && tip.height - known.height <= MAX_ANNOUNCED => {
-                frame_of(chain, ctx, known.height + 1)
+        let (frame, form) = match (&compact, &shared, next) {
+            (Some(compact), _, Some(next)) if about.compact.is_announced() && next == tip.height => {
+                (compact.clone(), Form::Compact)
             }
-            (_, Some(_) | None) => inv.clone(),
+            (_, Some(shared), Some(next)) if about.wants_headers && next == first => (shared.clone(), Form::Headers),
+            (_, _, Some(next)) if about.wants_headers && tip.height - next < MAX_ANNOUNCED => {
+                (frame_of(chain, ctx, next), Form::Headers)
+            }
+            (_, _, Some(_) | None) => (inv.clone(), Form::Inv),
         };
-        announced.push((peer.id, frame, about.wants_headers));
+        announced.push((peer.id, frame, form));
     }
-    for (peer, frame, has_headers) in announced {
+    for (peer, frame, form) in announced {
         // A peer with a full queue learns of the tip with the next one, as at an SV Node.
         if ctx.send_shared(peer, &frame).is_ok() {
             core.counts.tips_announced += 1;
-            if has_headers && let Some(about) = core.blocks.peer_mut(peer) {
+            core.counts.compact_blocks_sent += u64::from(form == Form::Compact);
+            if form != Form::Inv
+                && let Some(about) = core.blocks.peer_mut(peer)
+            {
                 about.known = Some(tip.hash);
             }
         }

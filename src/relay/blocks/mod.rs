@@ -7,6 +7,7 @@
 mod admit;
 mod announce;
 mod budget;
+mod compact;
 mod fetch;
 mod flow;
 mod kept;
@@ -22,14 +23,17 @@ use super::headers::{HeaderAnchor, HeaderChain};
 use crate::config::Config;
 use crate::handler::PeerMap;
 use crate::id::PeerId;
+use crate::limits::RELAY_COMPACT_DEPTH;
 use crate::peer::VersionFacts;
 use crate::protocol::{Network, SERVICE_NETWORK};
 use crate::time::Instant;
 use crate::wire::siphash::SipKey;
 use crate::wire::{Hash256, StreamType};
 pub(super) use admit::refuse;
-pub(super) use announce::on_has;
+pub(super) use announce::{on_has, on_known};
 pub(super) use budget::Budgets;
+use compact::Exchange;
+pub(super) use compact::{Compacts, choose_sources, on_compact, on_compact_header, on_getblocktxn, on_sendcmpct};
 pub(super) use fetch::{on_cut, on_lost, on_not_found, on_refused, on_source_header};
 use flow::{Arriving, Flow, Reading};
 pub(super) use kept::Kept;
@@ -54,6 +58,7 @@ pub(super) struct Blocks {
     kept: Kept,
     budgets: Budgets,
     passages: Passages,
+    pub(super) compact: Compacts,
     peers: PeerMap<BlockPeer>,
     /// Whether an upstream has sent all headers that it has. Nothing is announced before.
     is_synced: bool,
@@ -64,6 +69,8 @@ pub(super) struct Blocks {
 pub(super) struct BlockPeer {
     /// Whether the peer wants new blocks as headers.
     pub(super) wants_headers: bool,
+    /// The exchange of compact blocks with the peer.
+    compact: Exchange,
     /// The highest block whose header the peer has.
     pub(super) known: Option<Hash256>,
     /// The highest block that the peer has announced or received whole.
@@ -89,6 +96,7 @@ impl Blocks {
             kept: Kept::new(config.small_blocks_bytes),
             budgets: Budgets::new(config.old_block_bytes_per_host, config.old_block_bytes_per_day),
             passages: Passages::default(),
+            compact: Compacts::default(),
             peers: PeerMap::new(),
             is_synced: false,
         }
@@ -143,6 +151,13 @@ impl Blocks {
 
     pub(super) fn chain(&self) -> Option<&HeaderChain> {
         self.chain.as_ref()
+    }
+
+    /// Returns whether a block is on the best chain, and near enough to the tip to be served as a compact one.
+    pub(super) fn is_recent(&self, hash: Hash256) -> bool {
+        let Some(chain) = &self.chain else { return false };
+        let block = chain.get(hash).filter(|_| chain.is_best(hash));
+        block.is_some_and(|block| chain.tip().height - block.height <= RELAY_COMPACT_DEPTH)
     }
 
     /// Returns whether a peer is known to have a block of the best chain.

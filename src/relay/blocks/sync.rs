@@ -48,7 +48,7 @@ pub(in crate::relay) fn ask_again(core: &mut Core, ctx: &mut Ctx<'_>) {
 }
 
 /// Requests the headers after ours.
-fn ask(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
+pub(super) fn ask(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
     let Some(chain) = core.blocks.chain() else { return };
     // The begin is one block below the tip, so that a node with the same tip replies, too (SV Node 1.2.2,
     // net_processing.cpp SendMessages).
@@ -65,30 +65,25 @@ fn ask(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
 /// Stores an upstream's headers, and announces a new tip.
 pub(in crate::relay) fn on_headers(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, headers: HeadersRef<'_>) {
     let was_asked = core.blocks.peer_mut(peer).is_some_and(|about| about.asked.take().is_some());
-    let now_s = u32::try_from(ctx.unix_time().as_secs()).unwrap_or(u32::MAX);
-    let Accepted { fork_height, last, error } = accept(core, headers, now_s);
-    if let Some(last) = last {
-        announce::on_has(core, peer, last);
-    }
+    let accepted = accept(core, ctx, peer, headers.iter().map(|listed| listed.header));
     let is_full = headers.len() as u32 >= MAX_HEADERS;
-    match error {
+    match accepted.error {
         // The headers between are requested once. If the reply is an orphan, too, the next announcement asks again.
         Some(HeaderError::Orphan) if !was_asked => ask(core, ctx, peer),
-        Some(HeaderError::Orphan) => {}
-        Some(error) => {
-            core.counts.headers_refused += 1;
-            if error.is_misbehaviour() {
-                ctx.penalize_for(peer, Misbehavior::BadProofOfWork);
-            }
-        }
         None if is_full => ask(core, ctx, peer),
-        None => {}
+        Some(_) | None => {}
     }
+    let is_last = accepted.error.is_none() && !is_full;
+    publish(core, ctx, accepted.fork_height, is_last);
+}
+
+/// Announces the blocks above a height if the tip has changed. `is_last` states that the upstream has no more headers.
+pub(super) fn publish(core: &mut Core, ctx: &mut Ctx<'_>, fork_height: Option<u32>, is_last: bool) {
     let tip = core.blocks.chain().map(HeaderChain::tip);
     if let (Some(_), Some(tip)) = (fork_height, tip) {
         core.on_tip(tip.hash);
     }
-    let is_first = error.is_none() && !is_full && !std::mem::replace(&mut core.blocks.is_synced, true);
+    let is_first = is_last && !std::mem::replace(&mut core.blocks.is_synced, true);
     // Peers that were connected during the synchronization learn of the tip alone.
     let is_extended = core.blocks.chain().is_some_and(|chain| chain.len() > 1);
     let fork_height = match tip {
@@ -100,22 +95,27 @@ pub(in crate::relay) fn on_headers(core: &mut Core, ctx: &mut Ctx<'_>, peer: Pee
     }
 }
 
-/// The result of a `headers`.
-struct Accepted {
+/// The result of storing headers.
+pub(super) struct Accepted {
     /// The height of the last block that the old and the new best chain share, if the tip has changed.
-    fork_height: Option<u32>,
-    /// The last header that is in the chain.
-    last: Option<Hash256>,
-    /// The reason why the next one is not.
-    error: Option<HeaderError>,
+    pub(super) fork_height: Option<u32>,
+    /// The reason why a header is not in the chain. The ones after it were not examined.
+    pub(super) error: Option<HeaderError>,
 }
 
-/// Stores headers until one is refused.
-fn accept(core: &mut Core, headers: HeadersRef<'_>, now_s: u32) -> Accepted {
-    let mut accepted = Accepted { fork_height: None, last: None, error: None };
-    for listed in headers.iter() {
+/// Stores an upstream's headers until one is refused. A header that no honest node sends is charged.
+pub(super) fn accept(
+    core: &mut Core,
+    ctx: &mut Ctx<'_>,
+    peer: PeerId,
+    headers: impl IntoIterator<Item = BlockHeader>,
+) -> Accepted {
+    let now_s = u32::try_from(ctx.unix_time().as_secs()).unwrap_or(u32::MAX);
+    let mut accepted = Accepted { fork_height: None, error: None };
+    let mut last = None;
+    for header in headers {
         let Some(chain) = &mut core.blocks.chain else { break };
-        match chain.accept(&listed.header, now_s) {
+        match chain.accept(&header, now_s) {
             Ok(TipChange::Tip { fork_height: fork }) => {
                 let lowest = accepted.fork_height.map_or(fork, |lowest: u32| lowest.min(fork));
                 accepted.fork_height = Some(lowest);
@@ -126,7 +126,16 @@ fn accept(core: &mut Core, headers: HeadersRef<'_>, now_s: u32) -> Accepted {
                 break;
             }
         }
-        accepted.last = Some(listed.header.hash());
+        last = Some(header.hash());
+    }
+    if let Some(last) = last {
+        announce::on_has(core, peer, last);
+    }
+    if let Some(error) = accepted.error.filter(|&error| error != HeaderError::Orphan) {
+        core.counts.headers_refused += 1;
+        if error.is_misbehaviour() {
+            ctx.penalize_for(peer, Misbehavior::BadProofOfWork);
+        }
     }
     accepted
 }

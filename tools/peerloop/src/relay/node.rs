@@ -132,6 +132,7 @@ fn config_of(settings: &RelaySettings, upstreams: Vec<SocketAddr>) -> RelayConfi
         .with_small_blocks_bytes(usize::try_from(settings.small_blocks).unwrap_or(usize::MAX))
         .with_old_block_bytes_per_host(settings.old_blocks_per_host)
         .with_old_block_bytes_per_day(settings.old_blocks_per_day)
+        .with_compact_blocks(settings.compact_blocks)
         .with_leaf_tx_per_second(settings.leaf_tx_per_second)
 }
 

@@ -9,7 +9,7 @@ use log::LevelFilter;
 use peerloop::config::{DialMode, ManagerConfig, Multistreams};
 use peerloop::limits::MAX_BLOCK_PAYLOAD_BYTES;
 use peerloop::protocol::CommandName;
-use peerloop::relay::TrustMode;
+use peerloop::relay::{CompactBlocks, TrustMode};
 use peerloop::{Config, Network};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -51,6 +51,7 @@ pub(super) enum Kind {
     /// Nodes, each as host, host:port or [ipv6]:port.
     Nodes(fn(&mut Node) -> &mut Vec<String>),
     Trust(fn(&mut Node) -> &mut TrustMode),
+    Compact(fn(&mut Node) -> &mut CompactBlocks),
     RelaySize(fn(&mut Node) -> &mut u64),
     RelaySwitch(fn(&mut Node) -> &mut bool),
     RelayNumber(fn(&mut Node) -> &mut u32),
@@ -60,6 +61,10 @@ pub(super) enum Kind {
 
 /// All trust modes.
 pub(super) const TRUST_MODES: [TrustMode; 3] = [TrustMode::Validated, TrustMode::Trusted, TrustMode::Open];
+
+/// All choices of the peers with which compact blocks are exchanged.
+pub(super) const COMPACT_BLOCKS: [CompactBlocks; 3] =
+    [CompactBlocks::Off, CompactBlocks::Upstreams, CompactBlocks::All];
 
 const UNLIMITED: &str = "unlimited";
 
@@ -97,6 +102,7 @@ impl Kind {
             | Self::Address(_)
             | Self::Level(_)
             | Self::Trust(_)
+            | Self::Compact(_)
             | Self::RelaySize(_)
             | Self::RelaySwitch(_)
             | Self::RelayNumber(_)
@@ -129,6 +135,7 @@ impl Kind {
             Self::File(_) => "FILE",
             Self::Level(_) => "LEVEL",
             Self::Trust(_) => "MODE",
+            Self::Compact(_) => "PEERS",
         }
     }
 
@@ -181,6 +188,7 @@ impl Kind {
             Self::Level(of) => *of(node) = parse_level(one()?)?,
             Self::Nodes(of) => *of(node) = parse_nodes(texts)?,
             Self::Trust(of) => *of(node) = parse_trust(one()?)?,
+            Self::Compact(of) => *of(node) = parse_compact_blocks(one()?)?,
             Self::RelaySize(of) => *of(node) = parse_bytes(one()?)?,
             Self::RelaySwitch(of) => *of(node) = parse_switch(one()?)?,
             Self::RelayNumber(of) => *of(node) = parse_number(one()?)?,
@@ -238,6 +246,7 @@ impl Kind {
             Self::Level(of) => quoted(&of(node).to_string().to_lowercase()),
             Self::Nodes(of) => list(of(node).iter().cloned()),
             Self::Trust(of) => quoted(&of(node).to_string()),
+            Self::Compact(of) => quoted(&of(node).to_string()),
             Self::RelaySize(of) => quoted(&write_bytes(*of(node))),
             Self::RelaySwitch(of) => of(node).to_string(),
             Self::RelayNumber(of) => of(node).to_string(),
@@ -275,6 +284,11 @@ fn parse_nodes(texts: &[String]) -> Result<Vec<String>, String> {
 fn parse_trust(text: &str) -> Result<TrustMode, String> {
     let found = TRUST_MODES.into_iter().find(|mode| mode.to_string() == text);
     found.ok_or_else(|| format!("`{text}` is none of validated, trusted and open"))
+}
+
+fn parse_compact_blocks(text: &str) -> Result<CompactBlocks, String> {
+    let found = COMPACT_BLOCKS.into_iter().find(|peers| peers.to_string() == text);
+    found.ok_or_else(|| format!("`{text}` is none of off, upstreams and all"))
 }
 
 fn all<T>(texts: &[String], parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {

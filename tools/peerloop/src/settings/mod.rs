@@ -24,8 +24,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 pub(crate) use file::SettingsFile;
 use kind::Kind;
-use kind::TRUST_MODES;
 pub(crate) use kind::parse_network;
+use kind::{COMPACT_BLOCKS, TRUST_MODES};
 use log::LevelFilter;
 use peerloop::config::{DialMode, Field};
 use peerloop::{Config, Network};
@@ -242,6 +242,9 @@ impl Setting {
                 flag.value_parser(PossibleValuesParser::new(levels)).ignore_case(true)
             }
             Kind::Trust(_) => flag.value_parser(PossibleValuesParser::new(TRUST_MODES.map(|mode| mode.to_string()))),
+            Kind::Compact(_) => {
+                flag.value_parser(PossibleValuesParser::new(COMPACT_BLOCKS.map(|peers| peers.to_string())))
+            }
             Kind::Height(_) => flag.allow_negative_numbers(true),
             Kind::Switch(_) | Kind::RelaySwitch(_) => {
                 flag.num_args(0..=1).require_equals(true).default_missing_value("true")

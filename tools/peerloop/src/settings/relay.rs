@@ -6,7 +6,7 @@ use crate::targets::Target;
 use crate::units::write_bytes;
 use clap::{ArgMatches, Command};
 use peerloop::limits::MAX_RELAY_UPSTREAMS;
-use peerloop::relay::{RelayConfig, TrustMode};
+use peerloop::relay::{CompactBlocks, RelayConfig, TrustMode};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ pub(crate) struct RelaySettings {
     pub(crate) small_blocks: u64,
     pub(crate) old_blocks_per_host: u64,
     pub(crate) old_blocks_per_day: u64,
+    pub(crate) compact_blocks: CompactBlocks,
     pub(crate) push: bool,
     pub(crate) accept_on_silence: Option<Duration>,
     pub(crate) leaf_tx_per_second: u32,
@@ -45,6 +46,7 @@ impl Default for RelaySettings {
             small_blocks: defaults.small_blocks_bytes as u64,
             old_blocks_per_host: defaults.old_block_bytes_per_host,
             old_blocks_per_day: defaults.old_block_bytes_per_day,
+            compact_blocks: defaults.compact_blocks,
             push,
             accept_on_silence,
             leaf_tx_per_second,

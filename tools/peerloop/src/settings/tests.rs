@@ -168,6 +168,7 @@ tx_pool = "64MiB"
 small_blocks = "1MiB"
 old_blocks_per_host = "1GiB"
 old_blocks_per_day = "10GiB"
+compact_blocks = "upstreams"
 push = true
 accept_on_silence = "5s"
 leaf_tx_per_second = 7

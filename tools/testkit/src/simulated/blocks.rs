@@ -5,7 +5,9 @@ use crate::bytes::frame;
 use peerloop::Network;
 use peerloop::internals::id::LinkId;
 use peerloop::internals::net::Net;
-use peerloop::wire::{Block, BlockHeader, Hash256, Headers, MerkleFrontier, Tx, TxOutRef};
+use peerloop::wire::{
+    Block, BlockHeader, BlockRef, CompactBlock, Hash256, Headers, MerkleFrontier, SendCmpct, Tx, TxOutRef,
+};
 use std::io::ErrorKind;
 
 /// A valid block.
@@ -72,4 +74,35 @@ pub fn offer(scene: &mut Scene, rest: &mut Vec<u8>) {
         Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
     }
     scene.settle();
+}
+
+/// Returns the payload of a `cmpctblock` with a block, whose first transaction is prefilled.
+pub fn compact(block: &Mined, nonce: u64) -> Vec<u8> {
+    let mut payload = Vec::new();
+    let txs = transactions(block);
+    let compact = CompactBlock::from_transactions(block.header, nonce, txs.iter().map(Tx::as_ref), |index| index == 0);
+    compact.as_ref().encode(&mut payload);
+    payload
+}
+
+/// Returns the transactions of a block.
+pub fn transactions(block: &Mined) -> Vec<Tx> {
+    let txs = BlockRef::decode(&block.payload).expect("the block is valid").transactions;
+    txs.iter().map(|tx| tx.expect("the block is valid").into_owned()).collect()
+}
+
+/// Returns a `sendcmpct`.
+pub fn sendcmpct(announce: bool) -> Vec<u8> {
+    frame("sendcmpct", &sendcmpct_payload(announce))
+}
+
+pub fn sendcmpct_payload(announce: bool) -> Vec<u8> {
+    let mut payload = Vec::new();
+    SendCmpct { announce, version: SendCmpct::VERSION }.encode(&mut payload);
+    payload
+}
+
+/// Returns the payload of a `getdata` with one compact block.
+pub fn compact_item(hash: Hash256) -> Vec<u8> {
+    [&[1, 4, 0, 0, 0][..], hash.as_bytes()].concat()
 }

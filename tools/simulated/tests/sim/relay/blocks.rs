@@ -5,7 +5,7 @@ use peerloop::Network;
 use peerloop::wire::{BlockHeader, Locator};
 use peerloop_testkit::simulated::blocks::{Mined, block_item, chain, get_block, headers, offer};
 
-fn getheaders(hashes: &[Hash256]) -> Vec<u8> {
+pub(super) fn getheaders(hashes: &[Hash256]) -> Vec<u8> {
     let mut payload = Vec::new();
     Locator::from_hashes(70_016, hashes.iter().copied(), Hash256::ZERO).as_ref().encode(&mut payload);
     frame("getheaders", &payload)

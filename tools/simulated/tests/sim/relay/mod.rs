@@ -3,6 +3,7 @@
 mod announcing;
 mod blocks;
 mod budgets;
+mod compact;
 mod hostile;
 mod indexes;
 mod meshes;

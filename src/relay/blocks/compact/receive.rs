@@ -1,0 +1,61 @@
+//! The arrival of a compact block from an upstream.
+//!
+//! It is passed on in the turn of its arrival, as it is, but never before its header is in the chain: an invalid block
+//! that was sent as a compact one costs its sender nothing, a header without proof of work does.
+
+use super::Compact;
+use crate::api::{Delivery, Frame};
+use crate::error::{Misbehavior, WireError};
+use crate::handler::Ctx;
+use crate::id::PeerId;
+use crate::limits::RELAY_COMPACT_BYTES;
+use crate::relay::blocks::sync;
+use crate::relay::core::Core;
+use crate::relay::headers::HeaderError;
+use crate::wire::{CompactBlockRef, Header};
+
+/// Chooses how a `cmpctblock` is delivered. One that nobody asked for is ignored, and so is one that is too long: the
+/// header is requested in its place.
+pub(in crate::relay) fn on_compact_header(
+    core: &mut Core,
+    ctx: &mut Ctx<'_>,
+    peer: PeerId,
+    header: &Header,
+) -> Delivery {
+    let is_source = core.blocks.peers.get(peer).is_some_and(|about| about.compact.is_source);
+    if !is_source {
+        return Delivery::Discard;
+    }
+    if header.payload_len > RELAY_COMPACT_BYTES.min(ctx.config().buffer_limit_bytes(header.command)) {
+        sync::ask(core, ctx, peer);
+        return Delivery::Discard;
+    }
+    Delivery::Buffer
+}
+
+/// Checks the header of a compact block, and passes the compact block on if the block is the new tip.
+pub(in crate::relay) fn on_compact(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, frame: &Frame<'_>) {
+    let block = match CompactBlockRef::decode(frame.payload()) {
+        Ok(block) => block,
+        Err(error) => {
+            if matches!(error, WireError::BadValue { .. }) {
+                ctx.penalize_for(peer, Misbehavior::BadCompactBlock);
+            }
+            // The block may be a new one nevertheless.
+            return sync::ask(core, ctx, peer);
+        }
+    };
+    let hash = block.header.hash();
+    let accepted = sync::accept(core, ctx, peer, [block.header]);
+    match accepted.error {
+        None => {}
+        // The headers between are requested.
+        Some(HeaderError::Orphan) => return sync::on_block_announced(core, ctx, peer, hash),
+        Some(_) => return,
+    }
+    if core.blocks.compact.get(hash).is_none() && core.blocks.is_recent(hash) {
+        core.counts.compact_blocks_received += 1;
+        core.blocks.compact.insert(Compact { hash, frame: frame.to_frame() });
+    }
+    sync::publish(core, ctx, accepted.fork_height, true);
+}
