@@ -65,7 +65,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Compare(args)) => compare::run(&args),
         Some(Command::Peers(args)) => peers::run(&args),
-        Some(Command::Probe(args)) => probe::run(args),
+        Some(Command::Probe(args)) => probe::run(&args),
         Some(Command::Doctor(args)) => doctor::run(args),
         #[cfg(feature = "sim")]
         Some(Command::Sim(args)) => sim::run(args),

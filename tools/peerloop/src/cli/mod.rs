@@ -43,6 +43,7 @@ Examples:
   peerloop relay --upstream HOST --listen IP:PORT   relay transactions to many peers
   peerloop relay --pipe HOST HOST              join two nodes, and measure what that adds
   peerloop probe HOST                          check one node, step by step
+  peerloop probe --relay HOST HOST             measure how fast blocks pass between two nodes
   peerloop doctor --peers 10k                  check this machine for 10,000 peers
 
 Exit codes: 0 finished, 1 run failed, ended early or had too few peers, 2 wrong usage,
@@ -87,7 +88,7 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Show and change the address book of a stopped node
     Peers(PeersArgs),
-    /// Check one node, step by step
+    /// Check one node step by step, or measure how fast blocks pass between two nodes
     Probe(ProbeArgs),
     /// Check whether this machine can hold many peers, and suggest changes
     Doctor(DoctorArgs),
@@ -247,14 +248,21 @@ impl fmt::Display for HostOrPeer {
 #[derive(Args, Debug)]
 pub(crate) struct ProbeArgs {
     /// The node: host, host:port or [ipv6]:port
-    #[arg(value_name = "HOST[:PORT]")]
-    pub(crate) target: String,
+    #[arg(value_name = "HOST[:PORT]", required_unless_present = "relay")]
+    pub(crate) target: Option<String>,
+    /// Measure how fast new blocks and transactions pass from one of these nodes to the other
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["target", "no_multistreams"])]
+    pub(crate) relay: Option<Vec<String>>,
+    /// Time for which --relay observes the nodes
+    #[arg(short, long, value_name = "TIME", default_value = "60s", value_parser = parse_time_above_zero)]
+    #[arg(conflicts_with = "target")]
+    pub(crate) duration: Duration,
     /// Network of the node; required for any port but 8333 [default: PEERLOOP_NETWORK, or mainnet]
     #[arg(long, value_name = "NAME", value_parser = network_parser())]
     pub(crate) network: Option<Network>,
     #[command(flatten)]
     pub(crate) family: FamilyFlags,
-    /// Maximum time for each step
+    /// Maximum time for each step, and with --relay for announcements after the end
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
     pub(crate) timeout: Duration,
     /// Open no second TCP stream to the node, even if it supports one

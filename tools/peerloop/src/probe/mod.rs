@@ -2,8 +2,9 @@
 //!
 //! The loop has a thread of its own, and the main thread handles signals. If no TCP connection to an address can be
 //! opened and the target has a next address, that one is tried. Any other failure, or a signal, ends the probe; the
-//! findings so far are still reported.
+//! findings so far are still reported. With `--relay`, two nodes are observed instead.
 
+mod pair;
 mod report;
 
 use crate::causes::{Stage, cause_at, hint};
@@ -87,11 +88,19 @@ struct Prober {
 #[derive(Debug)]
 struct Abort(Stop);
 
-pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
+pub(crate) fn run(args: &ProbeArgs) -> Result<Exit, Failure> {
+    match (&args.relay, &args.target) {
+        (Some(nodes), _) => pair::run(args, nodes),
+        (None, target) => run_one(args, target.as_deref().unwrap_or_default()),
+    }
+}
+
+/// Probes one node.
+fn run_one(args: &ProbeArgs, name: &str) -> Result<Exit, Failure> {
     let began = Instant::now();
     let asked = settings::network(args.network, std::env::vars_os())?;
-    let network = targets::network(asked, [args.target.as_str()])?;
-    let target = targets::resolve(&args.target, network, args.family.family())?;
+    let network = targets::network(asked, [name])?;
+    let target = targets::resolve(name, network, args.family.family())?;
     machine::complain_of_refused_options();
     let config = Config::new(network)
         .with_max_links(MAX_LINKS)
@@ -101,21 +110,9 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
         .with_ping_interval(Duration::ZERO)
         .with_multistreams(if args.no_multistreams { Multistreams::Accept } else { Multistreams::Open });
     let findings = Findings { resolve: began.elapsed(), ..Findings::default() };
-    let notices = Notices::new()?;
     let prober =
         Prober { target, opened_at: peerloop::time::Instant::ZERO, current: None, awaits_stream: false, findings };
-    let (sender, receiver) = sync_channel(1);
-    let thread = notices.spawn("loop", move || probe(config, prober, sender))?;
-    let mut stops = Stops::default();
-    if let Ok(handle) = receiver.recv() {
-        while let Some(Notice::Stop(stop)) = notices.next(None) {
-            stops.note(stop);
-            // If the request fails, the loop has ended, or earlier requests of this kind still fill its queue.
-            let _ = handle.request(Abort(stop));
-        }
-    }
-    let panicked = || Err(Failure::run(format!("probing {}: the loop's thread panicked", args.target)));
-    let Prober { target, findings, .. } = thread.join().unwrap_or_else(|_| panicked())?;
+    let (Prober { target, findings, .. }, stops) = run_loop(config, prober, &format!("probing {name}"))?;
     let exit = match (&findings.failed, stops.exit()) {
         (None, _) => Exit::Success,
         (Some(_), Some((stopped, _))) => stopped,
@@ -132,15 +129,40 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
     }
 }
 
-/// Runs the probe's loop on this thread.
-fn probe(config: Config, prober: Prober, handle: SyncSender<Handle<Abort>>) -> Result<Prober, Failure> {
-    let name = prober.target.name.clone();
-    let mut reactor: Reactor<MioNet, Prober> =
-        Reactor::new(config, prober).map_err(|error| Failure::machine(format!("starting the loop: {error}")))?;
+/// Runs a handler on a thread of its own until it stops its loop, and returns it with the signals that have arrived.
+/// Each signal becomes a request. `what` describes the work for error messages.
+fn run_loop<H>(config: Config, handler: H, what: &str) -> Result<(H, Stops), Failure>
+where
+    H: Handler<Request = Abort> + Send + 'static,
+{
+    let notices = Notices::new()?;
+    let (sender, receiver) = sync_channel(1);
+    let of_loop = what.to_owned();
+    let thread = notices.spawn("loop", move || run_on_this_thread(config, handler, &of_loop, sender))?;
+    let mut stops = Stops::default();
+    if let Ok(handle) = receiver.recv() {
+        while let Some(Notice::Stop(stop)) = notices.next(None) {
+            stops.note(stop);
+            // If the request fails, the loop has ended, or earlier requests of this kind still fill its queue.
+            let _ = handle.request(Abort(stop));
+        }
+    }
+    let panicked = || Err(Failure::run(format!("{what}: the loop's thread panicked")));
+    thread.join().unwrap_or_else(|_| panicked()).map(|handler| (handler, stops))
+}
+
+fn run_on_this_thread<H: Handler<Request = Abort>>(
+    config: Config,
+    handler: H,
+    what: &str,
+    handle: SyncSender<Handle<Abort>>,
+) -> Result<H, Failure> {
+    let mut reactor: Reactor<MioNet, H> =
+        Reactor::new(config, handler).map_err(|error| Failure::machine(format!("starting the loop: {error}")))?;
     // The send succeeds, because the main thread waits for the handle.
     let _ = handle.send(reactor.handle());
     drop(handle);
-    reactor.run().map_err(|error| Failure::run(format!("probing {name}: waiting for the network: {error}")))?;
+    reactor.run().map_err(|error| Failure::run(format!("{what}: waiting for the network: {error}")))?;
     Ok(reactor.into_handler())
 }
 

@@ -11,6 +11,7 @@ mod live;
 #[cfg(all(feature = "tui", target_os = "linux"))]
 mod live_view;
 mod merging;
+mod observing;
 mod peers;
 mod probe;
 mod process;

@@ -53,9 +53,7 @@ impl Peer {
         let mut peer = Self(socket);
         peer.0.write_all(&greeting()).expect("the program reads");
         peer.wait_for(CommandName::VERACK);
-        // The program has processed all earlier messages once it replies.
-        peer.send(&MessageRef::Ping { nonce: 7 });
-        peer.wait_for(CommandName::PONG);
+        peer.sync();
         peer
     }
 
@@ -84,6 +82,12 @@ impl Peer {
     /// Waits for a `notfound`, and returns its items.
     pub(crate) fn missing(&mut self) -> Vec<InventoryItem> {
         self.items(CommandName::NOTFOUND)
+    }
+
+    /// Waits until the program has processed all earlier messages.
+    pub(crate) fn sync(&mut self) {
+        self.send(&MessageRef::Ping { nonce: 7 });
+        self.wait_for(CommandName::PONG);
     }
 
     /// Sends any message.
