@@ -9,6 +9,7 @@ use super::peers::{Peer, Role};
 use super::policy::{IncomingTransaction, PolicyDecision, RelayPolicy};
 use super::{Relay, RelayRequest, announce, getdata};
 use crate::api::{Chunk, Delivery, Event, Frame, Reply};
+use crate::error::Disconnect;
 use crate::handler::{Ctx, Handler};
 use crate::id::PeerId;
 use crate::limits::{RELAY_FEE_FILTER, RELAY_INV_ITEMS};
@@ -83,6 +84,11 @@ impl<P: RelayPolicy> Handler for Relay<P> {
             | CommandName::SENDCMPCT
             | CommandName::FEEFILTER
             | CommandName::FILTERCLEAR => Delivery::Buffer,
+            // The relay has no proofs for the headers, and silence would keep the peer waiting.
+            CommandName::GETHDRSEN => {
+                ctx.close(peer, Disconnect::RetryLater);
+                Delivery::Discard
+            }
             // An SV Node closes a peer that is not whitelisted and sends a `mempool`. The engine does the same if the
             // message is discarded.
             CommandName::HEADERS | CommandName::DSDETECTED | CommandName::REVOKEMID | CommandName::MEMPOOL => {
@@ -466,7 +472,7 @@ fn set_upstreams(core: &mut Core, ctx: &mut Ctx<'_>, upstreams: Vec<std::net::So
     core.config.upstreams = upstreams;
     core.config.upstreams.truncate(crate::limits::MAX_RELAY_UPSTREAMS);
     let closed = core.upstreams.set(&core.config.upstreams, core.config.upstream_links, ctx.now());
-    closed.into_iter().for_each(|peer| ctx.close(peer, crate::error::Disconnect::Done));
+    closed.into_iter().for_each(|peer| ctx.close(peer, Disconnect::Done));
     core.dial(ctx);
 }
 

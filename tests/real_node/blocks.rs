@@ -8,13 +8,13 @@ use peerloop::relay::{Relay, RelayConfig};
 use std::time::Instant;
 
 /// Two nodes, both upstreams of a relay.
-struct Joined {
-    nodes: [Node; 2],
+pub(crate) struct Joined {
+    pub(crate) nodes: [Node; 2],
     relay: RunningRelay,
 }
 
 impl Joined {
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let nodes = [Node::start_with(&WHITELISTING)?, Node::start_with(&WHITELISTING)?];
         let settings = RelayConfig::new(nodes.iter().map(Node::address).collect());
         let links = 2 * settings.upstream_links;
@@ -23,7 +23,7 @@ impl Joined {
     }
 
     /// Waits until both nodes have the same tip.
-    fn wait_for_one_tip(&self) {
+    pub(crate) fn wait_for_one_tip(&self) {
         let [one, other] = &self.nodes;
         until("the same tip", || one.cli(&["getbestblockhash"]) == other.cli(&["getbestblockhash"]));
     }

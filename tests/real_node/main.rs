@@ -26,6 +26,7 @@ mod observer;
 mod pings;
 mod pipe;
 mod plain;
+mod probing;
 mod relay;
 mod rpc;
 mod running;

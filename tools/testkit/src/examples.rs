@@ -1,4 +1,5 @@
-//! Builds the example programs, and tests `relay` with a peer that sends and requests transactions.
+//! Builds the example programs and the command-line program, and tests `relay` with a peer that sends and requests
+//! transactions.
 //!
 //! The test's own thread runs the peer's loop, but only inside [`Client`]'s methods. A wait of more than a minute
 //! panics.
@@ -20,24 +21,34 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Builds the examples in the build folder of the calling test program, and returns the examples' folder.
 ///
-/// The features match the build of `tools/test`, with or without planted bugs. With other features, or without the
-/// rest of the workspace, every dependency would be built again.
+/// The features match the build of `tools/test`, with or without planted bugs.
 pub fn folder(has_bugs: bool) -> PathBuf {
     let features = if has_bugs { "peerloop/sim-bugs,peerloop-cli/sim" } else { "peerloop-cli/sim" };
+    build("--examples", features).join("examples")
+}
+
+/// Builds the command-line program in the build folder of the calling test program, and returns the program's path.
+pub fn program() -> PathBuf {
+    build("--bins", "peerloop-cli/sim").join("peerloop")
+}
+
+/// Builds programs of the workspace, and returns their profile's folder. With other features, or without the rest of
+/// the workspace, every dependency would be built again.
+fn build(targets: &str, features: &str) -> PathBuf {
     // target/PROFILE/deps/examples-0123456789abcdef
     let this = std::env::current_exe().expect("the test program has a path");
     let profile = this.ancestors().nth(2).expect("the program is in its profile's folder");
     let name = profile.file_name().and_then(|name| name.to_str()).expect("the folder is named after its profile");
     let name = if name == "debug" { "dev" } else { name };
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--workspace", "--locked", "--examples", "--features", features, "--profile", name])
+        .args(["build", "--workspace", "--locked", targets, "--features", features, "--profile", name])
         .arg("--target-dir")
         .arg(profile.parent().expect("the profile's folder is in the build folder"))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
         .output()
         .expect("cargo can be started");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    profile.join("examples")
+    profile.to_owned()
 }
 
 /// The running example `relay`. Dropping this value kills the process.

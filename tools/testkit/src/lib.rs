@@ -6,7 +6,7 @@
 //! - [`simulated`]: hosts of the virtual network.
 //! - [`framing`] and [`wheel`]: naive models of the framer and the timer wheel.
 //! - [`task`]: futures without a runtime.
-//! - [`examples`]: the programs in the folder `examples`.
+//! - [`examples`]: the programs in the folder `examples`, and the command-line program.
 //! - [`Folder`]: a folder that is removed when its value is dropped.
 //!
 //! The crate does not replace the global allocator, so benchmarks can use the crate. Tests inside the library can use

@@ -12,8 +12,10 @@ use crate::cli::ProbeArgs;
 use crate::exit::{Exit, Failure};
 use crate::machine;
 use crate::output;
+use crate::progress::Progress;
 use crate::settings;
 use crate::targets::{self, Target};
+use crate::units::show_seconds;
 use peerloop::api::{Delivery, Event};
 use peerloop::config::Multistreams;
 use peerloop::error::{CloseReason, Disconnect};
@@ -72,6 +74,7 @@ struct Observer {
     /// The longest time for which an announcement can have waited in the kernel before it was read.
     max_wait: Duration,
     failed: Option<String>,
+    progress: Progress,
     /// Whether the loop is being stopped, which closes both nodes.
     is_over: bool,
 }
@@ -152,6 +155,7 @@ impl Observer {
             measured: Duration::ZERO,
             max_wait: Duration::ZERO,
             failed: None,
+            progress: Progress::new(false),
             is_over: false,
         }
     }
@@ -206,6 +210,8 @@ impl Observer {
         if self.began.is_none() {
             self.began = Some(ctx.now());
             self.sights.begin();
+            let [a, b] = self.nodes.each_ref().map(Node::address);
+            self.progress.show(&format!("observing {a} and {b} for {}", show_seconds(self.duration)));
             set(ctx, Timer::End, self.duration);
         }
     }
@@ -214,6 +220,7 @@ impl Observer {
     fn end(&mut self, ctx: &mut Ctx<'_>) {
         self.close(ctx);
         self.is_over = true;
+        self.progress.clear();
         ctx.stop();
     }
 

@@ -463,3 +463,16 @@ fn a_source_that_rejects_the_request_is_replaced_at_once() {
     scene.upstream.send(LISTENING, &frame("block", &blocks[0].payload));
     assert_eq!(scene.received(&mut leaf), [message("block", &blocks[0].payload)]);
 }
+
+#[test]
+fn a_request_for_headers_with_proofs_ends_its_link_and_no_other() {
+    let blocks = chain(&[100; 2]);
+    let mut scene = scene(&blocks, Conditions::default());
+    let (mut asking, mut other) = (scene.leaf(), scene.leaf());
+    let mut request = getheaders(&[BlockHeader::genesis_of(Network::Regtest).hash()]);
+    let payload = request.split_off(24);
+    assert_eq!(scene.ask(&mut asking, &frame("gethdrsen", &payload)), []);
+    scene.run_for(Duration::from_secs(3));
+    assert_eq!(scene.stats().leaf_peers, 1);
+    assert_eq!(scene.ask(&mut other, &frame("getheaders", &payload)), [message("headers", &headers(&blocks))]);
+}
