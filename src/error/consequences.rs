@@ -96,7 +96,9 @@ impl CloseReason {
             Self::Network(failure) => (Ended::of_failure(failure), Failed, Warn),
             Self::ClosedByPeer => (Ended::Lost, Disconnected, Info),
             Self::RejectedByPeer(_) => (Ended::TurnedAway, Rejected, Warn),
-            Self::Requested(Disconnect::RetryLater) => (Ended::MissedDeadline, Disconnected, Info),
+            Self::Requested(Disconnect::RetryLater | Disconnect::TooSlow { .. }) => {
+                (Ended::MissedDeadline, Disconnected, Info)
+            }
             Self::Requested(Disconnect::Unsuitable) => (Ended::Incompatible, Disconnected, Info),
             Self::Local(LocalCause::SelfConnection) => (Ended::SelfConnection, Disconnected, Info),
             Self::Local(LocalCause::Banned | LocalCause::Duplicate) => (Ended::NotAllowed, Disconnected, Info),
@@ -204,6 +206,7 @@ mod tests {
         requested              ClosedByUs            -                    Disconnected INFO
         retry_later            MissedDeadline        -                    Disconnected INFO
         unsuitable             Incompatible          -                    Disconnected INFO
+        too_slow               MissedDeadline        -                    Disconnected INFO
         shutdown               ClosedByUs            -                    Disconnected INFO
         over_capacity          ClosedByUs            -                    Rejected     INFO
         banned                 NotAllowed            -                    Disconnected INFO
@@ -233,7 +236,7 @@ mod tests {
         let consequences = Disconnect::ALL.map(|disconnect| CloseReason::Requested(disconnect).consequences());
         assert!(consequences.iter().all(|found| found.ban.is_none() && found.end_state == EndState::Disconnected));
         let ended = consequences.map(|found| found.ended);
-        assert_eq!(ended, [Ended::ClosedByUs, Ended::MissedDeadline, Ended::Incompatible]);
+        assert_eq!(ended, [Ended::ClosedByUs, Ended::MissedDeadline, Ended::Incompatible, Ended::MissedDeadline]);
     }
 
     #[test]

@@ -46,27 +46,37 @@ pub enum Disconnect {
     /// The peer is useless. Its address is marked inaccessible in the book and dialled rarely, usually after all
     /// others. An address in a fixed list waits for the longest pause.
     Unsuitable,
+    /// The peer reads more slowly than it is sent to, and has missed a part. Its address is treated as after
+    /// [`Disconnect::RetryLater`].
+    TooSlow {
+        /// The number of bytes by which it was behind.
+        behind_bytes: u64,
+    },
 }
 
 impl Disconnect {
-    /// All reasons.
-    pub const ALL: [Self; 3] = [Self::Done, Self::RetryLater, Self::Unsuitable];
+    /// One reason of each kind.
+    pub const ALL: [Self; 4] = [Self::Done, Self::RetryLater, Self::Unsuitable, Self::TooSlow { behind_bytes: 1 }];
 
     pub(super) const fn label(self) -> Label {
         match self {
             Self::Done => Label::Requested,
             Self::RetryLater => Label::RetryLater,
             Self::Unsuitable => Label::Unsuitable,
+            Self::TooSlow { .. } => Label::TooSlow,
         }
     }
 }
 
 impl fmt::Display for Disconnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Done => "as requested",
-            Self::RetryLater => "to be tried again later",
-            Self::Unsuitable => "the peer is unsuitable",
-        })
+        match self {
+            Self::Done => f.write_str("as requested"),
+            Self::RetryLater => f.write_str("to be tried again later"),
+            Self::Unsuitable => f.write_str("the peer is unsuitable"),
+            Self::TooSlow { behind_bytes } => {
+                write!(f, "the peer reads too slowly, and is {behind_bytes} bytes behind")
+            }
+        }
     }
 }

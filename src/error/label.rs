@@ -60,6 +60,7 @@ labels! {
     Requested "requested"
     RetryLater "retry_later"
     Unsuitable "unsuitable"
+    TooSlow "too_slow"
     Shutdown "shutdown"
     OverCapacity "over_capacity"
     Banned "banned"

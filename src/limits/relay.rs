@@ -143,8 +143,21 @@ pub const RELAY_WINDOW_BYTES: usize = 4 * 1024 * 1024;
 pub const MAX_RELAY_PASSAGES: usize = 8;
 /// Time after a block's last byte was read for which its readers are awaited to be measured.
 pub const RELAY_PASSAGE_TIME: Duration = Duration::from_secs(60);
-/// Time for which a slow reader of a block may hold the source.
+/// Time for which an untethered reader may hold the source of a block, in total. A lost packet stops a healthy reader
+/// for 200 ms, Linux's minimum retransmission timeout, in which 1 Gbit/s brings six times the window.
 pub const RELAY_READER_GRACE: Duration = Duration::from_millis(250);
+/// Time for which all untethered readers of a block may hold its source, in total, so that many readers that are slow
+/// one after the other hold it no longer than a few at the same time.
+pub const RELAY_BLOCK_GRACE: Duration = Duration::from_secs(1);
+/// Maximum number of tethered readers of a block; further ones are untethered.
+pub const RELAY_TETHERED_READERS: usize = 4;
+/// Minimum rate of a tethered reader that holds the source, in bytes per second. A slower one becomes untethered. A
+/// block of 4 GiB then passes within 72 minutes.
+pub const RELAY_TETHER_RATE: u64 = 1_000_000;
+/// Time of holding the source over which the rate of a tethered reader is measured.
+pub const RELAY_TETHER_TIME: Duration = Duration::from_secs(5);
+/// Maximum number of networks with tethered readers.
+pub const MAX_RELAY_TETHERED: usize = 1_024;
 /// Time after which a source that sends nothing is replaced.
 pub const RELAY_BLOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Length of the largest block that is kept whole, in bytes.

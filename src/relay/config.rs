@@ -3,12 +3,12 @@
 use super::headers::HeaderAnchor;
 use super::policy::TrustMode;
 use crate::limits::{
-    MAX_RELAY_ENTRIES, MAX_RELAY_HEADERS, MAX_RELAY_SEEN, MAX_RELAY_UPSTREAMS, RELAY_ENTRIES, RELAY_HEADERS,
-    RELAY_LEAF_RATE, RELAY_OLD_BLOCK_BYTES_PER_DAY, RELAY_OLD_BLOCK_BYTES_PER_HOST, RELAY_POOL_BYTES, RELAY_SEEN,
-    RELAY_SMALL_BLOCKS_BYTES,
+    MAX_RELAY_ENTRIES, MAX_RELAY_HEADERS, MAX_RELAY_SEEN, MAX_RELAY_TETHERED, MAX_RELAY_UPSTREAMS, RELAY_ENTRIES,
+    RELAY_HEADERS, RELAY_LEAF_RATE, RELAY_OLD_BLOCK_BYTES_PER_DAY, RELAY_OLD_BLOCK_BYTES_PER_HOST, RELAY_POOL_BYTES,
+    RELAY_SEEN, RELAY_SMALL_BLOCKS_BYTES,
 };
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// The peers with which a relay exchanges compact blocks (BIP 152), if they support them.
@@ -89,6 +89,11 @@ pub struct RelayConfig {
     pub old_block_bytes_per_day: u64,
     /// The peers with which compact blocks are exchanged. Default: [`CompactBlocks::All`].
     pub compact_blocks: CompactBlocks,
+    /// The networks, each an address and its prefix length in bits, whose peers may hold the source of a block for as
+    /// long as they read it at 1 MB/s or faster, at most four peers per block. All others are closed if they read more
+    /// slowly than the source for 250 ms. A tethered peer slows the block down for all others. At most
+    /// [`MAX_RELAY_TETHERED`](crate::limits::MAX_RELAY_TETHERED); further ones are ignored. Default: none.
+    pub tethered: Vec<(IpAddr, u8)>,
 }
 
 impl RelayConfig {
@@ -110,6 +115,7 @@ impl RelayConfig {
             old_block_bytes_per_host: RELAY_OLD_BLOCK_BYTES_PER_HOST,
             old_block_bytes_per_day: RELAY_OLD_BLOCK_BYTES_PER_DAY,
             compact_blocks: CompactBlocks::default(),
+            tethered: Vec::new(),
         }
     }
 
@@ -198,9 +204,16 @@ impl RelayConfig {
         Self { compact_blocks, ..self }
     }
 
+    /// Sets the networks whose peers may hold the source of a block.
+    #[must_use]
+    pub fn with_tethered(self, tethered: Vec<(IpAddr, u8)>) -> Self {
+        Self { tethered, ..self }
+    }
+
     /// Returns the settings with every value in its range.
     pub(super) fn in_range(mut self) -> Self {
         self.upstreams.truncate(MAX_RELAY_UPSTREAMS);
+        self.tethered.truncate(MAX_RELAY_TETHERED);
         self.upstream_links = self.upstream_links.clamp(1, 2);
         self.max_entries = self.max_entries.clamp(1, MAX_RELAY_ENTRIES);
         self.max_seen = self.max_seen.clamp(1, MAX_RELAY_SEEN);

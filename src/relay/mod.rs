@@ -11,7 +11,8 @@
 //! - No transaction is announced twice to a peer while it is remembered, and none is lost unless
 //!   [`RelayCounts::announcements_lost`] counts it. Announcements keep the order of acceptance.
 //! - A peer that reads slowly delays no announcement to another one. It receives fewer and larger announcements. A slow
-//!   reader of a large block may hold the block's source for 250 ms in total, and is closed then.
+//!   reader of a large block may hold the block's source for 250 ms in total, and is closed then, unless it is
+//!   [tethered](RelayConfig::tethered).
 //! - The last byte of a block is sent only if the block's length, Merkle root and checksum are right. If the source of
 //!   a block is lost in the middle, another one continues, and the receivers do not notice it.
 //! - Peers that are neither upstreams nor trusted cause fetches of old blocks only within a budget per host and day.

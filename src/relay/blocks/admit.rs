@@ -10,7 +10,7 @@ use crate::address::Host;
 use crate::error::Disconnect;
 use crate::handler::Ctx;
 use crate::id::PeerId;
-use crate::limits::{RELAY_BUDGET_RESERVE, RELAY_RECENT_BLOCKS, RELAY_SMALL_BLOCK_BYTES};
+use crate::limits::{RELAY_BUDGET_RESERVE, RELAY_RECENT_BLOCKS, RELAY_SMALL_BLOCK_BYTES, RELAY_TETHERED_READERS};
 use crate::relay::core::Core;
 use crate::wire::{Hash256, MessageRef, RejectCode, RejectRef};
 
@@ -67,6 +67,18 @@ pub(super) fn pay(core: &mut Core, ctx: &Ctx<'_>, price: Price, hash: Hash256) -
 pub(super) fn charge(core: &mut Core, ctx: &Ctx<'_>, host: Host, bytes: u64) {
     core.counts.old_block_bytes += bytes;
     core.blocks.budgets.charge(host, bytes, ctx.now());
+}
+
+/// Returns whether a peer may hold the source of a block that it reads.
+pub(super) fn is_tethered(core: &Core, ctx: &Ctx<'_>, peer: PeerId, hash: Hash256) -> bool {
+    let blocks = &core.blocks;
+    let Some(flow) = blocks.flow(hash) else { return false };
+    let is_listed = ctx.peer(peer).is_some_and(|view| blocks.tethered.contains(view.address().ip()));
+    let has_tether = |&&reader: &&PeerId| {
+        let reading = blocks.peers.get(reader).and_then(|reader| reader.reading);
+        reading.is_some_and(|reading| reading.tether.is_some())
+    };
+    is_listed && flow.readers.iter().filter(has_tether).count() < RELAY_TETHERED_READERS
 }
 
 /// Charges the length of a block that begins to arrive, and refuses the readers whose budgets are too small. Returns

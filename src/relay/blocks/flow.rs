@@ -7,7 +7,10 @@ use super::kept::Kept;
 use super::passages::{Sources, Stamp};
 use crate::address::Host;
 use crate::id::PeerId;
-use crate::limits::{RELAY_SMALL_BLOCK_BYTES, RELAY_SMALL_BLOCK_RETAINED_BYTES};
+use crate::limits::{
+    RELAY_BLOCK_GRACE, RELAY_READER_GRACE, RELAY_SMALL_BLOCK_BYTES, RELAY_SMALL_BLOCK_RETAINED_BYTES,
+    RELAY_TETHER_RATE, RELAY_TETHER_TIME,
+};
 use crate::relay::transit::Transit;
 use crate::time::Instant;
 use crate::wire::{Hash256, Header, StreamType};
@@ -29,6 +32,8 @@ pub(super) struct Flow {
     pub(super) sources: u32,
     /// Whether the bytes of one source differed from those of the sources before it.
     pub(super) has_differed: bool,
+    /// The time for which the source has waited for untethered readers.
+    pub(super) held: Duration,
     /// The moment at which the block was complete and right.
     pub(super) completed_at: Option<Instant>,
 }
@@ -72,6 +77,17 @@ pub(super) struct Reading {
     pub(super) held: Duration,
     /// The host that pays for the block once its length is known.
     pub(super) payer: Option<Host>,
+    /// The recent progress of a tethered reader.
+    pub(super) tether: Option<Tether>,
+}
+
+/// The progress of a tethered reader since its rate was last checked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tether {
+    /// The time for which the source has waited for it.
+    held: Duration,
+    /// Its offset at the beginning.
+    from: u64,
 }
 
 impl Arriving {
@@ -91,6 +107,7 @@ impl Flow {
             readers: vec![reader],
             sources: 0,
             has_differed: false,
+            held: Duration::ZERO,
             completed_at: None,
         }
     }
@@ -127,7 +144,29 @@ impl Flow {
 }
 
 impl Reading {
-    pub(super) fn of(hash: Hash256, payer: Option<Host>) -> Self {
-        Self { hash, at: 0, has_begun: false, held: Duration::ZERO, payer }
+    pub(super) fn of(hash: Hash256) -> Self {
+        Self { hash, at: 0, has_begun: false, held: Duration::ZERO, payer: None, tether: None }
+    }
+
+    /// Returns whether the reader may hold the source of its block.
+    pub(super) fn may_hold(&self, flow: &Flow) -> bool {
+        self.tether.is_some() || (self.held < RELAY_READER_GRACE && flow.held < RELAY_BLOCK_GRACE)
+    }
+
+    /// Notes that the source has waited for the reader. Returns whether the reader is untethered.
+    pub(super) fn hold(&mut self, time: Duration) -> bool {
+        let Some(tether) = &mut self.tether else {
+            self.held += time;
+            return true;
+        };
+        tether.held += time;
+        if tether.held >= RELAY_TETHER_TIME {
+            let is_fast = self.at - tether.from >= RELAY_TETHER_RATE * RELAY_TETHER_TIME.as_secs();
+            self.tether = is_fast.then_some(Tether { held: Duration::ZERO, from: self.at });
+            if !is_fast {
+                self.held = RELAY_READER_GRACE;
+            }
+        }
+        false
     }
 }

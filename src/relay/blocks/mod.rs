@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::handler::PeerMap;
 use crate::id::PeerId;
 use crate::limits::RELAY_COMPACT_DEPTH;
+use crate::manager::ban::trusted::Trusted;
 use crate::peer::VersionFacts;
 use crate::protocol::{Network, SERVICE_NETWORK};
 use crate::time::Instant;
@@ -59,6 +60,8 @@ pub(super) struct Blocks {
     budgets: Budgets,
     passages: Passages,
     pub(super) compact: Compacts,
+    /// The networks of the readers that may hold the source of a block.
+    tethered: Trusted,
     peers: PeerMap<BlockPeer>,
     /// Whether an upstream has sent all headers that it has. Nothing is announced before.
     is_synced: bool,
@@ -94,6 +97,7 @@ impl Blocks {
             requests: 0,
             waiting: Vec::new(),
             kept: Kept::new(config.small_blocks_bytes),
+            tethered: Trusted::new(&config.tethered),
             budgets: Budgets::new(config.old_block_bytes_per_host, config.old_block_bytes_per_day),
             passages: Passages::default(),
             compact: Compacts::default(),

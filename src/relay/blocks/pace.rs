@@ -1,8 +1,11 @@
 //! The pace of a block in transit: its window, its source, and the peers that wait for its end.
 //!
-//! The window drops the bytes that no reader may still hold. While it is full, the source is not read, so that slow
-//! readers slow it down for a limited time. A complete block ends once it is kept or has no readers. Nothing here
-//! sends.
+//! The window drops the bytes that no reader may still hold. While it is full, the source is not read. *Tethered*
+//! readers may hold it for as long as they read at a minimum rate. All others may hold it for a limited time in
+//! total, because a lost packet would otherwise cut a healthy reader; see
+//! [`RELAY_READER_GRACE`](crate::limits::RELAY_READER_GRACE). Without it, eight readers of 64 MB on loopback
+//! finish, too. A reader that the window has passed is closed at once, so that there is no rule for readers that
+//! stay in its last part. A complete block ends once it is kept or has no readers. Nothing here sends.
 
 use super::Blocks;
 use super::flow::Source;
@@ -12,6 +15,7 @@ use crate::limits::{RELAY_READER_GRACE, RELAY_WINDOW_BYTES};
 use crate::relay::core::Core;
 use crate::time::Instant;
 use crate::wire::Hash256;
+use std::time::Duration;
 
 /// Drops the bytes that all readers have passed, keeps or ends a complete block, and pauses or resumes its source.
 pub(super) fn settle(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
@@ -60,7 +64,7 @@ pub(super) fn settle(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
 /// Charges the readers in the older half of the window for the time for which the source has waited.
 fn charge(blocks: &mut Blocks, at: usize, now: Instant) {
     let Blocks { flows, peers, .. } = blocks;
-    let flow = &flows[at];
+    let flow = &mut flows[at];
     let Some(transit) = &flow.transit else { return };
     let Some(since) = flow.source.and_then(|source| source.paused_at) else { return };
     if canary!(SourceHeld) {
@@ -68,22 +72,24 @@ fn charge(blocks: &mut Blocks, at: usize, now: Instant) {
     }
     let (oldest, end) = (transit.window().oldest(), transit.window().end());
     let middle = oldest + (end - oldest) / 2;
+    let (time, mut is_untethered) = (now.since(since), false);
     for &reader in &flow.readers {
         let reading = peers.get_mut(reader).and_then(|reader| reader.reading.as_mut());
         if let Some(reading) = reading.filter(|reading| reading.at < middle) {
-            reading.held += now.since(since);
+            is_untethered |= reading.may_hold(flow) && reading.hold(time);
         }
     }
+    flow.held += if is_untethered { time } else { Duration::ZERO };
 }
 
 /// Drops the bytes that no reader may still hold. Returns whether the window is full nevertheless.
 fn trim(blocks: &mut Blocks, at: usize) -> bool {
     let Blocks { flows, peers, .. } = blocks;
     let flow = &mut flows[at];
-    let Some(transit) = &mut flow.transit else { return false };
     let readings = flow.readers.iter().filter_map(|&reader| peers.get(reader)?.reading);
-    let holding = readings.filter(|reading| reading.held < RELAY_READER_GRACE);
+    let holding = readings.filter(|reading| reading.may_hold(flow));
     let keep_from = holding.map(|reading| reading.at).min().unwrap_or(u64::MAX);
+    let Some(transit) = &mut flow.transit else { return false };
     transit.window_mut().trim(RELAY_WINDOW_BYTES, keep_from);
     transit.window().retained_bytes() > RELAY_WINDOW_BYTES
 }

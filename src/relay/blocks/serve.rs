@@ -1,9 +1,9 @@
 //! Serving blocks: a peer reads one block at a time, as it arrives or from memory.
 //!
-//! A reader that is slower than the source may hold it for [`RELAY_READER_GRACE`](crate::limits::RELAY_READER_GRACE) in
-//! total. Then it is closed once the window has moved past it; no other reader waits for it.
+//! A reader that is slower than the source may hold it as `pace` decides, and is closed once the window has moved past
+//! it; no other reader waits for it.
 
-use super::flow::Reading;
+use super::flow::{Reading, Tether};
 use crate::error::{Disconnect, RequestError};
 use crate::handler::Ctx;
 use crate::id::PeerId;
@@ -62,11 +62,12 @@ pub(in crate::relay) fn begin(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, 
         }
     }
     let payer = admit::pay(core, ctx, price, hash);
+    let tether = admit::is_tethered(core, ctx, peer, hash).then(Tether::default);
     if is_fetched && let Some(flow) = core.blocks.flow_mut(hash) {
         flow.payer = payer;
     }
     if let Some(reader) = core.blocks.peers.get_mut(peer) {
-        (reader.reading, reader.waits_since) = (Some(Reading::of(hash, payer)), None);
+        (reader.reading, reader.waits_since) = (Some(Reading { payer, tether, ..Reading::of(hash) }), None);
     }
     feed(core, ctx, peer);
     Begun::Yes
@@ -104,10 +105,13 @@ fn feed_all(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
                 Read::Part(part) => (*header, part),
                 Read::Waits => return,
                 Read::Finished => return finish(core, ctx, peer),
-                Read::Overrun { .. } => return cut(core, ctx, peer),
+                Read::Overrun { .. } => {
+                    let behind_bytes = window.end() - reading.at;
+                    return cut(core, ctx, peer, Disconnect::TooSlow { behind_bytes });
+                }
             },
             Payload::Awaited => return,
-            Payload::Gone => return cut(core, ctx, peer),
+            Payload::Gone => return cut(core, ctx, peer, Disconnect::RetryLater),
         };
         let len_bytes = part.len();
         let mut rest = part;
@@ -119,7 +123,7 @@ fn feed_all(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
                 return;
             }
             // The peer is being closed, or cannot receive a block of this size.
-            Err(_) => return cut(core, ctx, peer),
+            Err(_) => return cut(core, ctx, peer, Disconnect::RetryLater),
         }
         let fed = len_bytes - rest.len();
         if let Some(reading) = core.blocks.peers.get_mut(peer).and_then(|reader| reader.reading.as_mut()) {
@@ -192,10 +196,10 @@ fn finish(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
 }
 
 /// Closes a peer whose block cannot be continued.
-fn cut(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
+fn cut(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, disconnect: Disconnect) {
     let reading = core.blocks.peers.get_mut(peer).and_then(|reader| reader.reading.take());
     core.counts.block_readers_cut += 1;
-    ctx.close(peer, Disconnect::RetryLater);
+    ctx.close(peer, disconnect);
     if let Some(reading) = reading {
         leave(core, ctx, peer, reading.hash);
     }

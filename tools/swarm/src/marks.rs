@@ -26,7 +26,7 @@ pub struct Marks([u64; 7]);
 /// closes no connection; the framer refuses another network's magic as `bad_magic` before a `version` can be
 /// `wrong_network`; the attack that causes `overlong_size` has marks of its own; nothing in a swarm causes
 /// `local_source_address`.
-const REASONS: [&str; 43] = [
+const REASONS: [&str; 44] = [
     "bad_magic",
     "over_limit",
     "truncated_message",
@@ -59,6 +59,7 @@ const REASONS: [&str; 43] = [
     "requested",
     "retry_later",
     "unsuitable",
+    "too_slow",
     "shutdown",
     "over_capacity",
     "field_too_long",

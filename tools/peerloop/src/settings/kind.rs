@@ -53,6 +53,7 @@ pub(super) enum Kind {
     Trust(fn(&mut Node) -> &mut TrustMode),
     Compact(fn(&mut Node) -> &mut CompactBlocks),
     RelaySize(fn(&mut Node) -> &mut u64),
+    RelayNetworks(fn(&mut Node) -> &mut Vec<(IpAddr, u8)>),
     RelaySwitch(fn(&mut Node) -> &mut bool),
     RelayNumber(fn(&mut Node) -> &mut u32),
     /// A time, or none.
@@ -82,6 +83,7 @@ impl Kind {
             | Self::Texts(_)
             | Self::Addresses(_)
             | Self::Networks(_)
+            | Self::RelayNetworks(_)
             | Self::Nodes(_) => true,
             Self::Network
             | Self::Magic
@@ -131,7 +133,7 @@ impl Kind {
             Self::Switch(_) | Self::RelaySwitch(_) => "true|false",
             Self::Streams(_) => "off|accept|open",
             Self::Text(_) | Self::Texts(_) => "TEXT",
-            Self::Networks(_) => "IP[/PREFIX]",
+            Self::Networks(_) | Self::RelayNetworks(_) => "IP[/PREFIX]",
             Self::File(_) => "FILE",
             Self::Level(_) => "LEVEL",
             Self::Trust(_) => "MODE",
@@ -180,6 +182,7 @@ impl Kind {
             Self::Texts(of) => *of(config) = texts.to_vec(),
             Self::Addresses(of) => *of(config) = all(texts, parse_address)?,
             Self::Networks(of) => *of(config) = all(texts, parse_network)?,
+            Self::RelayNetworks(of) => *of(node) = all(texts, parse_network)?,
             // On the command line, an empty string is the only way to unset a value.
             Self::File(of) => *of(node) = Some(one()?).filter(|text| !text.is_empty()).map(PathBuf::from),
             Self::Address(of) => {
@@ -241,6 +244,7 @@ impl Kind {
             Self::Texts(of) => list(of(config).iter().cloned()),
             Self::Addresses(of) => list(of(config).iter().map(ToString::to_string)),
             Self::Networks(of) => list(of(config).iter().map(|(address, bits)| format!("{address}/{bits}"))),
+            Self::RelayNetworks(of) => list(of(node).iter().map(|(address, bits)| format!("{address}/{bits}"))),
             Self::File(of) => quoted(&of(node).as_ref()?.to_string_lossy()),
             Self::Address(of) => quoted(&of(node).as_ref()?.to_string()),
             Self::Level(of) => quoted(&of(node).to_string().to_lowercase()),

@@ -5,7 +5,7 @@ use crate::exit::Failure;
 use crate::targets::Target;
 use crate::units::write_bytes;
 use clap::{ArgMatches, Command};
-use peerloop::limits::MAX_RELAY_UPSTREAMS;
+use peerloop::limits::{MAX_RELAY_TETHERED, MAX_RELAY_UPSTREAMS};
 use peerloop::relay::{CompactBlocks, RelayConfig, TrustMode};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub(crate) struct RelaySettings {
     pub(crate) old_blocks_per_host: u64,
     pub(crate) old_blocks_per_day: u64,
     pub(crate) compact_blocks: CompactBlocks,
+    /// The networks whose peers may hold the source of a block.
+    pub(crate) tether: Vec<(IpAddr, u8)>,
     pub(crate) push: bool,
     pub(crate) accept_on_silence: Option<Duration>,
     pub(crate) leaf_tx_per_second: u32,
@@ -47,6 +49,7 @@ impl Default for RelaySettings {
             old_blocks_per_host: defaults.old_block_bytes_per_host,
             old_blocks_per_day: defaults.old_block_bytes_per_day,
             compact_blocks: defaults.compact_blocks,
+            tether: Vec::new(),
             push,
             accept_on_silence,
             leaf_tx_per_second,
@@ -67,7 +70,7 @@ impl RelaySettings {
 
 /// Checks the ranges of the relay's settings.
 pub(super) fn check(effective: &Effective) -> Result<(), Failure> {
-    let RelaySettings { upstreams, tx_pool, small_blocks, .. } = &effective.node.relay;
+    let RelaySettings { upstreams, tx_pool, small_blocks, tether, .. } = &effective.node.relay;
     let refused = |name: &str, rule: &str| {
         let source = effective.source(name).map_or_else(String::new, |source| format!("{source}: "));
         Err(Failure::usage(format!("{source}{name} {rule}")))
@@ -77,6 +80,9 @@ pub(super) fn check(effective: &Effective) -> Result<(), Failure> {
     }
     if *tx_pool < MIN_TX_POOL_BYTES || usize::try_from(*tx_pool).is_err() {
         return refused("tx_pool", &format!("must be {} or more", write_bytes(MIN_TX_POOL_BYTES)));
+    }
+    if tether.len() > MAX_RELAY_TETHERED {
+        return refused("tether", &format!("has {} networks, at most {MAX_RELAY_TETHERED}", tether.len()));
     }
     if usize::try_from(*small_blocks).is_err() {
         return refused("small_blocks", "is larger than the memory of this machine can be");

@@ -165,6 +165,8 @@ settings! {
     old_blocks_per_day []: RelaySize in relay, "Maximum size of the old blocks that all peers may request per day";
     compact_blocks []: Compact in relay,
         "Peers with which compact blocks are exchanged: off, upstreams or all; the others request whole blocks";
+    tether []: RelayNetworks in relay,
+        "IP range whose peers may slow a block down for all others instead of being closed; repeatable";
     push []: RelaySwitch in relay, "Send transactions to upstreams without waiting for their requests";
     accept_on_silence []: Silence in relay,
         "Announce a submitted transaction that no upstream has rejected for this time; passes double spends";

@@ -169,6 +169,7 @@ small_blocks = "1MiB"
 old_blocks_per_host = "1GiB"
 old_blocks_per_day = "10GiB"
 compact_blocks = "upstreams"
+tether = ["10.1.0.0/16"]
 push = true
 accept_on_silence = "5s"
 leaf_tx_per_second = 7

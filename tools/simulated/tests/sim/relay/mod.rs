@@ -13,6 +13,7 @@ mod requests;
 mod serving;
 mod slow_peers;
 mod submitting;
+mod tethers;
 mod trust;
 
 use peerloop::api::Pending;
