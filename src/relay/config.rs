@@ -1,6 +1,6 @@
 //! The settings of a relay. They are plain values; [`RelayConfig::in_range`] moves each into its range.
 
-use super::headers::HeaderAnchor;
+use super::headers::AnchorSource;
 use super::policy::TrustMode;
 use crate::limits::{
     MAX_RELAY_ENTRIES, MAX_RELAY_HEADERS, MAX_RELAY_SEEN, MAX_RELAY_TETHERED, MAX_RELAY_UPSTREAMS, RELAY_ENTRIES,
@@ -71,9 +71,8 @@ pub struct RelayConfig {
     /// The rate at which a leaf may announce or send new transactions, per second, with a burst of ten seconds. Further
     /// ones are dropped and counted. Default: 100.
     pub leaf_tx_per_second: u32,
-    /// The start of the chain of headers. Without one, blocks are relayed on regtest only, from its genesis block on.
-    /// Default: none.
-    pub anchor: Option<HeaderAnchor>,
+    /// Where the chain of headers begins. Default: [`AnchorSource::Network`].
+    pub anchor: AnchorSource,
     /// The maximum number of headers, from 1 to 4,000,000, 190 bytes each. Headers beyond it are refused, so that the
     /// chain ends there. Default: 1,000,000.
     pub max_headers: usize,
@@ -109,7 +108,7 @@ impl RelayConfig {
             max_entries: RELAY_ENTRIES,
             max_seen: RELAY_SEEN,
             leaf_tx_per_second: RELAY_LEAF_RATE,
-            anchor: None,
+            anchor: AnchorSource::default(),
             max_headers: RELAY_HEADERS,
             small_blocks_bytes: RELAY_SMALL_BLOCKS_BYTES,
             old_block_bytes_per_host: RELAY_OLD_BLOCK_BYTES_PER_HOST,
@@ -170,7 +169,7 @@ impl RelayConfig {
 
     /// Sets the start of the chain of headers.
     #[must_use]
-    pub fn with_anchor(self, anchor: Option<HeaderAnchor>) -> Self {
+    pub fn with_anchor(self, anchor: AnchorSource) -> Self {
         Self { anchor, ..self }
     }
 

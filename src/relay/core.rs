@@ -161,7 +161,7 @@ impl Core {
         let rng = ctx.rng();
         self.inventory.set_key(SipKey { k0: rng.next_u64(), k1: rng.next_u64() });
         let key = SipKey { k0: rng.next_u64(), k1: rng.next_u64() };
-        self.blocks.start(network, self.config.anchor.as_ref(), self.config.max_headers, key);
+        self.blocks.start(network, &self.config.anchor, self.config.max_headers, key);
         self.requests = Requests::new(rng.next_u64());
         Timer::Housekeeping.set(ctx, ctx.now().plus(HOUSEKEEPING));
         self.upstreams.set(&self.config.upstreams, self.config.upstream_links, ctx.now());

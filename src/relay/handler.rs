@@ -16,8 +16,8 @@ use crate::limits::{RELAY_FEE_FILTER, RELAY_INV_ITEMS};
 use crate::peer::ConnectionType;
 use crate::protocol::CommandName;
 use crate::wire::{
-    BlockHeader, Hash256, Header, HeadersRef, Inventory, InventoryItem, InventoryKind, InventoryRef, Mempool,
-    MessageRef, StreamType, put_frame,
+    Hash256, Header, HeadersRef, Inventory, InventoryItem, InventoryKind, InventoryRef, Mempool, MessageRef,
+    StreamType, put_frame,
 };
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -388,13 +388,7 @@ fn on_missing_blocks(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, items
 }
 
 fn on_headers(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, headers: HeadersRef<'_>) {
-    if core.blocks.chain().is_some() {
-        return with_peer(core, index, |core, peer| blocks::on_headers(core, ctx, peer, headers));
-    }
-    let last: Option<BlockHeader> = headers.iter().last().map(|listed| listed.header);
-    if let Some(last) = last {
-        core.on_tip(last.hash());
-    }
+    with_peer(core, index, |core, peer| blocks::on_headers(core, ctx, peer, headers));
 }
 
 /// Answers an upstream's `mempool` with the accepted transactions whose bodies are held, as far as its queue has room.

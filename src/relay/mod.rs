@@ -75,7 +75,7 @@ mod window;
 
 pub use config::{CompactBlocks, RelayConfig};
 pub use event::{BlockHop, BlockRelayed, Rejection, RelayEvent, RelayStep, SubmitOutcome, SubmitReport};
-pub use headers::{HeaderAnchor, InvalidAnchor};
+pub use headers::{AnchorSource, HeaderAnchor, InvalidAnchor};
 pub use hops::{HopSummary, Hops, ReceiverHops, ReceiverSummary};
 pub use link::UpstreamLink;
 pub use policy::{IncomingTransaction, PolicyDecision, RelayAll, RelayPolicy, TrustMode};

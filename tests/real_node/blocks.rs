@@ -4,7 +4,7 @@ use crate::node::Node;
 use crate::observer::config;
 use crate::running::{RunningRelay, WHITELISTING, say};
 use crate::two_nodes::until;
-use peerloop::relay::{Relay, RelayConfig};
+use peerloop::relay::{AnchorSource, Relay, RelayConfig};
 use std::time::Instant;
 
 /// Two nodes, both upstreams of a relay.
@@ -51,4 +51,27 @@ fn blocks_pass_between_two_nodes_and_a_reorganisation_follows() {
     let counts = joined.relay.stats().counts;
     say(&format!("blocks: {counts:?}"));
     assert_eq!((counts.blocks_wrong, counts.headers_refused), (0, 0));
+}
+
+#[test]
+fn an_anchor_is_learned_from_a_real_node_and_blocks_pass_above_it() {
+    let Some(Joined { nodes, relay }) = Joined::start() else { return };
+    nodes[0].cli(&["generate", "60"]);
+    let joined = Joined { nodes, relay };
+    joined.wait_for_one_tip();
+    let Joined { nodes, relay } = joined;
+    drop(relay);
+    let settings = RelayConfig::new(nodes.iter().map(Node::address).collect()).with_anchor(AnchorSource::Upstream);
+    let links = 2 * settings.upstream_links;
+    let (relay, _) = RunningRelay::with(config(), Relay::new(settings), links);
+    let joined = Joined { nodes, relay };
+    for (miner, count) in [(0, "1"), (1, "1"), (0, "20")] {
+        joined.nodes[miner].cli(&["generate", count]);
+        joined.wait_for_one_tip();
+    }
+    let stats = joined.relay.stats();
+    assert_eq!(stats.tip_height.map(|height| height.to_string()), Some(joined.nodes[1].cli(&["getblockcount"])));
+    assert_eq!((stats.counts.blocks_wrong, stats.counts.headers_refused), (0, 0));
+    let passed = stats.counts.blocks_relayed + stats.counts.compact_blocks_sent;
+    assert!(passed >= 22, "the blocks did not pass through the relay: {:?}", stats.counts);
 }

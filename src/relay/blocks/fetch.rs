@@ -166,6 +166,7 @@ fn bind(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, (header
 
 /// Handles the loss of a peer that may be a source.
 pub(in crate::relay) fn on_lost(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
+    super::learn::on_lost(core, peer);
     core.blocks.arriving.retain(|block| block.peer != peer);
     let hashes: Vec<Hash256> = core.blocks.flow_from(peer).map(|flow| flow.hash).collect();
     hashes.into_iter().for_each(|hash| fail_over(core, ctx, hash));

@@ -11,6 +11,8 @@ mod compact;
 mod fetch;
 mod flow;
 mod kept;
+mod learn;
+mod learning;
 mod pace;
 mod pass;
 mod passages;
@@ -19,7 +21,7 @@ mod sync;
 
 use super::config::RelayConfig;
 use super::event::BlockRelayed;
-use super::headers::{HeaderAnchor, HeaderChain};
+use super::headers::{AnchorSource, HeaderAnchor, HeaderChain};
 use crate::config::Config;
 use crate::handler::PeerMap;
 use crate::id::PeerId;
@@ -38,6 +40,7 @@ pub(super) use compact::{Compacts, choose_sources, on_compact, on_compact_header
 pub(super) use fetch::{on_cut, on_lost, on_not_found, on_refused, on_source_header};
 use flow::{Arriving, Flow, Reading};
 pub(super) use kept::Kept;
+use learning::Learning;
 pub(super) use pass::{keep_up, on_part, on_wake, on_written};
 use passages::Passages;
 pub(super) use passages::{is_mark, memory_bytes as passages_memory_bytes};
@@ -47,8 +50,11 @@ pub(super) use sync::{ask_again, on_block_announced, on_getblocks, on_getheaders
 /// The blocks of a relay.
 #[derive(Debug)]
 pub(super) struct Blocks {
-    /// `None` until the loop starts, and on a network without an anchor.
+    /// `None` until the loop starts, and until its anchor is learned.
     chain: Option<HeaderChain>,
+    /// The capacity and the key of the chain, if its anchor has to be learned.
+    unanchored: Option<(usize, SipKey)>,
+    learning: Option<Learning>,
     flows: Vec<Flow>,
     /// The blocks whose own headers have not arrived, at most one for each stream of an upstream.
     arriving: Vec<Arriving>,
@@ -92,6 +98,8 @@ impl Blocks {
     pub(super) fn new(config: &RelayConfig) -> Self {
         Self {
             chain: None,
+            unanchored: None,
+            learning: None,
             flows: Vec::new(),
             arriving: Vec::new(),
             requests: 0,
@@ -106,11 +114,27 @@ impl Blocks {
         }
     }
 
-    /// Begins the chain at the anchor, or on regtest at the genesis block.
-    pub(super) fn start(&mut self, network: Network, anchor: Option<&HeaderAnchor>, capacity: usize, key: SipKey) {
-        let genesis = (network == Network::Regtest).then(HeaderAnchor::genesis_of_regtest);
-        let anchor = anchor.filter(|anchor| anchor.network() == network).or(genesis.as_ref());
-        self.chain = anchor.map(|anchor| HeaderChain::new(anchor, capacity, key));
+    /// Begins the chain at its anchor, unless that has to be learned.
+    pub(super) fn start(&mut self, network: Network, anchor: &AnchorSource, capacity: usize, key: SipKey) {
+        self.unanchored = Some((capacity, key));
+        match anchor {
+            AnchorSource::Network if network == Network::Regtest => {
+                self.begin_chain(&HeaderAnchor::genesis_of_regtest());
+            }
+            AnchorSource::Given(anchor) if anchor.network() == network => self.begin_chain(anchor),
+            AnchorSource::Given(_) => self.unanchored = None,
+            AnchorSource::Network | AnchorSource::Upstream => {}
+        }
+    }
+
+    fn begin_chain(&mut self, anchor: &HeaderAnchor) {
+        let unanchored = self.unanchored.take();
+        self.chain = unanchored.map(|(capacity, key)| HeaderChain::new(anchor, capacity, key));
+    }
+
+    /// Returns whether the chain's anchor has to be learned.
+    fn learns(&self) -> bool {
+        self.unanchored.is_some()
     }
 
     /// Returns the facts that our `version` states to an upstream: the height of our tip, and that whole blocks are

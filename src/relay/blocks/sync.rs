@@ -4,7 +4,7 @@
 //! extend the chain. A peer whose blocks may lie below the chain's first header is closed, because silence would keep
 //! it waiting.
 
-use super::announce;
+use super::{announce, learn};
 use crate::error::{Disconnect, Misbehavior};
 use crate::handler::Ctx;
 use crate::id::PeerId;
@@ -23,7 +23,7 @@ pub(in crate::relay) fn on_upstream_ready(core: &mut Core, ctx: &mut Ctx<'_>, pe
 
 /// Handles the announcement of a block by an upstream: its headers are requested if they are unknown.
 pub(in crate::relay) fn on_block_announced(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256) {
-    let Some(chain) = core.blocks.chain() else { return };
+    let Some(chain) = core.blocks.chain() else { return learn::on_announced(core, ctx, peer, hash) };
     match chain.get(hash) {
         Some(_) => announce::on_has(core, peer, hash),
         None => {
@@ -35,8 +35,16 @@ pub(in crate::relay) fn on_block_announced(core: &mut Core, ctx: &mut Ctx<'_>, p
     }
 }
 
+/// Asks all upstreams for the headers that follow ours.
+fn ask_all(core: &mut Core, ctx: &mut Ctx<'_>) {
+    let submitting = core.peers.iter().filter(|(_, peer)| peer.is_upstream() && !peer.mute.listening);
+    let peers: Vec<PeerId> = submitting.map(|(_, peer)| peer.id).collect();
+    peers.into_iter().for_each(|peer| ask(core, ctx, peer));
+}
+
 /// Asks again the upstreams that have not replied.
 pub(in crate::relay) fn ask_again(core: &mut Core, ctx: &mut Ctx<'_>) {
+    learn::keep_up(core, ctx.now());
     let before = ctx.now().minus(RELAY_HEADERS_TIMEOUT);
     let is_late = |peer: PeerId| {
         let asked = core.blocks.peers.get(peer).and_then(|peer| peer.asked);
@@ -64,6 +72,12 @@ pub(super) fn ask(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
 
 /// Stores an upstream's headers, and announces a new tip.
 pub(in crate::relay) fn on_headers(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, headers: HeadersRef<'_>) {
+    if core.blocks.chain().is_none() {
+        if learn::on_headers(core, ctx, peer, headers) {
+            ask_all(core, ctx);
+        }
+        return;
+    }
     let was_asked = core.blocks.peer_mut(peer).is_some_and(|about| about.asked.take().is_some());
     let accepted = accept(core, ctx, peer, headers.iter().map(|listed| listed.header));
     let is_full = headers.len() as u32 >= MAX_HEADERS;
@@ -142,7 +156,8 @@ pub(super) fn accept(
 
 /// Answers a `getheaders`.
 pub(in crate::relay) fn on_getheaders(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, request: LocatorRef<'_>) {
-    let Some(chain) = core.blocks.chain() else { return };
+    // Without a chain, a node does not reply either: it is in its initial sync.
+    let Some(chain) = core.blocks.chain() else { return learn::on_getheaders(core, ctx, peer, request) };
     let located = chain.headers_after(request);
     let headers: Vec<BlockHeader> = match located {
         Located::Unknown => return,

@@ -32,6 +32,30 @@ pub struct HeaderAnchor {
     headers: Vec<BlockHeader>,
 }
 
+/// Where a relay's chain of headers begins.
+///
+/// ```
+/// use peerloop::relay::{AnchorSource, HeaderAnchor, RelayConfig};
+///
+/// let config = RelayConfig::new(vec!["127.0.0.1:18444".parse().unwrap()]);
+/// assert_eq!(config.anchor, AnchorSource::Network);
+/// let config = config.with_anchor(AnchorSource::Given(HeaderAnchor::genesis_of_regtest()));
+/// assert_ne!(config.with_anchor(AnchorSource::Upstream).anchor, AnchorSource::Network);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AnchorSource {
+    /// At the genesis block on regtest, and as [`AnchorSource::Upstream`] on every other network.
+    #[default]
+    Network,
+    /// At these headers. An anchor of another network is not used, so that no blocks are relayed.
+    Given(HeaderAnchor),
+    /// Below the tip of the first upstream that shows it. Its headers are believed as those of a given anchor are, and
+    /// so is the height that it states. They are requested one by one, so 147 round trips pass before blocks are
+    /// relayed.
+    Upstream,
+}
+
 /// The reason why headers cannot be an anchor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -6,10 +6,12 @@
 mod anchor;
 mod chain;
 mod difficulty;
+mod learned;
 mod locate;
 #[cfg(test)]
 mod tests;
 
-pub use anchor::{HeaderAnchor, InvalidAnchor};
+pub use anchor::{AnchorSource, HeaderAnchor, InvalidAnchor};
 pub(super) use chain::{HeaderChain, HeaderError, TipChange};
+pub(super) use learned::{Learned, LearnedAnchor};
 pub(super) use locate::{Located, MAX_HEADERS};

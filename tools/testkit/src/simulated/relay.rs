@@ -50,13 +50,15 @@ pub struct Upstream {
     pub net: SimNet,
     pub address: SocketAddr,
     pub links: u64,
+    /// The frame of its `version`.
+    pub version: Vec<u8>,
 }
 
 impl Upstream {
     pub fn new(world: &World) -> Self {
         let mut net = world.host();
         let address = net.listen(0, SocketAddr::new(net.ip(), 18_444)).unwrap();
-        Self { net, address, links: 0 }
+        Self { net, address, links: 0, version: version() }
     }
 
     /// Accepts the connections that wait, and sends the greeting on each.
@@ -65,7 +67,7 @@ impl Upstream {
             match self.net.accept(0) {
                 Ok((socket, _)) => {
                     self.net.attach(LinkId::from_u64(self.links), socket).unwrap();
-                    self.send(self.links, &[version(), verack()].concat());
+                    self.send(self.links, &[&self.version[..], &verack()].concat());
                     self.links += 1;
                 }
                 Err(error) => return assert_eq!(error.kind(), ErrorKind::WouldBlock),
@@ -104,9 +106,19 @@ impl Scene {
     }
 
     pub fn with(change: impl FnOnce(RelayConfig) -> RelayConfig, config: Config, conditions: Conditions) -> Self {
+        Self::with_version(change, config, conditions, version())
+    }
+
+    /// Returns a scene whose upstream sends this `version`.
+    pub fn with_version(
+        change: impl FnOnce(RelayConfig) -> RelayConfig,
+        config: Config,
+        conditions: Conditions,
+        version: Vec<u8>,
+    ) -> Self {
         let world = World::new(1, Instant::ZERO);
         world.set_conditions(conditions);
-        let upstream = Upstream::new(&world);
+        let upstream = Upstream { version, ..Upstream::new(&world) };
         let settings = change(RelayConfig::new(vec![upstream.address]));
         let relay = Relay::with_policy(settings, Recorder::default());
         let mut relay = Reactor::with_net(config, world.host(), relay).unwrap();

@@ -1,5 +1,6 @@
 //! The relay in the virtual world, driven byte by byte.
 
+mod anchors;
 mod announcing;
 mod blocks;
 mod budgets;
