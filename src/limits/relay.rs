@@ -192,3 +192,38 @@ pub const RELAY_COMPACT_BYTES: u64 = 2 * 1024 * 1024;
 /// Maximum distance from the tip of a block that is served as a compact one (SV Node 1.2.2, net_processing.cpp
 /// MAX_CMPCTBLOCK_DEPTH).
 pub const RELAY_COMPACT_DEPTH: u32 = 5;
+/// Maximum distance from the tip of a block of which single transactions are served; deeper ones are served whole (SV
+/// Node 1.2.2, net_processing.cpp MAX_BLOCKTXN_DEPTH).
+pub const RELAY_BLOCKTXN_DEPTH: u32 = 10;
+/// Maximum number of transactions of a block whose offsets are recorded, 1 MiB, so that single ones are served from
+/// memory.
+pub const RELAY_INDEXED_TXS: u64 = 262_144;
+/// Maximum payload length of a `blocktxn` that is served from memory, in bytes. The whole block is sent in place of a
+/// longer one, because it needs no copy.
+pub const RELAY_BLOCKTXN_BYTES: u64 = 1024 * 1024;
+/// Maximum number of transactions of a block that is rebuilt from the pool, 8 MiB of tables.
+pub const RELAY_REBUILT_TXS: usize = 65_536;
+/// Maximum payload length of a block that is rebuilt from the pool, in bytes.
+pub const RELAY_REBUILT_BYTES: usize = 16 * 1024 * 1024;
+/// Number of transactions of the pool that are compared with a compact block in one turn, about 0.5 ms of work.
+pub const RELAY_REBUILD_BODIES: usize = 16_384;
+/// Number of bytes of a block that are concatenated and hashed in one turn, about 0.5 ms of work.
+pub const RELAY_REBUILD_BYTES: usize = 512 * 1024;
+/// Pause before the pool is examined again for the missing transactions of a compact block.
+pub const RELAY_COMPACT_PAUSE: Duration = Duration::from_millis(5);
+/// Maximum number of such pauses. Then the missing transactions are requested.
+pub const RELAY_COMPACT_PAUSES: u32 = 4;
+/// Maximum number of transactions that are requested to rebuild a block.
+pub const RELAY_REQUESTED_TXS: usize = 1_000;
+/// Maximum number of bytes of the transactions that are prefilled in a compact block because this relay lacked them
+/// (BIP 152).
+pub const RELAY_PREFILLED_BYTES: usize = 10_000;
+/// Maximum number of unanswered requests for transactions of blocks.
+pub const RELAY_BLOCKTXN_ASKS: usize = 64;
+/// Maximum number of such requests of one peer. The whole block is sent in place of further ones.
+pub const RELAY_PEER_BLOCKTXN_ASKS: usize = 4;
+/// Maximum payload length of such a request, in bytes: 30,000 transactions or more.
+pub const RELAY_REQUEST_BYTES: usize = 64 * 1024;
+/// Time after which an upstream's reply to such a request is no longer awaited. A node is silent about a block that it
+/// does not have.
+pub const RELAY_BLOCKTXN_TIMEOUT: Duration = Duration::from_secs(2);

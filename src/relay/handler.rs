@@ -75,6 +75,7 @@ impl<P: RelayPolicy> Handler for Relay<P> {
             },
             CommandName::BLOCK => blocks::on_source_header(&mut self.core, ctx, peer, header),
             CommandName::CMPCTBLOCK => blocks::on_compact_header(&mut self.core, ctx, peer, header),
+            CommandName::BLOCKTXN => blocks::on_blocktxn_header(&mut self.core, ctx, peer, header),
             CommandName::INV
             | CommandName::GETDATA
             | CommandName::GETBLOCKTXN
@@ -104,6 +105,7 @@ impl<P: RelayPolicy> Handler for Relay<P> {
         match frame.command() {
             CommandName::TX => self.on_tx(ctx, index, &frame),
             CommandName::CMPCTBLOCK => blocks::on_compact(&mut self.core, ctx, peer, &frame),
+            CommandName::BLOCKTXN => blocks::on_blocktxn(&mut self.core, ctx, peer, &frame),
             _ => {
                 if let Ok(message) = frame.decode() {
                     on_message(&mut self.core, ctx, index, &frame, message);
@@ -150,6 +152,7 @@ impl<P: RelayPolicy> Handler for Relay<P> {
     fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         announce::run_fanout(&mut self.core, ctx);
         blocks::on_wake(&mut self.core, ctx);
+        blocks::advance(&mut self.core, ctx);
         self.report(ctx);
     }
 
@@ -315,6 +318,7 @@ fn on_closed(core: &mut Core, ctx: &mut Ctx<'_>, id: PeerId) {
         remove_peer(core, ctx, index);
     }
     blocks::on_lost(core, ctx, id);
+    blocks::on_peer_lost(core, ctx, id);
     blocks::on_reader_closed(core, ctx, id);
     if let Some((number, _)) = upstream {
         core.observe(ctx, number);
@@ -341,7 +345,7 @@ fn on_message(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Fram
         MessageRef::Inv(items) => core.on_inv(ctx, index, items),
         MessageRef::GetData(items) => getdata::on_getdata(core, ctx, index, frame, items),
         MessageRef::GetBlockTxn(request) => {
-            with_peer(core, index, |core, peer| blocks::on_getblocktxn(core, ctx, peer, request))
+            with_peer(core, index, |core, peer| blocks::on_getblocktxn(core, ctx, peer, frame, request))
         }
         MessageRef::NotFound(items) => {
             core.on_notfound(ctx, index, items);

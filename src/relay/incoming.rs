@@ -455,6 +455,7 @@ impl Core {
         blocks::keep_up(self, ctx);
         blocks::ask_again(self, ctx);
         blocks::choose_sources(self, ctx);
+        blocks::expire_asks(self, ctx);
         Timer::Housekeeping.set(ctx, now.plus(super::core::HOUSEKEEPING));
     }
 

@@ -4,6 +4,7 @@ use super::blocks::{Budgets, Compacts, passages_memory_bytes};
 use super::config::RelayConfig;
 use super::headers::HeaderChain;
 use super::inventory::Inventory;
+use super::offsets::TxOffsets;
 use super::peers::Peers;
 use super::pool::Pool;
 use super::request::Requests;
@@ -24,7 +25,8 @@ impl RelayConfig {
     ///   messages of leaf peers;
     /// - about 190 bytes for each of [`max_headers`](Self::max_headers);
     /// - [`small_blocks_bytes`](Self::small_blocks_bytes), and 128 MiB for the blocks that pass;
-    /// - 16 MiB of compact blocks;
+    /// - 33 MiB of compact blocks, 56 MiB to rebuild one, and 8 MiB of requests for their transactions;
+    /// - 2 MiB for the offsets of the transactions of passing blocks;
     /// - about 1 KB for each peer: its row, its bits in the sets of announcers, its readings of blocks, and
     ///   the growth of the tables;
     /// - 4 bytes for each transaction that a peer has announced beyond 1,000 requests in flight, at most 50,000;
@@ -47,6 +49,7 @@ impl RelayConfig {
             + OTHER_BYTES
             + HeaderChain::memory_bytes(settings.max_headers)
             + RELAY_PASSING_BLOCKS * RELAY_SMALL_BLOCK_RETAINED_BYTES as usize
+            + RELAY_PASSING_BLOCKS * TxOffsets::memory_bytes()
             + Compacts::memory_bytes();
         tables.saturating_add(self.tx_pool_bytes).saturating_add(self.small_blocks_bytes)
     }

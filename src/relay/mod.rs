@@ -60,6 +60,7 @@ mod index;
 mod inventory;
 mod link;
 mod memory;
+mod offsets;
 mod peers;
 mod percentile;
 pub mod pipe;

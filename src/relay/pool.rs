@@ -168,6 +168,25 @@ impl Pool {
         accepted.into_iter().map(|(_, hash)| hash).collect()
     }
 
+    /// Returns the number of the first record.
+    pub(super) fn first_number(&self) -> u32 {
+        self.first
+    }
+
+    /// Returns the number of the record that will be added next.
+    pub(super) fn next_number(&self) -> u32 {
+        self.first.wrapping_add(self.records.len() as u32)
+    }
+
+    /// Lists the bodies in the next `max` records from this number on, with the number after these records. The number
+    /// of a dropped record counts as that of the first one. A body that moves to the end is listed again.
+    pub(super) fn bodies_from(&self, number: u32, max: usize) -> (impl Iterator<Item = (Hash256, &Bytes)>, u32) {
+        let at = Some(self.index_of(number)).filter(|&at| at <= self.records.len()).unwrap_or(0);
+        let end = self.records.len().min(at.saturating_add(max));
+        let bodies = self.records.range(at..end).filter(|record| !record.frame.is_empty());
+        (bodies.map(|record| (record.hash, &record.frame)), self.first.wrapping_add(end as u32))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -315,6 +334,29 @@ mod tests {
             1 => number.prop_map(Step::Remove),
             1 => (0..200_u64, 0..20_u64).prop_map(|(secs, passed)| Step::Expire(secs, passed)),
         ]
+    }
+
+    #[test]
+    fn all_bodies_are_listed_from_each_number_on() {
+        let mut pool = Pool::new(1 << 20);
+        // The number 0 is not used.
+        pool.first = u32::MAX - 3;
+        let begin = pool.first_number();
+        (0..8).for_each(|number| pool.insert(id(number), Bytes::from(vec![1; 10]), at(0)));
+        pool.remove(id(2));
+        let mut listed = Vec::new();
+        let mut number = begin;
+        while number != pool.next_number() {
+            let (bodies, next) = pool.bodies_from(number, 3);
+            listed.extend(bodies.map(|(hash, _)| hash));
+            number = next;
+        }
+        assert_eq!(listed, [0, 1, 3, 4, 5, 6, 7].map(|number| id(number).hash));
+        // Later bodies follow, and a number of a dropped record is that of the first one.
+        pool.insert(id(9), Bytes::from(vec![1; 10]), at(0));
+        assert_eq!(pool.bodies_from(number, 3).0.map(|(hash, _)| hash).collect::<Vec<_>>(), [id(9).hash]);
+        assert!(pool.pop_front());
+        assert_eq!(pool.bodies_from(begin, 1).0.map(|(hash, _)| hash).collect::<Vec<_>>(), [id(1).hash]);
     }
 
     proptest! {

@@ -153,6 +153,14 @@ pub struct RelayCounts {
     pub compact_blocks_received: u64,
     /// Compact blocks that were sent to a peer, as an announcement or on request.
     pub compact_blocks_sent: u64,
+    /// Compact blocks that were rebuilt from the pool, and kept as small blocks.
+    pub compact_blocks_rebuilt: u64,
+    /// Compact blocks, and replies with their transactions, that did not match their block.
+    pub compact_blocks_wrong: u64,
+    /// Requests for single transactions of a block that were answered from memory.
+    pub blocktxn_served: u64,
+    /// Requests for single transactions of a block that were answered with the reply of an upstream.
+    pub blocktxn_relayed: u64,
     /// Links to leaf peers that were closed because too many items waited for an answer.
     pub serving_overruns: u64,
     /// `dsdetected` and `revokemid` messages that were passed on.

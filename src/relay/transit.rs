@@ -3,8 +3,10 @@
 //! A block's payload is the same from every node. If a source is lost in the middle, another one sends the block from
 //! its start: the bytes that have passed are hashed and not passed again, and the hash must be that of the first
 //! source's bytes. The last byte is held until the length, the Merkle root and the checksum are right. Nothing here
-//! sends or knows a peer; memory is that of the window and less than 4 KiB.
+//! sends or knows a peer; memory is that of the window, of the offsets, and less than 4
+//! KiB.
 
+use super::offsets::TxOffsets;
 use super::window::Window;
 use crate::bugs::canary;
 use crate::error::WireError;
@@ -21,6 +23,8 @@ pub(super) struct Transit {
     header: Header,
     window: Window,
     parser: BlockStreamParser,
+    /// The places of the transactions.
+    offsets: TxOffsets,
     /// The hash of the bytes that have passed.
     passed: Sha256,
     source: Source,
@@ -64,6 +68,7 @@ impl Transit {
             header,
             window: Window::new(header.payload_len.max(1)),
             parser: BlockStreamParser::new(),
+            offsets: TxOffsets::default(),
             passed: Sha256::new(),
             source: Source::default(),
             block: None,
@@ -115,7 +120,10 @@ impl Transit {
         while let Some(event) = self.parser.advance(&mut unread).map_err(Fault::Malformed)? {
             match event {
                 BlockStreamEvent::Header { header, .. } if header.hash() != self.hash => return Err(Fault::OtherBlock),
-                BlockStreamEvent::Header { .. } | BlockStreamEvent::Transaction(_) => {}
+                BlockStreamEvent::Header { tx_count, .. } => {
+                    self.offsets = TxOffsets::of_block(self.header.payload_len, tx_count);
+                }
+                BlockStreamEvent::Transaction(tx) => self.offsets.push(tx.len_bytes),
                 BlockStreamEvent::End(block) => {
                     self.block = Some(block);
                     break;
@@ -157,9 +165,14 @@ impl Transit {
         &mut self.window
     }
 
-    /// Returns the window of a block that is no longer in transit.
-    pub(super) fn into_window(self) -> Window {
-        self.window
+    /// Returns the places of the transactions that have passed.
+    pub(super) fn offsets(&self) -> &TxOffsets {
+        &self.offsets
+    }
+
+    /// Returns the window of a block that is no longer in transit, and the places of its transactions.
+    pub(super) fn into_parts(self) -> (Window, TxOffsets) {
+        (self.window, self.offsets)
     }
 
     /// Returns the block, once it has passed and is right.

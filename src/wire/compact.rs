@@ -70,6 +70,15 @@ pub struct PrefilledTx<'a> {
     pub tx: TxRef<'a>,
 }
 
+/// A transaction of a compact block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CompactTx<'a> {
+    /// It is prefilled.
+    Whole(TxRef<'a>),
+    /// It has this short id.
+    Named([u8; SHORT_ID_BYTES]),
+}
+
 /// The prefilled transactions of a `cmpctblock`, read one by one.
 pub type PrefilledTxs<'a> = Items<'a, PrefilledTx<'static>>;
 
@@ -177,6 +186,43 @@ impl<'a> CompactBlockRef<'a> {
     /// Returns the prefilled transactions in the order of the block.
     pub fn prefilled(&self) -> PrefilledTxs<'a> {
         self.prefilled.iter()
+    }
+
+    /// Returns all transactions in the order of the block.
+    pub(crate) fn transactions(&self) -> impl Iterator<Item = CompactTx<'a>> + use<'a> {
+        let (mut prefilled, mut short_ids) = (self.prefilled().peekable(), self.short_ids.iter());
+        (0..self.tx_count()).filter_map(move |index| {
+            match prefilled.next_if(|prefilled| prefilled.index as usize == index) {
+                Some(prefilled) => Some(CompactTx::Whole(prefilled.tx)),
+                None => short_ids.next().copied().map(CompactTx::Named),
+            }
+        })
+    }
+
+    /// Returns the compact block in which further transactions are prefilled. Their positions ascend, and each has a
+    /// short id so far.
+    pub(crate) fn with_prefilled(&self, further: &[(u32, TxRef<'_>)]) -> CompactBlock {
+        let mut further = further.iter().peekable();
+        let (mut short_ids, mut prefilled_len, mut prefilled) = (Vec::new(), 0, Vec::new());
+        let mut least = 0;
+        for (index, tx) in (0..).zip(self.transactions()) {
+            let further = further.next_if(|(position, _)| *position == index).map(|(_, tx)| *tx);
+            let whole = match tx {
+                CompactTx::Whole(tx) => Some(tx),
+                CompactTx::Named(_) => further,
+            };
+            match (whole, tx) {
+                (Some(whole), _) => {
+                    prefilled_len += 1;
+                    put_compact_size(distance_to(index, &mut least), &mut prefilled);
+                    whole.encode(&mut prefilled);
+                }
+                (None, CompactTx::Named(id)) => short_ids.push(id),
+                (None, CompactTx::Whole(_)) => {}
+            }
+        }
+        let prefilled = List::from_encoded(prefilled_len, prefilled.into());
+        CompactBlock { header: self.header, nonce: self.nonce, short_ids: short_ids.into(), prefilled }
     }
 
     /// Returns the hasher for this block's short ids.

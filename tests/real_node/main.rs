@@ -14,6 +14,7 @@ mod associations;
 mod bad_blocks;
 mod blocks;
 mod chain;
+mod compact;
 mod drops;
 mod enriched;
 mod handshake;

@@ -36,7 +36,10 @@ pub(super) use admit::refuse;
 pub(super) use announce::{on_has, on_known};
 pub(super) use budget::Budgets;
 use compact::Exchange;
-pub(super) use compact::{Compacts, choose_sources, on_compact, on_compact_header, on_getblocktxn, on_sendcmpct};
+pub(super) use compact::{
+    Compacts, advance, choose_sources, expire_asks, on_blocktxn, on_blocktxn_header, on_compact, on_compact_header,
+    on_getblocktxn, on_peer_lost, on_sendcmpct,
+};
 pub(super) use fetch::{on_cut, on_lost, on_not_found, on_refused, on_source_header};
 use flow::{Arriving, Flow, Reading};
 pub(super) use kept::Kept;
@@ -183,9 +186,14 @@ impl Blocks {
 
     /// Returns whether a block is on the best chain, and near enough to the tip to be served as a compact one.
     pub(super) fn is_recent(&self, hash: Hash256) -> bool {
+        self.is_within(hash, RELAY_COMPACT_DEPTH)
+    }
+
+    /// Returns whether a block is on the best chain, at most this far below the tip.
+    fn is_within(&self, hash: Hash256, depth: u32) -> bool {
         let Some(chain) = &self.chain else { return false };
         let block = chain.get(hash).filter(|_| chain.is_best(hash));
-        block.is_some_and(|block| chain.tip().height - block.height <= RELAY_COMPACT_DEPTH)
+        block.is_some_and(|block| chain.tip().height - block.height <= depth)
     }
 
     /// Returns whether a peer is known to have a block of the best chain.

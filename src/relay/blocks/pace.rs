@@ -9,6 +9,7 @@
 
 use super::Blocks;
 use super::flow::Source;
+use super::kept::KeptBlock;
 use crate::bugs::canary;
 use crate::handler::Ctx;
 use crate::limits::{RELAY_READER_GRACE, RELAY_WINDOW_BYTES};
@@ -24,12 +25,17 @@ pub(super) fn settle(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     let Some(at) = blocks.flows.iter().position(|flow| flow.hash == hash) else { return };
     let flow = &mut blocks.flows[at];
     let is_small = flow.is_kept_whole(&blocks.kept);
-    let is_kept = is_small && flow.transit.as_ref().is_some_and(|transit| blocks.kept.fits(transit.window()));
+    let is_kept = is_small
+        && flow
+            .transit
+            .as_ref()
+            .is_some_and(|transit| blocks.kept.fits(transit.window().retained_bytes() + transit.offsets().bytes()));
     if flow.is_complete() && (is_kept || flow.readers.is_empty()) {
         let flow = blocks.flows.swap_remove(at);
         if let (true, Some(transit)) = (is_kept, flow.transit) {
             let header = *transit.header();
-            blocks.kept.insert(hash, header, transit.into_window());
+            let (window, offsets) = transit.into_parts();
+            blocks.kept.insert(hash, KeptBlock { header, window, offsets });
         }
         return pull_waiting(core, ctx);
     }

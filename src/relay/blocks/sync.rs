@@ -164,14 +164,13 @@ pub(in crate::relay) fn on_getheaders(core: &mut Core, ctx: &mut Ctx<'_>, peer: 
         Located::BelowAnchor => return ctx.close(peer, Disconnect::RetryLater),
         Located::Heights(_) | Located::One(_) => chain.headers_of(&located),
     };
-    let last = headers.last().map(BlockHeader::hash);
+    // A peer that receives no header has our tip (SV Node 1.2.2, net_processing.cpp ProcessGetHeadersMessage).
+    let last = headers.last().map_or_else(|| chain.tip().hash, BlockHeader::hash);
     if ctx.send(peer, &MessageRef::Headers(Headers::from_headers(headers).as_ref())).is_err() {
         // It requests more than it reads.
         return ctx.close(peer, Disconnect::RetryLater);
     }
-    if let Some(last) = last {
-        announce::on_known(core, peer, last);
-    }
+    announce::on_known(core, peer, last);
 }
 
 /// Answers a `getblocks`.

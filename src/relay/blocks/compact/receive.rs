@@ -1,9 +1,10 @@
 //! The arrival of a compact block from an upstream.
 //!
-//! It is passed on in the turn of its arrival, as it is, but never before its header is in the chain: an invalid block
-//! that was sent as a compact one costs its sender nothing, a header without proof of work does.
+//! It is passed on in the turn of its arrival, as it is and before it is rebuilt, but never before its header is in the
+//! chain: an invalid block that was sent as a compact one costs its sender nothing, but a header without proof of work
+//! is charged.
 
-use super::Compact;
+use super::{Compact, work};
 use crate::api::{Delivery, Frame};
 use crate::error::{Misbehavior, WireError};
 use crate::handler::Ctx;
@@ -55,7 +56,11 @@ pub(in crate::relay) fn on_compact(core: &mut Core, ctx: &mut Ctx<'_>, peer: Pee
     }
     if core.blocks.compact.get(hash).is_none() && core.blocks.is_recent(hash) {
         core.counts.compact_blocks_received += 1;
-        core.blocks.compact.insert(Compact { hash, frame: frame.to_frame() });
+        let (frame, tx_count) = (frame.to_frame(), block.tx_count());
+        core.blocks.compact.insert(Compact { hash, frame, prefilled: None, announcer: peer, tx_count });
     }
     sync::publish(core, ctx, accepted.fork_height, true);
+    if accepted.fork_height.is_some() {
+        work::begin(core, ctx, hash);
+    }
 }

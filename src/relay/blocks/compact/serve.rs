@@ -1,18 +1,49 @@
-//! Requests for single transactions of a block: each is answered, or its link is closed.
+//! Requests for single transactions of a block: each is answered with the transactions or the whole block, or its link
+//! is closed.
+//!
+//! The transactions of a kept block are served from memory. Those of another block are requested from a node that has
+//! it. The whole block is the answer to requests that are deep below the tip, or for nearly all transactions, as at an
+//! SV Node (1.2.2, net_processing.cpp ProcessGetBlockTxnMessage), and to those that this relay cannot pass on.
 
+use super::{ask, transactions};
+use crate::api::Frame;
+use crate::error::{Disconnect, Misbehavior};
 use crate::handler::Ctx;
 use crate::id::PeerId;
+use crate::limits::RELAY_BLOCKTXN_DEPTH;
 use crate::relay::blocks::admit;
 use crate::relay::core::Core;
 use crate::relay::getdata;
 use crate::wire::GetBlockTxnRef;
 
-/// Answers a `getblocktxn` with the whole block, which a node accepts in its place. The link is closed if the block is
-/// unknown: a node would be silent (SV Node 1.2.2, net_processing.cpp ProcessGetBlockTxnMessage).
-pub(in crate::relay) fn on_getblocktxn(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, request: GetBlockTxnRef<'_>) {
+/// Answers a `getblocktxn`. The link is closed if the block is unknown: a node would be silent.
+pub(in crate::relay) fn on_getblocktxn(
+    core: &mut Core,
+    ctx: &mut Ctx<'_>,
+    peer: PeerId,
+    frame: &Frame<'_>,
+    request: GetBlockTxnRef<'_>,
+) {
     let hash = request.block_hash;
     if core.blocks.chain().is_none_or(|chain| chain.get(hash).is_none()) {
         return admit::refuse(core, ctx, peer);
     }
-    getdata::send_block(core, ctx, peer, hash);
+    let is_near = core.blocks.is_within(hash, RELAY_BLOCKTXN_DEPTH);
+    let in_memory = core.blocks.kept.get(hash).map(|kept| kept.offsets.len()).filter(|&count| count > 0);
+    let count = in_memory.or_else(|| core.blocks.compact.tx_count(hash));
+    let Some(count) = count.filter(|_| is_near) else { return getdata::send_block(core, ctx, peer, hash) };
+    if request.indexes().any(|index| index as usize >= count) {
+        ctx.penalize_for(peer, Misbehavior::TransactionIndexOutOfRange);
+        return ctx.close(peer, Disconnect::RetryLater);
+    }
+    if ask::is_nearly_all(request.indexes().len(), count) {
+        return getdata::send_block(core, ctx, peer, hash);
+    }
+    let Some(kept) = core.blocks.kept.get(hash).filter(|_| in_memory.is_some()) else {
+        return ask::for_peer(core, ctx, peer, hash, frame.to_bytes());
+    };
+    match transactions::reply(ctx, kept, hash, request) {
+        Some(reply) => transactions::send(core, ctx, peer, &reply, false),
+        None => getdata::send_block(core, ctx, peer, hash),
+    }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 /// The metric of a counter: its name, its help, and the function that reads its value.
 type Row<C> = (&'static str, &'static str, fn(&C) -> u64);
 
-const COUNTS: [Row<RelayCounts>; 41] = [
+const COUNTS: [Row<RelayCounts>; 45] = [
     ("relay_accepted", "Transactions announced to all peers", |counts| counts.accepted),
     ("relay_submitted", "Transactions submitted to the upstreams", |counts| counts.submitted),
     ("relay_resubmitted", "Submitted transactions announced to the upstreams again", |counts| counts.resubmitted),
@@ -54,6 +54,16 @@ const COUNTS: [Row<RelayCounts>; 41] = [
     ("relay_tips_announced", "Announcements of new blocks", |counts| counts.tips_announced),
     ("relay_compact_blocks_received", "Compact blocks announced by upstreams", |counts| counts.compact_blocks_received),
     ("relay_compact_blocks_sent", "Compact blocks sent to a peer", |counts| counts.compact_blocks_sent),
+    ("relay_compact_blocks_rebuilt", "Compact blocks rebuilt from the pool", |counts| counts.compact_blocks_rebuilt),
+    ("relay_compact_blocks_wrong", "Compact blocks and replies that did not match their block", |counts| {
+        counts.compact_blocks_wrong
+    }),
+    ("relay_blocktxn_served", "Requests for transactions of a block answered from memory", |counts| {
+        counts.blocktxn_served
+    }),
+    ("relay_blocktxn_relayed", "Requests for transactions of a block answered by an upstream", |counts| {
+        counts.blocktxn_relayed
+    }),
     ("relay_serving_overruns", "Connections closed because too many items waited", |counts| counts.serving_overruns),
     ("relay_alerts", "Alerts passed on", |counts| counts.alerts),
     ("relay_hops_unmeasured", "Hops that are missing in the latencies", |counts| counts.hops_unmeasured),

@@ -6,7 +6,8 @@ use peerloop::Network;
 use peerloop::internals::id::LinkId;
 use peerloop::internals::net::Net;
 use peerloop::wire::{
-    Block, BlockHeader, BlockRef, CompactBlock, Hash256, Headers, MerkleFrontier, SendCmpct, Tx, TxOutRef,
+    Block, BlockHeader, BlockRef, BlockTxn, CompactBlock, GetBlockTxn, Hash256, Headers, MerkleFrontier, SendCmpct, Tx,
+    TxOutRef,
 };
 use std::io::ErrorKind;
 
@@ -28,6 +29,11 @@ fn mine(parent: &BlockHeader, len_bytes: usize, salt: u32) -> Mined {
     let count = (len_bytes / (script.len() + 40)).max(1) as u32;
     let tx = |number| Tx::from_parts(1, &[], &[TxOutRef { value: 1, script: &script }], number);
     let txs: Vec<Tx> = (0..count).map(|number| tx(salt << 16 | number)).collect();
+    mine_with(parent, &txs)
+}
+
+/// Mines a block with these transactions on top of another one.
+pub fn mine_with(parent: &BlockHeader, txs: &[Tx]) -> Mined {
     let tree: MerkleFrontier = txs.iter().map(|tx| tx.as_ref().txid()).collect();
     let merkle_root = tree.root().expect("a block has transactions");
     let mut header =
@@ -105,4 +111,19 @@ pub fn sendcmpct_payload(announce: bool) -> Vec<u8> {
 /// Returns the payload of a `getdata` with one compact block.
 pub fn compact_item(hash: Hash256) -> Vec<u8> {
     [&[1, 4, 0, 0, 0][..], hash.as_bytes()].concat()
+}
+
+/// Returns the payload of a `getblocktxn`.
+pub fn getblocktxn(hash: Hash256, indexes: &[u32]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    GetBlockTxn::from_indexes(hash, indexes.iter().copied()).as_ref().encode(&mut payload);
+    payload
+}
+
+/// Returns the payload of a `blocktxn` with these transactions of a block.
+pub fn blocktxn(block: &Mined, indexes: &[u32]) -> Vec<u8> {
+    let (mut payload, txs) = (Vec::new(), transactions(block));
+    let asked = indexes.iter().map(|&index| txs[index as usize].as_ref());
+    BlockTxn::from_transactions(block.hash(), asked).as_ref().encode(&mut payload);
+    payload
 }

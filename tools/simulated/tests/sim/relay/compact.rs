@@ -4,7 +4,7 @@ use super::blocks::{getheaders, scene};
 use super::*;
 use peerloop::Network;
 use peerloop::relay::CompactBlocks;
-use peerloop::wire::{BlockHeader, GetBlockTxn};
+use peerloop::wire::BlockHeader;
 use peerloop_testkit::simulated::blocks::{
     Mined, block_item, chain, compact, compact_item, headers, sendcmpct, sendcmpct_payload,
 };
@@ -151,25 +151,4 @@ fn recent_compact_blocks_are_served_and_whole_blocks_in_place_of_others() {
     let unknown = Hash256::of(b"unknown");
     let answer = scene.ask(&mut leaf, &frame("getdata", &compact_item(unknown)));
     assert_eq!(answer, [message("notfound", &compact_item(unknown))]);
-}
-
-#[test]
-fn a_request_for_transactions_of_a_block_is_answered_or_its_link_is_closed() {
-    let blocks = chain(&[3_000]);
-    let mut scene = compact_scene(&blocks);
-    let (mut leaf, mut curious) = (scene.leaf(), scene.leaf());
-    assert_eq!(scene.ask(&mut leaf, &getblocktxn(blocks[0].hash(), &[1])), []);
-    assert_eq!(scene.heard(SUBMITTING), [message("getdata", &block_item(blocks[0].hash()))]);
-    scene.upstream.send(SUBMITTING, &frame("block", &blocks[0].payload));
-    assert_eq!(scene.received(&mut leaf), [message("block", &blocks[0].payload)]);
-    scene.ask(&mut curious, &getblocktxn(Hash256::of(b"unknown"), &[1]));
-    assert_eq!(scene.counts().blocks_refused, 1);
-    scene.run_for(Duration::from_secs(3));
-    assert_eq!(scene.stats().leaf_peers, 1);
-}
-
-fn getblocktxn(hash: Hash256, indexes: &[u32]) -> Vec<u8> {
-    let mut payload = Vec::new();
-    GetBlockTxn::from_indexes(hash, indexes.iter().copied()).as_ref().encode(&mut payload);
-    frame("getblocktxn", &payload)
 }

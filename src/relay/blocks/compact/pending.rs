@@ -1,0 +1,39 @@
+//! The unfinished work of compact blocks, as plain values: the block that is being rebuilt, and the requests for
+//! transactions. Nothing here sends; `work` and `ask` do.
+
+use super::rebuild::{Assembly, Rebuild};
+use crate::id::PeerId;
+use crate::time::Instant;
+use crate::wire::Hash256;
+use bytes::Bytes;
+
+/// A block that is being rebuilt.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) hash: Hash256,
+    pub(super) rebuild: Rebuild,
+    /// The number of the pool's next record.
+    pub(super) cursor: u32,
+    /// The number of pauses so far, and the end of the present one.
+    pub(super) pauses: u32,
+    pub(super) next_at: Instant,
+    /// Whether the missing transactions were requested.
+    pub(super) is_asked: bool,
+    pub(super) assembly: Option<Assembly>,
+}
+
+/// A request for transactions of a block.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) hash: Hash256,
+    /// The payload of the `getblocktxn`.
+    pub(super) request: Bytes,
+    /// The peers that wait for the reply.
+    pub(super) peers: Vec<PeerId>,
+    /// Whether this side needs the transactions to rebuild the block.
+    pub(super) is_own: bool,
+    /// The upstream that was asked; `None` while the block is being rebuilt.
+    pub(super) source: Option<PeerId>,
+    /// The moment at which the request arrived or was sent.
+    pub(super) since: Instant,
+}

@@ -1,0 +1,160 @@
+//! The work on the newest compact block: it is rebuilt from the pool, a part in each turn.
+//!
+//! A rebuilt block is kept, so that requests for it, and for single transactions of it, need no fetch. If few
+//! transactions are missing, those that were requested from other peers have 20 ms to arrive, and then the block's
+//! announcer is asked for the rest. A block that cannot be rebuilt is served as if it had no compact form. Only the
+//! newest block is rebuilt.
+
+use super::ask;
+use super::pending::Job;
+use super::rebuild::{Assembled, Assembly, Built, Rebuild};
+use crate::handler::Ctx;
+use crate::limits::{
+    HEADER_LEN_BYTES, RELAY_COMPACT_PAUSE, RELAY_COMPACT_PAUSES, RELAY_PREFILLED_BYTES, RELAY_REBUILD_BODIES,
+    RELAY_REBUILD_BYTES, RELAY_REQUESTED_TXS,
+};
+use crate::relay::blocks::kept::KeptBlock;
+use crate::relay::blocks::pace;
+use crate::relay::core::Core;
+use crate::relay::window::Window;
+use crate::time::Instant;
+use crate::wire::siphash::SipKey;
+use crate::wire::{CompactBlockRef, GetBlockTxn, Hash256, Header, MessageRef, TxRef};
+use bytes::Bytes;
+use rand::Rng;
+
+/// The continuation of a job.
+enum Next {
+    At(Instant),
+    Reply,
+    End(Option<Built>),
+}
+
+/// Begins to rebuild a block whose compact form is held. Another block is given up.
+pub(super) fn begin(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
+    let is_useless = core.blocks.kept.max_bytes() == 0 || core.blocks.kept.get(hash).is_some();
+    if is_useless || core.blocks.flow(hash).is_some() {
+        return;
+    }
+    let Some(payload) = core.blocks.compact.payload(hash) else { return };
+    let index_key = SipKey { k0: ctx.rng().next_u64(), k1: ctx.rng().next_u64() };
+    let rebuild = CompactBlockRef::decode(&payload).ok().and_then(|block| Rebuild::new(&block, &payload, index_key));
+    let Some(rebuild) = rebuild else { return };
+    let cursor = core.pool.first_number();
+    let job = Job { hash, rebuild, cursor, pauses: 0, next_at: ctx.now(), is_asked: false, assembly: None };
+    core.blocks.compact.job = Some(job);
+    advance(core, ctx);
+    // Requests for a block that was given up.
+    ask::resolve(core, ctx);
+}
+
+/// Continues to rebuild the block, as far as one turn allows.
+pub(in crate::relay) fn advance(core: &mut Core, ctx: &mut Ctx<'_>) {
+    let Some(mut job) = core.blocks.compact.job.take() else { return };
+    match step(core, ctx, &mut job) {
+        Next::At(at) => {
+            ctx.wake_at(at);
+            core.blocks.compact.job = Some(job);
+        }
+        Next::Reply => core.blocks.compact.job = Some(job),
+        Next::End(built) => {
+            if let Some(built) = built {
+                keep(core, ctx, &job, built);
+            }
+            ask::resolve(core, ctx);
+        }
+    }
+}
+
+fn step(core: &mut Core, ctx: &mut Ctx<'_>, job: &mut Job) -> Next {
+    if job.assembly.is_none() {
+        match match_bodies(core, ctx, job) {
+            Some(next) => return next,
+            None => job.assembly = Assembly::new(&job.rebuild),
+        }
+    }
+    let Some(assembly) = &mut job.assembly else { return Next::End(None) };
+    match assembly.advance(&job.rebuild, RELAY_REBUILD_BYTES) {
+        Assembled::Part => Next::At(ctx.now()),
+        Assembled::Whole(built) => Next::End(Some(built)),
+        Assembled::Wrong => {
+            core.counts.compact_blocks_wrong += 1;
+            Next::End(None)
+        }
+    }
+}
+
+/// Looks for the block's transactions in the next part of the pool. Returns `None` once none is missing.
+fn match_bodies(core: &mut Core, ctx: &mut Ctx<'_>, job: &mut Job) -> Option<Next> {
+    if job.is_asked {
+        return (job.rebuild.missing_len() > 0).then_some(Next::Reply);
+    }
+    if ctx.now() < job.next_at {
+        return Some(Next::At(job.next_at));
+    }
+    let (bodies, cursor) = core.pool.bodies_from(job.cursor, RELAY_REBUILD_BODIES);
+    bodies.for_each(|(txid, frame)| job.rebuild.offer(txid, || body_of(frame)));
+    job.cursor = cursor;
+    if job.rebuild.is_too_long() {
+        return Some(Next::End(None));
+    }
+    if job.rebuild.missing_len() == 0 {
+        return None;
+    }
+    let is_end = cursor == core.pool.next_number();
+    Some(if is_end { await_missing(core, ctx, job) } else { Next::At(ctx.now()) })
+}
+
+/// Waits for requested transactions, and then requests the missing ones from the block's announcer.
+fn await_missing(core: &mut Core, ctx: &mut Ctx<'_>, job: &mut Job) -> Next {
+    let missing = job.rebuild.missing_len();
+    if missing > RELAY_REQUESTED_TXS || ask::is_nearly_all(missing, job.rebuild.len()) {
+        return Next::End(None);
+    }
+    if job.pauses < RELAY_COMPACT_PAUSES && core.requests.len() > 0 {
+        job.pauses += 1;
+        job.next_at = ctx.now().plus(RELAY_COMPACT_PAUSE);
+        return Next::At(job.next_at);
+    }
+    let request = GetBlockTxn::from_indexes(job.hash, job.rebuild.missing());
+    job.is_asked = ask::for_this_side(core, ctx, &request);
+    if job.is_asked { Next::Reply } else { Next::End(None) }
+}
+
+/// Keeps a rebuilt block. In its compact form, the transactions that were requested are prefilled.
+fn keep(core: &mut Core, ctx: &mut Ctx<'_>, job: &Job, built: Built) {
+    let mut window = Window::new(built.header.payload_len);
+    window.push(built.payload);
+    window.release();
+    let block = KeptBlock { header: built.header, window, offsets: built.offsets };
+    // If the block is being fetched, its readers have the source's header, and it is kept once it has passed.
+    if core.blocks.flow(job.hash).is_some() || !core.blocks.kept.fits(block.bytes()) {
+        return;
+    }
+    core.blocks.kept.insert(job.hash, block);
+    core.counts.compact_blocks_rebuilt += 1;
+    if let Some(payload) = core.blocks.compact.payload(job.hash)
+        && let Ok(block) = CompactBlockRef::decode(&payload)
+    {
+        let mut free = RELAY_PREFILLED_BYTES;
+        let mut prefilled: Vec<(u32, TxRef<'_>)> = Vec::new();
+        for (position, body) in job.rebuild.fetched() {
+            let fits = body.len() <= free;
+            if fits && let Ok(tx) = TxRef::decode(body) {
+                free -= body.len();
+                prefilled.push((position, tx));
+            }
+        }
+        if !prefilled.is_empty() {
+            let block = block.with_prefilled(&prefilled);
+            core.blocks.compact.set_prefilled(job.hash, ctx.encode(&MessageRef::CmpctBlock(block.as_ref())));
+        }
+    }
+    pace::pull_waiting(core, ctx);
+}
+
+/// Returns the transaction in a frame of the pool.
+fn body_of(frame: &Bytes) -> Bytes {
+    let header = frame.first_chunk::<HEADER_LEN_BYTES>().map_or(HEADER_LEN_BYTES, Header::len_of);
+    frame.slice(header.min(frame.len())..)
+}
