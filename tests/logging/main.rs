@@ -134,3 +134,21 @@ fn a_paused_listener_is_logged_every_minute_with_its_address_and_error() {
         assert!(line.ends_with("\" network=regtest"), "{line}");
     }
 }
+
+#[test]
+fn a_header_anchor_of_another_network_is_logged_and_ignored() {
+    use peerloop::relay::{AnchorSource, HeaderAnchor, Relay, RelayConfig};
+
+    record();
+    let anchor = AnchorSource::Given(HeaderAnchor::genesis_of_regtest());
+    let settings = RelayConfig::new(Vec::new()).with_anchor(anchor);
+    for (network, lines) in [(Network::Regtest, 0), (Network::Testnet, 1)] {
+        let relay = Relay::new(settings.clone());
+        let mut reactor = Reactor::new(Config::new(network), relay).expect("the configuration is valid");
+        reactor.poll_once(Duration::ZERO).expect("the poller works");
+        assert_eq!(lines_of("header_anchor_ignored").len(), lines);
+        assert_eq!(reactor.handler().stats().tip_height.is_some(), network == Network::Regtest);
+    }
+    let line = "event=header_anchor_ignored anchor_network=regtest network=testnet".to_owned();
+    assert_eq!(lines_of("header_anchor_ignored"), [(Level::Warn, line)]);
+}

@@ -125,7 +125,11 @@ impl Blocks {
                 self.begin_chain(&HeaderAnchor::genesis_of_regtest());
             }
             AnchorSource::Given(anchor) if anchor.network() == network => self.begin_chain(anchor),
-            AnchorSource::Given(_) => self.unanchored = None,
+            AnchorSource::Given(anchor) => {
+                self.unanchored = None;
+                let of = anchor.network();
+                log::warn!(target: "peerloop", "event=header_anchor_ignored anchor_network={of} network={network}");
+            }
             AnchorSource::Network | AnchorSource::Upstream => {}
         }
     }

@@ -48,7 +48,7 @@ pub enum AnchorSource {
     /// At the genesis block on regtest, and as [`AnchorSource::Upstream`] on every other network.
     #[default]
     Network,
-    /// At these headers. An anchor of another network is not used, so that no blocks are relayed.
+    /// At these headers. An anchor of another network is logged and not used, so that no blocks are relayed.
     Given(HeaderAnchor),
     /// Below the tip of the first upstream that shows it. Its headers are believed as those of a given anchor are, and
     /// so is the height that it states. They are requested one by one, so 147 round trips pass before blocks are

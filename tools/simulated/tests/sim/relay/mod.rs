@@ -2,6 +2,7 @@
 
 mod anchors;
 mod announcing;
+mod block_cases;
 mod block_transactions;
 mod blocks;
 mod budgets;
