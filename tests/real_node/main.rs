@@ -12,6 +12,7 @@
 mod announcements;
 mod associations;
 mod bad_blocks;
+mod block_latency;
 mod blocks;
 mod chain;
 mod compact;

@@ -4,7 +4,9 @@ use crate::node::Node;
 use crate::observer::{Observer, config};
 use peerloop::PeerId;
 use peerloop::error::Disconnect;
-use peerloop::wire::{BlockHeader, Hash256, Inventory, InventoryItem, InventoryKind, Locator, Message, Tx, TxRef};
+use peerloop::wire::{
+    BlockHeader, Hash256, Inventory, InventoryItem, InventoryKind, Locator, Message, Tx, TxOutRef, TxRef,
+};
 use peerloop_testkit::bytes::hex;
 use serde_json::Value;
 
@@ -128,6 +130,18 @@ pub(crate) fn signed_payment(node: &Node, output: &Value, address: &str, amount:
     let signed = node.json(&["signrawtransaction", &unsigned, &outputs, "null", hash_type]);
     assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
     hex(signed["hex"].as_str().expect("the node returns a transaction"))
+}
+
+/// Returns the transaction with one more output, of data. The signature must not cover the outputs.
+pub(crate) fn with_data(transaction: &[u8], data_bytes: u32) -> Vec<u8> {
+    let tx = TxRef::decode(transaction).expect("the bytes are a transaction");
+    // OP_FALSE, OP_RETURN, OP_PUSHDATA4.
+    let mut script = vec![0x00, 0x6a, 0x4e];
+    script.extend(data_bytes.to_le_bytes());
+    script.resize(script.len() + data_bytes as usize, 7);
+    let (inputs, mut outputs): (Vec<_>, Vec<_>) = (tx.inputs().collect(), tx.outputs().collect());
+    outputs.push(TxOutRef { value: 0, script: &script });
+    payload(&Message::Tx(Tx::from_parts(tx.version(), &inputs, &outputs, tx.locktime())))
 }
 
 /// Parses a hash as RPC prints it.

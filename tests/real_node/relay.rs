@@ -1,13 +1,12 @@
 //! Many large transactions that a node requests in one message: from the example `relay`, and through a relay.
 
-use crate::mined::{MATURITY, signed_payment};
+use crate::mined::{MATURITY, signed_payment, with_data};
 use crate::node::Node;
 use crate::observer::config;
 use crate::rpc::Rpc;
 use crate::running::{RunningRelay, WHITELISTING, is_long, say};
 use crate::two_nodes::until;
 use peerloop::relay::{self, RelayConfig};
-use peerloop::wire::{Message, Tx, TxOutRef, TxRef};
 use peerloop_testkit::bytes::to_hex;
 use peerloop_testkit::examples::{self, Client, Relay};
 use serde_json::{Value, json};
@@ -35,18 +34,8 @@ pub(crate) fn large_payments(node: &Node) -> Vec<Vec<u8>> {
 
 fn large_payment(node: &Node, address: &str, output: &Value) -> Vec<u8> {
     let amount = output["amount"].as_f64().expect("the field is a number") - 0.01;
-    // The signature does not cover the outputs, so another output can be added.
     let bytes = signed_payment(node, output, address, amount, "NONE|FORKID");
-    let tx = TxRef::decode(&bytes).expect("the bytes are a transaction");
-    // OP_FALSE, OP_RETURN, OP_PUSHDATA4.
-    let mut script = vec![0x00, 0x6a, 0x4e];
-    script.extend(DATA_BYTES.to_le_bytes());
-    script.resize(script.len() + DATA_BYTES as usize, 7);
-    let (inputs, mut outputs): (Vec<_>, Vec<_>) = (tx.inputs().collect(), tx.outputs().collect());
-    outputs.push(TxOutRef { value: 0, script: &script });
-    let mut payload = Vec::new();
-    Message::Tx(Tx::from_parts(tx.version(), &inputs, &outputs, tx.locktime())).as_ref().encode_payload(&mut payload);
-    payload
+    with_data(&bytes, DATA_BYTES)
 }
 
 #[test]

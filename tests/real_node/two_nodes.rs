@@ -2,8 +2,10 @@
 //!
 //! The test connects them: directly, through a third node, or through the program under test.
 
+use crate::mined::with_data;
 use crate::node::Node;
 use crate::rpc::Rpc;
+use peerloop_testkit::bytes::{hex, to_hex};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::thread;
@@ -110,6 +112,26 @@ impl Wallet {
         let listed = self.call("getrawmempool", &[]);
         let listed = listed.as_array().expect("the reply is a list");
         listed.iter().map(|txid| txid.as_str().expect("an id is a string").to_owned()).collect()
+    }
+
+    /// Sends `count` transactions, each with an output of `data_bytes` bytes of data and one back to the wallet.
+    pub(crate) fn send_data(&mut self, count: usize, data_bytes: u32) {
+        let coins = self.call("listunspent", &[json!(1)]);
+        let coins = coins.as_array().expect("the reply is a list");
+        let is_ample = |coin: &&Value| coin["amount"].as_f64() > Some(0.1);
+        let coins: Vec<&Value> = coins.iter().filter(is_ample).take(count).collect();
+        assert_eq!(coins.len(), count, "the wallet has too few coins");
+        let address = text(self.call("getnewaddress", &[]));
+        for coin in coins {
+            let input = json!([{"txid": coin["txid"], "vout": coin["vout"]}]);
+            let amount = coin["amount"].as_f64().expect("the field is a number") - 0.01;
+            let unsigned =
+                self.call("createrawtransaction", &[input, json!({address.as_str(): format!("{amount:.8}")})]);
+            // This signature does not cover the outputs. The node needs long to parse the data of a further one.
+            let signed = self.call("signrawtransaction", &[unsigned, json!(null), json!(null), json!("NONE|FORKID")]);
+            let small = hex(signed["hex"].as_str().expect("the node returns a transaction"));
+            self.call("sendrawtransaction", &[json!(to_hex(&with_data(&small, data_bytes))), json!(true)]);
+        }
     }
 
     /// Splits the wallet's money into [`COINS_EACH`] coins, which the next block confirms.
