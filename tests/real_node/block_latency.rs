@@ -6,6 +6,9 @@
 //! `gap`, the time between the request of the last poll before and that reply, is the resolution, and is printed.
 //!
 //! The transactions of a large block have reached both nodes before it is mined, over the way that is measured.
+//!
+//! SV Node 1.2.2 never asks another node to push compact blocks. It requests them after a header, which the miner sends
+//! after its own validation, and up to 100 ms later. A relay asks, so it has a block before the miner has validated it.
 
 use crate::observer::config;
 use crate::running::{RunningRelay, WHITELISTING, is_long, say};
