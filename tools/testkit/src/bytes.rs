@@ -50,7 +50,8 @@ pub fn hex(text: &str) -> Vec<u8> {
 
 /// Encodes bytes as hexadecimal text.
 pub fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Returns the first four bytes of the payload's double SHA-256.
