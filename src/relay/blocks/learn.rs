@@ -3,42 +3,62 @@
 //! An upstream shows its tip: in its own `getheaders`, or when it announces a block. The headers below are requested
 //! one by one, each by its hash: the reply to a request without a locator is the header of its stop block (SV Node
 //! 1.2.2, net_processing.cpp ProcessGetHeadersMessage). One upstream is asked at a time; if it does not reply, the next
-//! one that shows its tip is.
+//! one that has shown its tip is.
 
-use super::learning::Learning;
+use super::learning::{Learning, Shown};
 use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::limits::RELAY_HEADERS_TIMEOUT;
 use crate::protocol::PROTOCOL_VERSION;
 use crate::relay::core::Core;
 use crate::relay::headers::{Learned, LearnedAnchor};
-use crate::time::Instant;
 use crate::wire::{Hash256, HeadersRef, Locator, LocatorRef, MessageRef};
 
-/// Begins below the tip in an upstream's `getheaders`. Its locator begins with the parent of the node's best header
-/// (SV Node 1.2.2, net_processing.cpp SendMessages).
+/// Notes the tip in an upstream's `getheaders`. Its locator begins with the parent of the node's best header (SV Node
+/// 1.2.2, net_processing.cpp SendMessages).
 pub(super) fn on_getheaders(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, request: LocatorRef<'_>) {
     if let Some(hash) = request.hashes().next().filter(|_| core.is_upstream(peer)) {
-        begin(core, ctx, peer, hash, -1);
+        note(core, ctx, peer, |before| Shown::below_tip(before, hash));
     }
 }
 
-/// Begins below a block that an upstream has announced, the child of its former tip.
+/// Notes a block that an upstream has announced.
 pub(super) fn on_announced(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256) {
-    begin(core, ctx, peer, hash, 1);
+    note(core, ctx, peer, |before| Shown::announced(before, hash, 1));
 }
 
-/// Begins below a block whose height differs by `above` from the one that the upstream's `version` states.
-fn begin(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, above: i32) {
-    let stated = ctx.peer(peer).and_then(|peer| peer.version()?.start_height);
-    let height = stated.and_then(|stated| u32::try_from(stated.saturating_add(above)).ok());
-    let (None, None, true, Some(height)) = (&core.blocks.chain, &core.blocks.learning, core.blocks.learns(), height)
-    else {
+fn note(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, shown: impl FnOnce(Option<Shown>) -> Shown) {
+    if let Some(about) = core.blocks.peers.get_mut(peer) {
+        about.shown = Some(shown(about.shown));
+    }
+    begin(core, ctx);
+}
+
+/// Begins below a block that an upstream has shown, unless an anchor is known or being learned.
+fn begin(core: &mut Core, ctx: &mut Ctx<'_>) {
+    if !core.blocks.learns() || core.blocks.learning.is_some() {
         return;
+    }
+    let height_of = |peer: PeerId, shown: &Shown| {
+        let stated = ctx.peer(peer)?.version()?.start_height?;
+        u32::try_from(stated.saturating_add(shown.above)).ok()
     };
-    let anchor = LearnedAnchor::new(ctx.config().network, hash, height);
-    core.blocks.learning = Some(Learning { anchor, peer, asked: ctx.now() });
-    ask(core, ctx);
+    let usable = core.blocks.peers.iter().find_map(|(peer, about)| {
+        let shown = about.shown.filter(|shown| !shown.has_failed)?;
+        Some((peer, shown.hash, height_of(peer, &shown)?))
+    });
+    if let Some((peer, hash, height)) = usable {
+        let anchor = LearnedAnchor::new(ctx.config().network, hash, height);
+        core.blocks.learning = Some(Learning { anchor, peer, asked: ctx.now() });
+        ask(core, ctx);
+    }
+}
+
+/// Ends the attempt. Another upstream is asked at the next upkeep.
+fn fail(core: &mut Core) {
+    let failed = core.blocks.learning.take();
+    let about = failed.and_then(|learning| core.blocks.peers.get_mut(learning.peer));
+    about.and_then(|about| about.shown.as_mut()).into_iter().for_each(|shown| shown.has_failed = true);
 }
 
 /// Requests the next header.
@@ -47,7 +67,7 @@ fn ask(core: &mut Core, ctx: &mut Ctx<'_>) {
     learning.asked = ctx.now();
     let request = Locator::from_hashes(PROTOCOL_VERSION as i32, [], learning.anchor.next());
     if ctx.send(learning.peer, &MessageRef::GetHeaders(request.as_ref())).is_err() {
-        core.blocks.learning = None;
+        fail(core);
     }
 }
 
@@ -57,7 +77,7 @@ pub(super) fn on_headers(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, heade
     let Some(last) = headers.iter().last().map(|listed| listed.header) else { return false };
     let Some(learning) = core.blocks.learning.as_mut().filter(|learning| learning.peer == peer) else {
         core.on_tip(last.hash());
-        begin(core, ctx, peer, last.hash(), 1);
+        note(core, ctx, peer, |before| Shown::announced(before, last.hash(), headers.len()));
         return false;
     };
     match learning.anchor.add(&last) {
@@ -67,10 +87,13 @@ pub(super) fn on_headers(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, heade
             core.blocks.begin_chain(&anchor);
         }
         // It is an announcement. The reply is still due.
-        Learned::OtherHeader => core.on_tip(last.hash()),
+        Learned::OtherHeader => {
+            core.on_tip(last.hash());
+            note(core, ctx, peer, |before| Shown::announced(before, last.hash(), headers.len()));
+        }
         Learned::WrongHeight | Learned::Invalid(_) => {
             core.counts.headers_refused += 1;
-            core.blocks.learning = None;
+            fail(core);
         }
     }
     core.blocks.chain.is_some()
@@ -81,7 +104,11 @@ pub(super) fn on_lost(core: &mut Core, peer: PeerId) {
     core.blocks.learning.take_if(|learning| learning.peer == peer);
 }
 
-/// Ends the requests to an upstream that does not reply, so that another one is asked.
-pub(super) fn keep_up(core: &mut Core, now: Instant) {
-    core.blocks.learning.take_if(|learning| now >= learning.asked.plus(RELAY_HEADERS_TIMEOUT));
+/// Ends the requests to an upstream that does not reply, and asks the next one.
+pub(super) fn keep_up(core: &mut Core, ctx: &mut Ctx<'_>) {
+    let is_late = |learning: &Learning| ctx.now() >= learning.asked.plus(RELAY_HEADERS_TIMEOUT);
+    if core.blocks.learning.as_ref().is_some_and(is_late) {
+        fail(core);
+    }
+    begin(core, ctx);
 }

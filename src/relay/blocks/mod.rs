@@ -43,7 +43,7 @@ pub(super) use compact::{
 pub(super) use fetch::{on_cut, on_lost, on_not_found, on_refused, on_source_header};
 use flow::{Arriving, Flow, Reading};
 pub(super) use kept::Kept;
-use learning::Learning;
+use learning::{Learning, Shown};
 pub(super) use pass::{keep_up, on_part, on_wake, on_written};
 use passages::Passages;
 pub(super) use passages::{is_mark, memory_bytes as passages_memory_bytes};
@@ -87,6 +87,8 @@ pub(super) struct BlockPeer {
     pub(super) known: Option<Hash256>,
     /// The highest block that the peer has announced or received whole.
     pub(super) has: Option<Hash256>,
+    /// The latest block that an upstream has shown while there is no chain.
+    shown: Option<Shown>,
     /// The block that is being sent to the peer.
     reading: Option<Reading>,
     /// The moment at which headers were requested from the peer, until it replies.

@@ -44,11 +44,11 @@ fn ask_all(core: &mut Core, ctx: &mut Ctx<'_>) {
 
 /// Asks again the upstreams that have not replied.
 pub(in crate::relay) fn ask_again(core: &mut Core, ctx: &mut Ctx<'_>) {
-    learn::keep_up(core, ctx.now());
-    let before = ctx.now().minus(RELAY_HEADERS_TIMEOUT);
+    learn::keep_up(core, ctx);
+    let now = ctx.now();
     let is_late = |peer: PeerId| {
         let asked = core.blocks.peers.get(peer).and_then(|peer| peer.asked);
-        asked.is_some_and(|asked| asked <= before)
+        asked.is_some_and(|asked| now >= asked.plus(RELAY_HEADERS_TIMEOUT))
     };
     let upstreams = core.peers.iter().filter(|(_, peer)| peer.is_upstream());
     let late: Vec<PeerId> = upstreams.map(|(_, peer)| peer.id).filter(|&peer| is_late(peer)).collect();

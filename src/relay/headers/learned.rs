@@ -1,11 +1,15 @@
 //! An anchor that is learned from an upstream: its headers are read from a tip downwards.
 //!
-//! The upstream names the tip, so it is believed as a given anchor is: each header must have the hash that the one
-//! above it names, and a proof of work. Nothing here sends; memory is that of the anchor, at most 147 headers.
+//! More headers are read than the rules need, so that the latest ones may be replaced by a reorganisation. The upstream
+//! names the tip, so it is believed as a given anchor is: each header must have the hash that the one
+//! above it names, and a proof of work. Nothing here sends; memory is that of the anchor, at most 167 headers.
 
 use super::anchor::{HeaderAnchor, InvalidAnchor, needed_headers};
 use crate::protocol::Network;
 use crate::wire::{BlockHeader, Hash256};
+
+/// The number of headers beyond those that the rules need: the anchor's tip may be this far above a fork.
+pub(in crate::relay) const SPARE_HEADERS: usize = 20;
 
 /// An anchor of which the highest headers are known.
 #[derive(Debug)]
@@ -58,7 +62,7 @@ impl LearnedAnchor {
         let Some(first_height) = first_height.filter(|&height| (height == 0) == is_genesis) else {
             return Learned::WrongHeight;
         };
-        if self.headers.len() < needed_headers(self.network, first_height) && !is_genesis {
+        if self.headers.len() < needed_headers(self.network, first_height) + SPARE_HEADERS && !is_genesis {
             return Learned::Next;
         }
         let headers = self.headers.drain(..).rev().collect();
@@ -91,13 +95,13 @@ mod tests {
     fn an_anchor_is_complete_once_the_rules_can_check_the_next_header() {
         let headers = chain(40);
         let mut learned = LearnedAnchor::new(Network::Regtest, headers[40].hash(), 40);
-        for header in headers[31..].iter().rev() {
+        for header in headers[11..].iter().rev() {
             assert_eq!(learned.next(), header.hash());
             assert_eq!(learned.add(header), Learned::Next);
         }
-        assert_eq!(learned.add(&headers[29]), Learned::OtherHeader);
-        let anchor = HeaderAnchor::new(Network::Regtest, 30, headers[30..].to_vec()).unwrap();
-        assert_eq!(learned.add(&headers[30]), Learned::Anchor(anchor));
+        assert_eq!(learned.add(&headers[9]), Learned::OtherHeader);
+        let anchor = HeaderAnchor::new(Network::Regtest, 10, headers[10..].to_vec()).unwrap();
+        assert_eq!(learned.add(&headers[10]), Learned::Anchor(anchor));
     }
 
     #[test]
@@ -121,7 +125,7 @@ mod tests {
         let headers = chain(200);
         let mut learned = LearnedAnchor::new(Network::Mainnet, headers[200].hash(), 900_000);
         let last = headers.iter().rev().map(|header| learned.add(header)).find(|result| *result != Learned::Next);
-        assert_eq!(last, Some(Learned::Invalid(InvalidAnchor::NoProofOfWork { height: 900_000 - 146 })));
+        assert_eq!(last, Some(Learned::Invalid(InvalidAnchor::NoProofOfWork { height: 900_000 - 166 })));
         let mut learned = LearnedAnchor::new(Network::Mainnet, headers[200].hash(), 200);
         let last = headers.iter().rev().map(|header| learned.add(header)).find(|result| *result != Learned::Next);
         assert_eq!(last, Some(Learned::Invalid(InvalidAnchor::TooLow { height: 200, lowest: 504_031 })));
