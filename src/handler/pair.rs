@@ -53,12 +53,14 @@ pub enum PairRequest<A, B> {
 ///
 /// - Both receive each event of a peer and of the loop, and each call of [`Handler::on_writable`], the first handler
 ///   first. There are two exceptions: only a handler that chose chunks receives [`Event::BodyCut`], and only the
-///   handler that sent a message with [`Ctx::send_marked`] receives the message's [`Event::Written`].
+///   handler that sent a message with [`Ctx::send_marked`] or began it with [`Ctx::begin_body_marked`] receives the
+///   message's [`Event::Written`].
 /// - Both receive each header, and each receives the message in the form that it chose. If one chose the whole
 ///   message and the other chose chunks, the message is buffered once: one receives it whole, the other as a single
 ///   chunk. Neither handler receives such a message if its checksum is wrong or the loop has no room to buffer it. A
 ///   message that is [too large to be buffered](crate::Config::buffer_limit_bytes) is delivered in the usual chunks,
-///   only to the handler that chose chunks.
+///   only to the handler that chose chunks. A message that one handler chose as [`Delivery::UncheckedChunks`] and the
+///   other in a checked form is checked for both.
 /// - A call that a handler requests for itself, with [`Ctx::wake_at`], [`Ctx::set_timer`] or [`Ctx::pull`], is made to
 ///   that handler alone.
 /// - A request is passed to the handler that it names. The pair's requests are [`PairRequest`]s.

@@ -179,7 +179,8 @@ pub const RELAY_BUDGET_TIME: Duration = Duration::from_secs(24 * 3_600);
 /// Number of bytes that must remain of a budget before a block of unknown length is requested from an upstream. It is
 /// charged if that length stays unknown.
 pub const RELAY_BUDGET_RESERVE: u64 = RELAY_SMALL_BLOCK_BYTES;
-/// Maximum number of hosts with a budget of their own, up to 64 bytes each, 4 MiB in all. Further hosts share one.
+/// Maximum number of hosts with a budget of their own, and of those whose free blocks are noted, up to 128 bytes for
+/// both, 8 MiB in all. Further hosts share a budget, and displace the oldest notes.
 pub const MAX_RELAY_BUDGETS: usize = 65_536;
 /// Maximum number of upstreams that are asked to announce new blocks as compact ones (SV Node 1.2.2, net_processing.cpp
 /// MaybeSetPeerAsAnnouncingHeaderAndIDs).

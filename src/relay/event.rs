@@ -56,7 +56,8 @@ pub struct BlockRelayed {
     pub readers_finished: u32,
     /// Readers that were closed before that, by either side.
     pub readers_cut: u32,
-    /// Readers whose end is not known: they still read, 60 s after the block was complete or while 8 other blocks do.
+    /// Readers whose end is not known: they were still reading 60 s after the block was complete, or when eight newer
+    /// blocks had begun to pass.
     pub readers_open: u32,
     /// Upstreams that have sent some of the block, each counted once for each attempt.
     pub sources: u32,

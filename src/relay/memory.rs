@@ -21,7 +21,7 @@ impl RelayConfig {
     /// - up to 84 bytes for each of [`max_entries`](Self::max_entries), rounded up, and 1 MiB for the log;
     /// - 13 to 27 bytes for each of [`max_seen`](Self::max_seen), 17 at the default;
     /// - [`tx_pool_bytes`](Self::tx_pool_bytes);
-    /// - 8 MB of requests in flight, 11 MB of submissions, 4 MiB of budgets, and 64 MiB of unanswered `getdata`
+    /// - 8 MB of requests in flight, 11 MB of submissions, 8 MiB of budgets, and 64 MiB of unanswered `getdata`
     ///   messages of leaf peers;
     /// - about 190 bytes for each of [`max_headers`](Self::max_headers);
     /// - [`small_blocks_bytes`](Self::small_blocks_bytes), and 128 MiB for the blocks that pass;

@@ -20,9 +20,10 @@
 //!
 //! A [`Pipe`](pipe::Pipe) is the other, simpler relay: it joins two nodes verbatim.
 //!
-//! Blocks are relayed on regtest, and on other networks with a [`HeaderAnchor`]; without one, a `getdata` for a block
-//! ends its link. Compact blocks are passed on as they are; see [`CompactBlocks`]. Bloom filters are not served. Fees
-//! are not computed, so a fee filter is ignored unless it is so high that its peer wants nothing.
+//! Blocks are relayed on regtest, and on other networks from a [`HeaderAnchor`] on. It is learned from an upstream by
+//! default; until then, a `getdata` for a block ends its link. Compact blocks are passed on as they are; see
+//! [`CompactBlocks`]. Bloom filters are not served. Fees are not computed, so a fee filter is ignored unless it is so
+//! high that its peer wants nothing.
 //!
 //! ```no_run
 //! use peerloop::relay::{Relay, RelayConfig, RelayRequest};

@@ -3,8 +3,8 @@
 //! A block's payload is the same from every node. If a source is lost in the middle, another one sends the block from
 //! its start: the bytes that have passed are hashed and not passed again, and the hash must be that of the first
 //! source's bytes. The last byte is held until the length, the Merkle root and the checksum are right. Nothing here
-//! sends or knows a peer; memory is that of the window, of the offsets, and less than 4
-//! KiB.
+//! sends or knows a peer; memory is that of the window and of the offsets, and less than
+//! 4 KiB.
 
 use super::offsets::TxOffsets;
 use super::window::Window;

@@ -3,7 +3,8 @@
 //! Upstreams and peers of trusted networks may request every block. The host of any other peer pays for old blocks out
 //! of its budget. A recent block is free once for each host. The length of a block that is not here yet is unknown, so
 //! such a block is requested from an upstream only while a reserve remains; its length is charged once its header has
-//! arrived, even if the peer is closed by then. A further source of a block is not charged: no peer can cause its need.
+//! arrived, even if the peer is closed by then. A further source of a block is not charged: a peer
+//! cannot make a source fail.
 
 use super::Blocks;
 use crate::address::Host;

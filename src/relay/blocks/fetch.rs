@@ -2,7 +2,8 @@
 //!
 //! A block has one source at a time. If the source is lost in the middle, another one continues, and the readers notice
 //! nothing. An arriving block belongs to the request with its hash, because an SV Node does not reply to requests that
-//! it cannot serve. A source is charged for a wrong block only if all bytes are its own.
+//! it cannot serve. A source is charged for a wrong block only if all bytes are its own. A link sends its blocks one
+//! after the other, so an idle one that has the block is asked first.
 
 use super::Blocks;
 use super::flow::{Arriving, Flow, Source};
@@ -12,11 +13,12 @@ use crate::api::Delivery;
 use crate::error::{Disconnect, Misbehavior};
 use crate::handler::Ctx;
 use crate::id::PeerId;
-use crate::limits::RELAY_BUDGET_RESERVE;
+use crate::limits::{RELAY_BLOCK_TIMEOUT, RELAY_BUDGET_RESERVE};
 use crate::relay::core::Core;
 use crate::relay::inventory::PeerIndex;
 use crate::relay::peers::Peer;
 use crate::relay::transit::{Fault, Transit};
+use crate::time::Instant;
 use crate::wire::{BlockHeader, Hash256, Header, Inventory, InventoryItem, MessageRef, StreamType};
 use bytes::Bytes;
 
@@ -57,26 +59,62 @@ fn ask(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) -> bool {
         let number = core.blocks.requests;
         let Some(flow) = core.blocks.flow_mut(hash) else { return false };
         if is_sent {
-            flow.source = Some(Source { peer, number, stream: None, last_input: ctx.now(), paused_at: None });
+            flow.source = Some(Source { peer, number, stream: None, asked_at: ctx.now(), paused_at: None });
             return true;
         }
         flow.failed.push(peer);
     }
 }
 
-/// Returns the next source of a block: an upstream that has not failed and does not read the block itself, and one that
-/// is known to have the block if there is one. An SV Node does not reply to a request for a block that it lacks (SV
-/// Node 1.2.2, net_processing.cpp ProcessGetData).
-fn next_source(core: &Core, hash: Hash256) -> Option<PeerId> {
+/// The order in which sources are asked, the smallest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    /// Whether no link of the upstream has announced the block. An SV Node does not reply to a request for a block that
+    /// it lacks (SV Node 1.2.2, net_processing.cpp ProcessGetData), so a busy upstream that has it is asked before.
+    is_uninformed: bool,
+    /// Whether the link sends another block first.
+    is_busy: bool,
+    /// Whether another link of the upstream has announced the block.
+    is_informed_by_other: bool,
+}
+
+/// Lists the possible sources of a block: the links of upstreams that have not failed and do not read the block.
+fn sources(core: &Core, hash: Hash256) -> Vec<(Rank, PeerId)> {
     let Core { peers, blocks, .. } = core;
-    let flow = blocks.flow(hash)?;
+    let Some(flow) = blocks.flow(hash) else { return Vec::new() };
+    let is_among = |indexes: &[PeerIndex], index| {
+        indexes.iter().any(|&other| other == index || peers.are_one_upstream(other, index))
+    };
     let readers: Vec<PeerIndex> = flow.readers.iter().filter_map(|&reader| peers.index(reader)).collect();
-    let reads = |index| readers.iter().any(|&reader| reader == index || peers.are_one_upstream(reader, index));
-    let is_candidate =
-        |&(index, peer): &(PeerIndex, &Peer)| peer.is_upstream() && !flow.failed.contains(&peer.id) && !reads(index);
-    let candidates: Vec<PeerId> = peers.iter().filter(is_candidate).map(|(_, peer)| peer.id).collect();
-    let has_block = |&peer: &PeerId| blocks.has_block(peer, hash);
-    candidates.iter().copied().find(has_block).or_else(|| candidates.first().copied())
+    let upstreams: Vec<(PeerIndex, &Peer)> = peers.iter().filter(|(_, peer)| peer.is_upstream()).collect();
+    let has_block = |peer: &Peer| blocks.has_block(peer.id, hash);
+    let informed: Vec<PeerIndex> =
+        upstreams.iter().filter(|(_, peer)| has_block(peer)).map(|&(index, _)| index).collect();
+    let candidates =
+        upstreams.iter().filter(|(index, peer)| !flow.failed.contains(&peer.id) && !is_among(&readers, *index));
+    let ranked = candidates.map(|&(index, peer)| {
+        let is_uninformed = !is_among(&informed, index);
+        let is_busy = blocks.is_busy_before(peer.id, hash);
+        (Rank { is_uninformed, is_busy, is_informed_by_other: !has_block(peer) }, peer.id)
+    });
+    ranked.collect()
+}
+
+/// Returns the next source of a block. The first of equal ones is asked.
+fn next_source(core: &Core, hash: Hash256) -> Option<PeerId> {
+    sources(core, hash).into_iter().min_by_key(|&(rank, _)| rank).map(|(_, peer)| peer)
+}
+
+/// Returns whether a block waits behind another one although an idle link has it, too.
+pub(super) fn waits_in_vain(core: &Core, hash: Hash256, now: Instant) -> bool {
+    let source = core.blocks.flow(hash).and_then(|flow| flow.source);
+    let is_late = |source: &Source| {
+        source.stream.is_none()
+            && now >= source.asked_at.plus(RELAY_BLOCK_TIMEOUT)
+            && core.blocks.is_busy_before(source.peer, hash)
+    };
+    let is_idle = |&(rank, _): &(Rank, PeerId)| !rank.is_uninformed && !rank.is_busy;
+    source.filter(is_late).is_some() && sources(core, hash).iter().any(is_idle)
 }
 
 /// Chooses how a `block` is delivered that begins to arrive: in parts if one was requested.
@@ -175,6 +213,9 @@ pub(in crate::relay) fn on_lost(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId
 /// Handles a block that stays incomplete because its connection closes.
 pub(in crate::relay) fn on_cut(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, stream: StreamType) {
     core.blocks.forget_arriving(peer, stream);
+    if let Some(about) = core.blocks.peers.get_mut(peer) {
+        about.sends_unread = false;
+    }
     let is_cut = |flow: &&mut Flow| flow.source.is_some_and(|source| source.stream == Some(stream));
     let hash = core.blocks.flow_from(peer).find(is_cut).map(|flow| flow.hash);
     if let Some(hash) = hash {

@@ -3,7 +3,7 @@
 //! These are plain values: a flow has at most one source, and each reader has an offset of its own. Nothing here sends,
 //! and nothing here decides when a source is replaced; `fetch` and `pace` do.
 
-use super::kept::Kept;
+use super::kept::{Kept, bytes_of};
 use super::passages::{Sources, Stamp};
 use crate::address::Host;
 use crate::id::PeerId;
@@ -46,8 +46,8 @@ pub(super) struct Source {
     pub(super) number: u64,
     /// The stream on which the block arrives; `None` until it does.
     pub(super) stream: Option<StreamType>,
-    /// The moment of the request, or of the last bytes since.
-    pub(super) last_input: Instant,
+    /// The moment of the request.
+    pub(super) asked_at: Instant,
     /// The moment at which reading was paused for the readers.
     pub(super) paused_at: Option<Instant>,
 }
@@ -124,6 +124,7 @@ impl Flow {
             transit.header().payload_len <= RELAY_SMALL_BLOCK_BYTES.min(kept.max_bytes() as u64)
                 && transit.window().oldest() == 0
                 && transit.window().retained_bytes() as u64 <= RELAY_SMALL_BLOCK_RETAINED_BYTES
+                && kept.fits(bytes_of(transit.window(), transit.offsets()))
         };
         self.transit.as_ref().is_some_and(is_small)
     }

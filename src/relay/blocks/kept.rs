@@ -23,8 +23,13 @@ pub(super) struct KeptBlock {
 impl KeptBlock {
     /// Returns the number of bytes that the block retains.
     pub(super) fn bytes(&self) -> usize {
-        self.window.retained_bytes() + self.offsets.bytes()
+        bytes_of(&self.window, &self.offsets)
     }
+}
+
+/// Returns the number of bytes that a block retains.
+pub(super) fn bytes_of(window: &Window, offsets: &TxOffsets) -> usize {
+    window.retained_bytes() + offsets.bytes()
 }
 
 /// All kept blocks.
@@ -55,7 +60,7 @@ impl Kept {
     /// Keeps a block, and drops the oldest ones that no longer fit. A block that is too large is not kept.
     pub(super) fn insert(&mut self, hash: Hash256, block: KeptBlock) {
         let bytes = block.bytes();
-        if bytes > self.max_bytes || self.blocks.contains_key(&hash) {
+        if !self.fits(bytes) || self.blocks.contains_key(&hash) {
             return;
         }
         while self.bytes + bytes > self.max_bytes || self.order.len() == MAX_KEPT {

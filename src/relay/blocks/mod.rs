@@ -91,6 +91,10 @@ pub(super) struct BlockPeer {
     shown: Option<Shown>,
     /// The block that is being sent to the peer.
     reading: Option<Reading>,
+    /// The moment of the last bytes of any block that the peer has sent.
+    block_input: Option<Instant>,
+    /// Whether the peer sends the rest of a block that nobody reads.
+    sends_unread: bool,
     /// The moment at which headers were requested from the peer, until it replies.
     asked: Option<Instant>,
     /// The moment since which the peer waits for a block because others pass.
@@ -214,6 +218,12 @@ impl Blocks {
     pub(super) fn is_paused(&self, peer: PeerId) -> bool {
         let sources = self.flows.iter().filter_map(|flow| flow.source);
         sources.filter(|source| source.peer == peer).any(|source| source.paused_at.is_some())
+    }
+
+    /// Returns whether a peer sends another block before this one, or has to.
+    fn is_busy_before(&self, peer: PeerId, hash: Hash256) -> bool {
+        let is_other = |flow: &Flow| flow.hash != hash && flow.source.is_some_and(|source| source.peer == peer);
+        self.flows.iter().any(is_other) || self.peers.get(peer).is_some_and(|about| about.sends_unread)
     }
 
     /// Lists the blocks that were requested from a peer and have not begun to arrive, each with its request's number.

@@ -3,9 +3,9 @@
 //! The window drops the bytes that no reader may still hold. While it is full, the source is not read. *Tethered*
 //! readers may hold it for as long as they read at a minimum rate. All others may hold it for a limited time in
 //! total, because a lost packet would otherwise cut a healthy reader; see
-//! [`RELAY_READER_GRACE`](crate::limits::RELAY_READER_GRACE). Without it, eight readers of 64 MB on loopback
-//! finish, too. A reader that the window has passed is closed at once, so that there is no rule for readers that
-//! stay in its last part. A complete block ends once it is kept or has no readers. Nothing here sends.
+//! [`RELAY_READER_GRACE`](crate::limits::RELAY_READER_GRACE). A reader that the window has passed is closed at once,
+//! so that there is no rule for readers that stay in its last part. A complete block ends once it is kept or has no
+//! readers. Nothing here sends.
 
 use super::Blocks;
 use super::flow::Source;
@@ -25,14 +25,9 @@ pub(super) fn settle(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     let Some(at) = blocks.flows.iter().position(|flow| flow.hash == hash) else { return };
     let flow = &mut blocks.flows[at];
     let is_small = flow.is_kept_whole(&blocks.kept);
-    let is_kept = is_small
-        && flow
-            .transit
-            .as_ref()
-            .is_some_and(|transit| blocks.kept.fits(transit.window().retained_bytes() + transit.offsets().bytes()));
-    if flow.is_complete() && (is_kept || flow.readers.is_empty()) {
+    if flow.is_complete() && (is_small || flow.readers.is_empty()) {
         let flow = blocks.flows.swap_remove(at);
-        if let (true, Some(transit)) = (is_kept, flow.transit) {
+        if let (true, Some(transit)) = (is_small, flow.transit) {
             let header = *transit.header();
             let (window, offsets) = transit.into_parts();
             blocks.kept.insert(hash, KeptBlock { header, window, offsets });

@@ -5,7 +5,7 @@
 
 use super::flow::{Flow, Source};
 use super::passages::Stamp;
-use super::{fetch, pace, serve};
+use super::{Blocks, fetch, pace, serve};
 use crate::api::Chunk;
 use crate::handler::Ctx;
 use crate::id::PeerId;
@@ -17,18 +17,24 @@ use crate::wire::Hash256;
 /// Passes on a part of a block.
 pub(in crate::relay) fn on_part(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, chunk: &Chunk<'_>) {
     let (stream, now, is_last) = (ctx.receiving_stream(), ctx.now(), chunk.last().is_some());
+    if let Some(about) = core.blocks.peers.get_mut(peer) {
+        about.block_input = Some(now);
+    }
     let is_arriving = |flow: &&mut Flow| flow.source.is_some_and(|source| source.stream == Some(stream));
     let bound = core.blocks.flow_from(peer).find(is_arriving).map(|flow| flow.hash);
     let (hash, part) = match bound {
         Some(hash) => (hash, chunk.to_bytes()),
-        None => match fetch::recognize(core, ctx, peer, chunk.to_bytes(), is_last) {
-            Some(recognized) => recognized,
-            None => return,
-        },
+        None => {
+            let recognized = fetch::recognize(core, ctx, peer, chunk.to_bytes(), is_last);
+            if let Some(about) = core.blocks.peers.get_mut(peer) {
+                about.sends_unread = recognized.is_none() && !is_last;
+            }
+            let Some(recognized) = recognized else { return };
+            recognized
+        }
     };
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
-    let (Some(transit), Some(source)) = (&mut flow.transit, &mut flow.source) else { return };
-    source.last_input = now;
+    let Some(transit) = &mut flow.transit else { return };
     match transit.push(&part) {
         Ok(()) if flow.is_complete() => {
             flow.completed_at = Some(now);
@@ -64,19 +70,28 @@ pub(in crate::relay) fn on_wake(core: &mut Core, ctx: &mut Ctx<'_>) {
     paused.into_iter().for_each(|hash| pace::settle(core, ctx, hash));
 }
 
-/// Replaces the sources that have been silent for too long, and looks for those that are missing.
+/// Replaces the sources that have been silent for too long, or that send another block first while an idle link has the
+/// block, and looks for those that are missing.
 pub(in crate::relay) fn keep_up(core: &mut Core, ctx: &mut Ctx<'_>) {
     let now = ctx.now();
     core.blocks.passages.expire(now);
-    let sources: Vec<Source> = core.blocks.flows.iter().filter_map(|flow| flow.source).collect();
     // A source sends its blocks one after the other, so it is silent only if none of them arrives.
-    let is_active = |source: &Source| source.paused_at.is_some() || now < source.last_input.plus(RELAY_BLOCK_TIMEOUT);
-    let is_silent = |flow: &Flow| match flow.source {
-        Some(source) => !sources.iter().any(|other| other.peer == source.peer && is_active(other)),
-        None => !flow.is_complete(),
+    let is_silent = |blocks: &Blocks, source: Source| {
+        let input = blocks.peers.get(source.peer).and_then(|about| about.block_input);
+        let last = input.map_or(source.asked_at, |input| input.max(source.asked_at));
+        !blocks.is_paused(source.peer) && now >= last.plus(RELAY_BLOCK_TIMEOUT)
     };
-    let silent: Vec<Hash256> = core.blocks.flows.iter().filter(|flow| is_silent(flow)).map(|flow| flow.hash).collect();
-    silent.into_iter().for_each(|hash| fetch::fail_over(core, ctx, hash));
+    let hashes: Vec<Hash256> = core.blocks.flows.iter().map(|flow| flow.hash).collect();
+    for hash in hashes {
+        let Some(flow) = core.blocks.flow(hash) else { continue };
+        let is_late = match flow.source {
+            Some(source) => is_silent(&core.blocks, source) || fetch::waits_in_vain(core, hash, now),
+            None => !flow.is_complete(),
+        };
+        if is_late {
+            fetch::fail_over(core, ctx, hash);
+        }
+    }
     if !core.blocks.waiting.is_empty() {
         let is_over = |flow: &&Flow| flow.completed_at.is_some_and(|at| now >= at.plus(RELAY_BLOCK_LINGER));
         let over: Vec<Hash256> = core.blocks.flows.iter().filter(is_over).map(|flow| flow.hash).collect();

@@ -13,14 +13,27 @@ pub(super) fn getheaders(hashes: &[Hash256]) -> Vec<u8> {
 
 /// Returns a scene whose upstream has these blocks, and has sent their headers.
 pub(super) fn scene(blocks: &[Mined], conditions: Conditions) -> Scene {
-    let mut scene = Scene::with(|settings| settings, config().with_ping_interval(Duration::ZERO), conditions);
+    scene_with(blocks, conditions, |settings| settings)
+}
+
+/// Returns a scene like [`scene`], whose upstream has a single link.
+pub(super) fn scene_of_one_link(blocks: &[Mined]) -> Scene {
+    scene_with(blocks, Conditions::default(), |settings| settings.with_trust(TrustMode::Trusted))
+}
+
+pub(super) fn scene_with(
+    blocks: &[Mined],
+    conditions: Conditions,
+    change: impl FnOnce(RelayConfig) -> RelayConfig,
+) -> Scene {
+    let mut scene = Scene::with(change, config().with_ping_interval(Duration::ZERO), conditions);
     scene.upstream.send(SUBMITTING, &frame("headers", &headers(blocks)));
     scene.settle();
     scene
 }
 
 /// Adds a leaf for each of these blocks, which has requested it.
-fn requesting<const COUNT: usize>(scene: &mut Scene, blocks: [&Mined; COUNT]) -> [RawPeer; COUNT] {
+pub(super) fn requesting<const COUNT: usize>(scene: &mut Scene, blocks: [&Mined; COUNT]) -> [RawPeer; COUNT] {
     blocks.map(|block| {
         let mut leaf = scene.leaf();
         leaf.send(&get_block(block.hash()));
@@ -165,10 +178,13 @@ fn peers_wait_while_other_blocks_pass_and_all_are_served() {
     let mut scene = scene(&blocks, Conditions::default());
     let mut leaves = requesting(&mut scene, [0, 1, 2, 3, 4].map(|at| &blocks[at]));
     for _ in 0..blocks.len() {
-        let asked = hashes(&scene.heard(SUBMITTING), "getdata");
-        assert!(asked.len() <= 2, "{} blocks were requested at once", asked.len());
-        for block in blocks.iter().filter(|block| asked.contains(&block.hash())) {
-            scene.upstream.send(SUBMITTING, &frame("block", &block.payload));
+        let asked = [SUBMITTING, LISTENING].map(|link| (link, hashes(&scene.heard(link), "getdata")));
+        assert!(asked.iter().all(|(_, hashes)| hashes.len() <= 1), "a busy link was asked: {asked:?}");
+        for (link, hash) in
+            asked.into_iter().flat_map(|(link, hashes)| hashes.into_iter().map(move |hash| (link, hash)))
+        {
+            let block = blocks.iter().find(|block| block.hash() == hash).expect("the chain has the block");
+            scene.upstream.send(link, &frame("block", &block.payload));
             scene.settle();
         }
     }
@@ -181,7 +197,7 @@ fn peers_wait_while_other_blocks_pass_and_all_are_served() {
 #[test]
 fn a_peer_does_not_wait_for_ever() {
     let blocks = chain(&[1_000_000, 1_000_000, 500]);
-    let mut scene = scene(&blocks, Conditions::default());
+    let mut scene = scene_of_one_link(&blocks);
     let _leaves = requesting(&mut scene, [0, 1, 2].map(|at| &blocks[at]));
     // The first block arrives slowly, and the second one waits behind it.
     let slow = frame("block", &blocks[0].payload);
@@ -198,11 +214,7 @@ fn a_peer_does_not_wait_for_ever() {
 /// Returns a scene like [`scene`], whose relay keeps no blocks and whose links hold 8 KiB.
 fn scene_without_room(blocks: &[Mined]) -> Scene {
     let conditions = Conditions { capacity_bytes: 8_192, ..Conditions::default() };
-    let config = config().with_ping_interval(Duration::ZERO);
-    let mut scene = Scene::with(|settings| settings.with_small_blocks_bytes(0), config, conditions);
-    scene.upstream.send(SUBMITTING, &frame("headers", &headers(blocks)));
-    scene.settle();
-    scene
+    scene_with(blocks, conditions, |settings| settings.with_small_blocks_bytes(0))
 }
 
 #[test]
@@ -232,9 +244,9 @@ fn slow_readers_of_complete_blocks_do_not_keep_others_waiting() {
     let mut scene = scene_without_room(&blocks);
     let mut leaves = requesting(&mut scene, [0, 2, 1].map(|at| &blocks[at]));
     // The first two peers do not read their blocks, which arrive whole.
-    for block in [&blocks[0], &blocks[2]] {
+    for (link, block) in [(SUBMITTING, &blocks[0]), (LISTENING, &blocks[2])] {
         for part in frame("block", &block.payload).chunks(8_000) {
-            scene.upstream.send(SUBMITTING, part);
+            scene.upstream.send(link, part);
             scene.settle();
         }
     }
@@ -372,18 +384,25 @@ fn a_block_without_further_sources_is_reported_as_incomplete() {
 fn a_block_belongs_to_the_request_with_its_hash() {
     let blocks = chain(&[900, 1_000]);
     let mut scene = scene(&blocks, Conditions::default());
+    // Both blocks are requested on one link, and then there is another one.
+    scene.upstream.close(LISTENING);
+    scene.settle();
     let [mut old, mut new] = requesting(&mut scene, [&blocks[0], &blocks[1]]);
+    assert_eq!(hashes(&scene.heard(SUBMITTING), "getdata"), [blocks[0].hash(), blocks[1].hash()]);
+    scene.run_for(Duration::from_secs(3));
+    scene.connect_upstream();
+    let again = scene.upstream.links - 1;
     // The upstream skips the first request, as an SV Node does with blocks that it does not have.
     for part in frame("block", &blocks[1].payload).chunks(50) {
         scene.upstream.send(SUBMITTING, part);
         scene.settle();
     }
     assert_eq!(scene.received(&mut new), [message("block", &blocks[1].payload)]);
-    assert_eq!(hashes(&scene.heard(LISTENING), "getdata"), [blocks[0].hash()]);
+    assert_eq!(hashes(&scene.heard(again), "getdata"), [blocks[0].hash()]);
     // A block that comes late is ignored.
     scene.upstream.send(SUBMITTING, &frame("block", &blocks[0].payload));
     assert_eq!(scene.received(&mut old), []);
-    scene.upstream.send(LISTENING, &frame("block", &blocks[0].payload));
+    scene.upstream.send(again, &frame("block", &blocks[0].payload));
     assert_eq!(scene.received(&mut old), [message("block", &blocks[0].payload)]);
     assert_eq!((scene.counts().blocks_wrong, scene.counts().block_readers_cut), (0, 0));
 }

@@ -6,6 +6,7 @@ mod block_cases;
 mod block_transactions;
 mod blocks;
 mod budgets;
+mod busy_sources;
 mod compact;
 mod hostile;
 mod indexes;
