@@ -214,14 +214,16 @@ pub const RELAY_REBUILD_BYTES: usize = 512 * 1024;
 pub const RELAY_COMPACT_PAUSE: Duration = Duration::from_millis(5);
 /// Maximum number of such pauses. Then the missing transactions are requested.
 pub const RELAY_COMPACT_PAUSES: u32 = 4;
-/// Maximum number of transactions that are requested to rebuild a block.
+/// Maximum number of transactions of a block that are requested to rebuild it, or for a leaf in one request. A leaf
+/// that requests more receives the whole block.
 pub const RELAY_REQUESTED_TXS: usize = 1_000;
 /// Maximum number of bytes of the transactions that are prefilled in a compact block because this relay lacked them
 /// (BIP 152).
 pub const RELAY_PREFILLED_BYTES: usize = 10_000;
-/// Maximum number of unanswered requests for transactions of blocks.
+/// Maximum number of unanswered requests for transactions of blocks. One of them is reserved for this side, to rebuild
+/// a block.
 pub const RELAY_BLOCKTXN_ASKS: usize = 64;
-/// Maximum number of such requests of one peer. The whole block is sent in place of further ones.
+/// Maximum number of such requests of one peer, up to 48 bytes each. The whole block is sent in place of further ones.
 pub const RELAY_PEER_BLOCKTXN_ASKS: usize = 4;
 /// Maximum payload length of such a request, in bytes: 30,000 transactions or more.
 pub const RELAY_REQUEST_BYTES: usize = 64 * 1024;

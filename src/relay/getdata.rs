@@ -254,14 +254,19 @@ fn answer_block(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item:
 
 /// Answers with the compact block if it is held and recent. A node accepts a whole block in its place.
 fn answer_compact(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item: InventoryItem) -> Answered {
-    let compact = core.blocks.compact.frame(item.hash).filter(|_| core.blocks.is_recent(item.hash));
+    let is_served = core.blocks.is_recent(item.hash) && blocks::is_compact_used(core, answers.peer);
+    let compact = core.blocks.compact.frame(item.hash).filter(|_| is_served);
     let Some(frame) = compact else { return answer_block(core, ctx, answers, item) };
+    let Some(price) = blocks::price(core, ctx, answers.peer, item.hash) else {
+        return refuse_block(core, ctx, answers);
+    };
     match send_frame(core, ctx, answers, &frame) {
         Ok(()) => {}
         Err(RequestError::QueueFull) => return Answered::NoRoom,
         Err(RequestError::TooLargeForPeer) => return answer_block(core, ctx, answers, item),
         Err(_) => return Answered::Closed,
     }
+    blocks::pay_bytes(core, ctx, price, frame.len());
     core.counts.compact_blocks_sent += 1;
     blocks::on_known(core, answers.peer, item.hash);
     Answered::Yes
@@ -269,7 +274,7 @@ fn answer_compact(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, ite
 
 fn refuse_block(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers) -> Answered {
     send_missing(core, ctx, answers);
-    blocks::refuse(core, ctx, answers.peer);
+    blocks::refuse(core, ctx, answers.peer, b"getdata");
     Answered::Closed
 }
 

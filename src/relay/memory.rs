@@ -35,8 +35,9 @@ impl RelayConfig {
     ///
     /// The last three items are not part of the result, because only upstreams cause them.
     pub fn max_memory_bytes(&self, peers: usize) -> usize {
+        let peers = peers.min(u32::MAX as usize);
         // An index is used again after a cycle of the sweep, so about twice as many may be in use.
-        let indexes = 2 * peers.min(u32::MAX as usize);
+        let indexes = 2 * peers;
         let settings = self.clone().in_range();
         let tables = Inventory::memory_bytes(settings.max_entries, settings.max_seen, indexes)
             + Peers::memory_bytes(indexes)
@@ -50,7 +51,7 @@ impl RelayConfig {
             + HeaderChain::memory_bytes(settings.max_headers)
             + RELAY_PASSING_BLOCKS * RELAY_SMALL_BLOCK_RETAINED_BYTES as usize
             + RELAY_PASSING_BLOCKS * TxOffsets::memory_bytes()
-            + Compacts::memory_bytes();
+            + Compacts::memory_bytes(peers);
         tables.saturating_add(self.tx_pool_bytes).saturating_add(self.small_blocks_bytes)
     }
 }

@@ -133,7 +133,7 @@ pub struct RelayCounts {
     pub blocks_refused: u64,
     /// Requests for blocks among them that exceeded a budget.
     pub blocks_over_budget: u64,
-    /// Bytes of old blocks that were charged to the budgets of hosts.
+    /// Bytes of blocks, compact blocks and their transactions that were charged to the budgets of hosts.
     pub old_block_bytes: u64,
     /// Blocks that were sent whole to a peer.
     pub blocks_served: u64,

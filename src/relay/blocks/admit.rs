@@ -3,8 +3,8 @@
 //! Upstreams and peers of trusted networks may request every block. The host of any other peer pays for old blocks out
 //! of its budget. A recent block is free once for each host. The length of a block that is not here yet is unknown, so
 //! such a block is requested from an upstream only while a reserve remains; its length is charged once its header has
-//! arrived, even if the peer is closed by then. A further source of a block is not charged: a peer
-//! cannot make a source fail.
+//! arrived, even if the peer is closed by then. A further source of a block is not charged: a peer cannot make a source
+//! fail. A compact block, or single transactions of a block, are charged with their own length.
 
 use super::Blocks;
 use crate::address::Host;
@@ -17,7 +17,7 @@ use crate::wire::{Hash256, MessageRef, RejectCode, RejectRef};
 
 /// The price of a block for a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Price {
+pub(in crate::relay) enum Price {
     Nothing,
     /// Nothing, because the peer's host requests this recent block for the first time.
     FirstRecent {
@@ -29,7 +29,7 @@ pub(super) enum Price {
 }
 
 /// Returns the price of a block for a peer; `None` if the budget of the peer's host is too small.
-pub(super) fn price(core: &mut Core, ctx: &Ctx<'_>, peer: PeerId, hash: Hash256) -> Option<Price> {
+pub(in crate::relay) fn price(core: &mut Core, ctx: &Ctx<'_>, peer: PeerId, hash: Hash256) -> Option<Price> {
     let address = ctx.peer(peer)?.address().ip();
     if core.is_upstream(peer) || ctx.is_trusted(address) {
         return Some(Price::Nothing);
@@ -49,19 +49,32 @@ pub(super) fn price(core: &mut Core, ctx: &Ctx<'_>, peer: PeerId, hash: Hash256)
 /// Charges the price of a block that is being sent to a peer. If its length is unknown, returns the host that pays
 /// later.
 pub(super) fn pay(core: &mut Core, ctx: &Ctx<'_>, price: Price, hash: Hash256) -> Option<Host> {
+    let host = payer(core, ctx, price)?;
+    match core.blocks.len_bytes_of(hash) {
+        Some(len_bytes) => {
+            charge(core, ctx, host, len_bytes);
+            None
+        }
+        None => Some(host),
+    }
+}
+
+/// Pays for an answer of this length in place of a whole block.
+pub(in crate::relay) fn pay_bytes(core: &mut Core, ctx: &Ctx<'_>, price: Price, bytes: usize) {
+    if let Some(host) = payer(core, ctx, price) {
+        charge(core, ctx, host, bytes as u64);
+    }
+}
+
+/// Returns the host that pays for the length of an answer. The recent block that is free for it is no longer so.
+pub(super) fn payer(core: &mut Core, ctx: &Ctx<'_>, price: Price) -> Option<Host> {
     match price {
         Price::Nothing => None,
         Price::FirstRecent { host, height } => {
             core.blocks.budgets.use_free(host, height, ctx.now());
             None
         }
-        Price::Length(host) => match core.blocks.len_bytes_of(hash) {
-            Some(len_bytes) => {
-                charge(core, ctx, host, len_bytes);
-                None
-            }
-            None => Some(host),
-        },
+        Price::Length(host) => Some(host),
     }
 }
 
@@ -120,14 +133,15 @@ fn refuse_reader(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256
     if let Some(reader) = core.blocks.peers.get_mut(peer) {
         reader.reading = None;
     }
-    refuse(core, ctx, peer);
+    refuse(core, ctx, peer, b"getdata");
 }
 
-/// Refuses a block with a `reject`, and closes the link: an SV Node asks other peers at once only if the link closes.
-pub(in crate::relay) fn refuse(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
+/// Refuses a request for a block with a `reject`, and closes the link: an SV Node asks other peers at once only if the
+/// link closes.
+pub(in crate::relay) fn refuse(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, request: &[u8]) {
     core.counts.blocks_refused += 1;
     let reject = RejectRef {
-        message: b"getdata",
+        message: request,
         code: RejectCode::TOO_BUSY,
         reason: b"the block cannot be served now",
         hash: None,

@@ -75,21 +75,22 @@ pub(super) fn announce(core: &mut Core, ctx: &mut Ctx<'_>, fork_height: u32) {
         if next.is_some_and(|next| next > tip.height) {
             continue;
         }
-        let (frame, form) = match (&compact, &shared, next) {
-            (Some(compact), _, Some(next)) if about.compact.is_announced() && next == tip.height => {
-                (compact.clone(), Form::Compact)
-            }
-            (_, Some(shared), Some(next)) if about.wants_headers && next == first => (shared.clone(), Form::Headers),
-            (_, _, Some(next)) if about.wants_headers && tip.height - next < MAX_ANNOUNCED => {
+        let is_compact = about.compact.is_announced() && next == Some(tip.height);
+        let compact = compact.clone().filter(|_| is_compact).map(|frame| (frame, Form::Compact));
+        let plain = match (&shared, next) {
+            (Some(shared), Some(next)) if about.wants_headers && next == first => (shared.clone(), Form::Headers),
+            (_, Some(next)) if about.wants_headers && tip.height - next < MAX_ANNOUNCED => {
                 (frame_of(chain, ctx, next), Form::Headers)
             }
-            (_, _, Some(_) | None) => (inv.clone(), Form::Inv),
+            (_, Some(_) | None) => (inv.clone(), Form::Inv),
         };
-        announced.push((peer.id, frame, form));
+        announced.push((peer.id, compact, plain));
     }
-    for (peer, frame, form) in announced {
-        // A peer with a full queue learns of the tip with the next one, as at an SV Node.
-        if ctx.send_shared(peer, &frame).is_ok() {
+    for (peer, compact, plain) in announced {
+        // A peer whose queue has no room for a compact block may have room for a plain announcement. Otherwise, it
+        // learns of the tip with the next one, as at an SV Node.
+        let sent = compact.into_iter().chain([plain]).find(|(frame, _)| ctx.send_shared(peer, frame).is_ok());
+        if let Some((_, form)) = sent {
             core.counts.tips_announced += 1;
             core.counts.compact_blocks_sent += u64::from(form == Form::Compact);
             if form != Form::Inv

@@ -32,13 +32,13 @@ use crate::protocol::{Network, SERVICE_NETWORK};
 use crate::time::Instant;
 use crate::wire::siphash::SipKey;
 use crate::wire::{Hash256, StreamType};
-pub(super) use admit::refuse;
+pub(super) use admit::{pay_bytes, price, refuse};
 pub(super) use announce::{on_has, on_known};
 pub(super) use budget::Budgets;
 use compact::Exchange;
 pub(super) use compact::{
-    Compacts, advance, choose_sources, expire_asks, on_blocktxn, on_blocktxn_header, on_compact, on_compact_header,
-    on_getblocktxn, on_peer_lost, on_sendcmpct,
+    Compacts, advance, choose_sources, expire_asks, is_used as is_compact_used, on_blocktxn, on_blocktxn_header,
+    on_compact, on_compact_header, on_getblocktxn, on_peer_lost, on_sendcmpct,
 };
 pub(super) use fetch::{on_cut, on_lost, on_not_found, on_refused, on_source_header};
 use flow::{Arriving, Flow, Reading};

@@ -14,12 +14,7 @@ use crate::wire::{MessageRef, SendCmpct};
 
 /// Handles the statement that a peer supports compact blocks.
 pub(in crate::relay) fn on_sendcmpct(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, message: SendCmpct) {
-    let is_used = match (role(core, peer), core.config.compact_blocks) {
-        (None | Some(Role::Upstream { is_listening: true, .. }), _) | (_, CompactBlocks::Off) => false,
-        (Some(Role::Leaf), CompactBlocks::Upstreams) => false,
-        (Some(Role::Leaf | Role::Upstream { .. }), CompactBlocks::Upstreams | CompactBlocks::All) => true,
-    };
-    if !is_used || message.version != SendCmpct::VERSION {
+    if !is_used(core, peer) || message.version != SendCmpct::VERSION {
         return;
     }
     let Some(about) = core.blocks.peer_mut(peer) else { return };
@@ -49,6 +44,15 @@ pub(in crate::relay) fn choose_sources(core: &mut Core, ctx: &mut Ctx<'_>) {
         {
             about.compact.is_source = true;
         }
+    }
+}
+
+/// Returns whether compact blocks are exchanged with a peer. Another peer receives whole blocks in their place.
+pub(in crate::relay) fn is_used(core: &Core, peer: PeerId) -> bool {
+    match (role(core, peer), core.config.compact_blocks) {
+        (None | Some(Role::Upstream { is_listening: true, .. }), _) | (_, CompactBlocks::Off) => false,
+        (Some(Role::Leaf), CompactBlocks::Upstreams) => false,
+        (Some(Role::Leaf | Role::Upstream { .. }), CompactBlocks::Upstreams | CompactBlocks::All) => true,
     }
 }
 

@@ -3,12 +3,18 @@
 //! The first source is the block's announcer. Equal requests of several peers are one request, and its reply is passed
 //! on as it is, once its transactions are those of the compact block. If the reply does not arrive in time, or is
 //! wrong, each peer receives the whole block in its place. While the block is being rebuilt, requests for it wait.
+//!
+//! The hosts of leaf peers pay for each reply out of the budget of old blocks, as for a block.
 
-use super::pending::Ask;
+use super::pending::{Ask, Waiting};
 use super::transactions;
 use crate::handler::Ctx;
 use crate::id::PeerId;
-use crate::limits::{RELAY_BLOCKTXN_ASKS, RELAY_BLOCKTXN_TIMEOUT, RELAY_PEER_BLOCKTXN_ASKS, RELAY_REQUEST_BYTES};
+use crate::limits::{
+    RELAY_BLOCKTXN_ASKS, RELAY_BLOCKTXN_TIMEOUT, RELAY_BUDGET_RESERVE, RELAY_PEER_BLOCKTXN_ASKS, RELAY_REQUEST_BYTES,
+    RELAY_REQUESTED_TXS,
+};
+use crate::relay::blocks::admit;
 use crate::relay::core::Core;
 use crate::relay::getdata;
 use crate::wire::{GetBlockTxn, GetBlockTxnRef, Hash256, MessageRef};
@@ -21,21 +27,41 @@ pub(super) const fn is_nearly_all(asked: usize, count: usize) -> bool {
 }
 
 /// Passes a peer's request on, or lets it wait while the block is being rebuilt. The peer receives the whole block if
-/// there are too many requests.
-pub(super) fn for_peer(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, request: Bytes) {
+/// there are too many requests, or if it asks for too much.
+pub(super) fn for_peer(
+    core: &mut Core,
+    ctx: &mut Ctx<'_>,
+    peer: PeerId,
+    request: GetBlockTxnRef<'_>,
+    payload: impl FnOnce() -> Bytes,
+) {
+    let hash = request.block_hash;
+    let asks = &core.blocks.compact.asks;
+    let of_peer = asks.iter().flat_map(|ask| &ask.waiting).filter(|waiting| waiting.peer == peer).count();
+    let is_large = request.indexes().len() > RELAY_REQUESTED_TXS && !core.is_upstream(peer);
+    let payload = (of_peer < RELAY_PEER_BLOCKTXN_ASKS && !is_large).then(payload);
+    let Some(payload) = payload.filter(|payload| payload.len() <= RELAY_REQUEST_BYTES) else {
+        return getdata::send_block(core, ctx, peer, hash);
+    };
+    let equal = asks.iter().position(|ask| ask.request == payload);
+    // A slot is reserved for the request of this side.
+    let of_peers = asks.iter().filter(|ask| !ask.is_own).count();
+    if equal.is_none() && of_peers >= RELAY_BLOCKTXN_ASKS - 1 {
+        return getdata::send_block(core, ctx, peer, hash);
+    }
+    let Some(price) = admit::price(core, ctx, peer, hash) else {
+        return admit::refuse(core, ctx, peer, b"getblocktxn");
+    };
+    let waiting = Waiting { peer, payer: admit::payer(core, ctx, price) };
     let asks = &mut core.blocks.compact.asks;
-    let of_peer = asks.iter().filter(|ask| ask.peers.contains(&peer)).count();
-    if of_peer >= RELAY_PEER_BLOCKTXN_ASKS || request.len() > RELAY_REQUEST_BYTES {
-        return getdata::send_block(core, ctx, peer, hash);
+    match equal.and_then(|at| asks.get_mut(at)) {
+        Some(equal) => equal.waiting.push(waiting),
+        None => {
+            let (waiting, since) = (vec![waiting], ctx.now());
+            asks.push(Ask { hash, request: payload, waiting, is_own: false, source: None, since });
+            resolve(core, ctx);
+        }
     }
-    if let Some(equal) = asks.iter_mut().find(|ask| ask.request == request) {
-        return equal.peers.push(peer);
-    }
-    if asks.len() == RELAY_BLOCKTXN_ASKS {
-        return getdata::send_block(core, ctx, peer, hash);
-    }
-    asks.push(Ask { hash, request, peers: vec![peer], is_own: false, source: None, since: ctx.now() });
-    resolve(core, ctx);
 }
 
 /// Requests the transactions that are missing to rebuild a block. Returns whether a source was asked.
@@ -50,13 +76,20 @@ pub(super) fn for_this_side(core: &mut Core, ctx: &mut Ctx<'_>, request: &GetBlo
         return false;
     }
     let (request, since) = (payload.into(), ctx.now());
-    core.blocks.compact.asks.push(Ask { hash, request, peers: Vec::new(), is_own: true, source: Some(source), since });
+    core.blocks.compact.asks.push(Ask {
+        hash,
+        request,
+        waiting: Vec::new(),
+        is_own: true,
+        source: Some(source),
+        since,
+    });
     true
 }
 
 /// Answers the requests for blocks that are kept now, and passes on those for blocks that are not being rebuilt.
 pub(super) fn resolve(core: &mut Core, ctx: &mut Ctx<'_>) {
-    let rebuilt = core.blocks.compact.job.as_ref().map(|job| job.hash);
+    let rebuilt = core.blocks.compact.rebuilt();
     let is_due = |ask: &mut Ask| ask.source.is_none() && Some(ask.hash) != rebuilt;
     let due: Vec<Ask> = core.blocks.compact.asks.extract_if(.., is_due).collect();
     for mut ask in due {
@@ -64,10 +97,11 @@ pub(super) fn resolve(core: &mut Core, ctx: &mut Ctx<'_>) {
         let kept = core.blocks.kept.get(ask.hash).zip(request);
         if let Some((block, request)) = kept {
             let reply = transactions::reply(ctx, block, ask.hash, request);
+            charge(core, ctx, &mut ask, reply.as_ref().map_or(0, |reply| reply.len() as u64));
             send_all(core, ctx, ask, reply.as_ref());
             continue;
         }
-        let source = source_of(core, ask.hash, &ask.peers).zip(request);
+        let source = source_of(core, ask.hash, &ask.waiting).zip(request);
         let source = source.filter(|&(source, request)| ctx.send(source, &MessageRef::GetBlockTxn(request)).is_ok());
         match source.map(|(source, _)| source) {
             Some(source) => {
@@ -82,12 +116,18 @@ pub(super) fn resolve(core: &mut Core, ctx: &mut Ctx<'_>) {
 /// Sends a reply to all peers of a request; the whole block if there is none.
 pub(super) fn send_all(core: &mut Core, ctx: &mut Ctx<'_>, ask: Ask, reply: Option<&Bytes>) {
     let is_relayed = ask.source.is_some();
-    for peer in ask.peers {
+    for Waiting { peer, .. } in ask.waiting {
         match reply {
-            Some(reply) => transactions::send(core, ctx, peer, reply, is_relayed),
+            Some(reply) => transactions::send(core, ctx, peer, ask.hash, reply, is_relayed),
             None => getdata::send_block(core, ctx, peer, ask.hash),
         }
     }
+}
+
+/// Charges the hosts that wait for a reply of this many bytes.
+pub(super) fn charge(core: &mut Core, ctx: &Ctx<'_>, ask: &mut Ask, bytes: u64) {
+    let payers = ask.waiting.iter_mut().filter_map(|waiting| waiting.payer.take());
+    payers.for_each(|host| admit::charge(core, ctx, host, bytes));
 }
 
 /// Ends a request whose source does not answer, or answers with other transactions.
@@ -99,36 +139,48 @@ pub(super) fn fail(core: &mut Core, ctx: &mut Ctx<'_>, ask: Ask) {
     send_all(core, ctx, ask, None);
 }
 
-/// Ends the requests to a source that is lost, or whose reply is too long.
-pub(super) fn on_source_lost(core: &mut Core, ctx: &mut Ctx<'_>, source: PeerId) {
-    let is_of_source = |ask: &mut Ask| ask.source == Some(source);
+/// Ends the oldest request to a source whose reply is too long: nothing states which one it answers.
+pub(super) fn on_long_reply(core: &mut Core, ctx: &mut Ctx<'_>, source: PeerId, len_bytes: u64) {
+    let asks = &mut core.blocks.compact.asks;
+    let Some(at) = asks.iter().position(|ask| ask.source == Some(source)) else { return };
+    let mut ask = asks.remove(at);
+    charge(core, ctx, &mut ask, len_bytes);
+    fail(core, ctx, ask);
+}
+
+/// Ends the requests of a peer that is closed, and those to it. A reply that may still arrive is charged to the host of
+/// the peer that has asked for it, with the reserve, because its length is unknown.
+pub(in crate::relay) fn on_peer_lost(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
+    let mut payers = Vec::new();
+    for ask in &mut core.blocks.compact.asks {
+        let ended = ask.waiting.extract_if(.., |waiting| waiting.peer == peer);
+        let is_asked = ask.source.is_some();
+        payers.extend(ended.filter_map(|waiting| waiting.payer.filter(|_| is_asked)));
+    }
+    payers.into_iter().for_each(|host| admit::charge(core, ctx, host, RELAY_BUDGET_RESERVE));
+    core.blocks.compact.asks.retain(|ask| ask.is_own || !ask.waiting.is_empty());
+    let is_of_source = |ask: &mut Ask| ask.source == Some(peer);
     let lost: Vec<Ask> = core.blocks.compact.asks.extract_if(.., is_of_source).collect();
     lost.into_iter().for_each(|ask| fail(core, ctx, ask));
 }
 
-/// Ends the requests of a peer that is closed, and those to it.
-pub(in crate::relay) fn on_peer_lost(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
-    for ask in &mut core.blocks.compact.asks {
-        ask.peers.retain(|&other| other != peer);
-    }
-    core.blocks.compact.asks.retain(|ask| ask.is_own || !ask.peers.is_empty());
-    on_source_lost(core, ctx, peer);
-}
-
-/// Ends the requests that are unanswered for too long.
+/// Ends the requests that are unanswered for too long. The reserve is charged for a reply that arrives later.
 pub(in crate::relay) fn expire_asks(core: &mut Core, ctx: &mut Ctx<'_>) {
     let now = ctx.now();
     let is_late = |ask: &mut Ask| ask.source.is_some() && now >= ask.since.plus(RELAY_BLOCKTXN_TIMEOUT);
     let late: Vec<Ask> = core.blocks.compact.asks.extract_if(.., is_late).collect();
-    late.into_iter().for_each(|ask| fail(core, ctx, ask));
+    for mut ask in late {
+        charge(core, ctx, &mut ask, RELAY_BUDGET_RESERVE);
+        fail(core, ctx, ask);
+    }
 }
 
 /// Returns the upstream that is asked for transactions of a block: its announcer, or else another one that has it, but
 /// no node that requests them itself.
-fn source_of(core: &Core, hash: Hash256, peers: &[PeerId]) -> Option<PeerId> {
-    let index_of = |peer: PeerId| core.peers.index(peer);
+fn source_of(core: &Core, hash: Hash256, askers: &[Waiting]) -> Option<PeerId> {
     let is_asker = |index| {
-        peers.iter().filter_map(|&peer| index_of(peer)).any(|at| at == index || core.peers.are_one_upstream(at, index))
+        let mut indexes = askers.iter().filter_map(|asker| core.peers.index(asker.peer));
+        indexes.any(|at| at == index || core.peers.are_one_upstream(at, index))
     };
     let upstreams = core.peers.iter().filter(|(index, peer)| peer.is_upstream() && !is_asker(*index));
     let candidates: Vec<PeerId> = upstreams.map(|(_, peer)| peer.id).collect();

@@ -19,14 +19,14 @@ mod work;
 
 use crate::id::PeerId;
 use crate::limits::{
-    HEADER_LEN_BYTES, RELAY_BLOCKTXN_ASKS, RELAY_COMPACT_BLOCKS, RELAY_COMPACT_BYTES, RELAY_PREFILLED_BYTES,
-    RELAY_REBUILT_BYTES, RELAY_REBUILT_TXS, RELAY_REQUEST_BYTES,
+    HEADER_LEN_BYTES, RELAY_BLOCKTXN_ASKS, RELAY_COMPACT_BLOCKS, RELAY_COMPACT_BYTES, RELAY_PEER_BLOCKTXN_ASKS,
+    RELAY_PREFILLED_BYTES, RELAY_REBUILT_BYTES, RELAY_REBUILT_TXS, RELAY_REQUEST_BYTES,
 };
 use crate::wire::Hash256;
-pub(in crate::relay) use agree::{choose_sources, on_sendcmpct};
+pub(in crate::relay) use agree::{choose_sources, is_used, on_sendcmpct};
 pub(in crate::relay) use ask::{expire_asks, on_peer_lost};
 use bytes::Bytes;
-use pending::{Ask, Job};
+use pending::{Ask, Job, Waiting};
 pub(in crate::relay) use receive::{on_compact, on_compact_header};
 pub(in crate::relay) use reply::{on_blocktxn, on_blocktxn_header};
 pub(in crate::relay) use serve::on_getblocktxn;
@@ -59,6 +59,8 @@ impl Exchange {
 pub(in crate::relay) struct Compacts {
     /// The oldest first.
     blocks: VecDeque<Compact>,
+    /// The block that is rebuilt from the next turn on.
+    due: Option<Hash256>,
     /// The block that is being rebuilt.
     job: Option<Job>,
     /// The requests for transactions, the oldest first.
@@ -80,18 +82,25 @@ struct Compact {
 }
 
 impl Compacts {
-    /// Returns the maximum number of bytes of all compact blocks and of the work on them.
-    pub(in crate::relay) const fn memory_bytes() -> usize {
+    /// Returns the maximum number of bytes of all compact blocks and of the work on them, for a number of peers.
+    pub(in crate::relay) const fn memory_bytes(peers: usize) -> usize {
         let frame = HEADER_LEN_BYTES + RELAY_COMPACT_BYTES as usize;
         let held = RELAY_COMPACT_BLOCKS * (2 * frame + RELAY_PREFILLED_BYTES + size_of::<Compact>());
         // Bodies share read blocks of up to twice their length.
         let rebuilt = 3 * RELAY_REBUILT_BYTES + RELAY_REBUILT_TXS * REBUILD_BYTES_PER_TX;
-        held + rebuilt + RELAY_BLOCKTXN_ASKS * (2 * RELAY_REQUEST_BYTES + size_of::<Ask>())
+        let asks = RELAY_BLOCKTXN_ASKS * (2 * RELAY_REQUEST_BYTES + size_of::<Ask>());
+        // A list that grows has up to twice its length.
+        held + rebuilt + asks + peers * 2 * RELAY_PEER_BLOCKTXN_ASKS * size_of::<Waiting>()
     }
 
     /// Returns the message with a compact block.
     pub(in crate::relay) fn frame(&self, hash: Hash256) -> Option<Bytes> {
         self.get(hash).map(|block| block.prefilled.as_ref().unwrap_or(&block.frame).clone())
+    }
+
+    /// Returns the block that is being rebuilt, or will be.
+    fn rebuilt(&self) -> Option<Hash256> {
+        self.due.or_else(|| self.job.as_ref().map(|job| job.hash))
     }
 
     /// Returns the payload of a compact block as it arrived.

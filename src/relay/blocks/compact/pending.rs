@@ -2,6 +2,7 @@
 //! transactions. Nothing here sends; `work` and `ask` do.
 
 use super::rebuild::{Assembly, Rebuild};
+use crate::address::Host;
 use crate::id::PeerId;
 use crate::time::Instant;
 use crate::wire::Hash256;
@@ -22,14 +23,22 @@ pub(super) struct Job {
     pub(super) assembly: Option<Assembly>,
 }
 
+/// A peer that waits for the reply to a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    pub(super) peer: PeerId,
+    /// The host that pays for the reply.
+    pub(super) payer: Option<Host>,
+}
+
 /// A request for transactions of a block.
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) hash: Hash256,
     /// The payload of the `getblocktxn`.
     pub(super) request: Bytes,
-    /// The peers that wait for the reply.
-    pub(super) peers: Vec<PeerId>,
+    /// The peers that wait for the reply, one for each of its requests.
+    pub(super) waiting: Vec<Waiting>,
     /// Whether this side needs the transactions to rebuild the block.
     pub(super) is_own: bool,
     /// The upstream that was asked; `None` while the block is being rebuilt.

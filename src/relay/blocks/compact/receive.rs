@@ -54,13 +54,15 @@ pub(in crate::relay) fn on_compact(core: &mut Core, ctx: &mut Ctx<'_>, peer: Pee
         Some(HeaderError::Orphan) => return sync::on_block_announced(core, ctx, peer, hash),
         Some(_) => return,
     }
-    if core.blocks.compact.get(hash).is_none() && core.blocks.is_recent(hash) {
+    let is_new = core.blocks.compact.get(hash).is_none() && core.blocks.is_recent(hash);
+    if is_new {
         core.counts.compact_blocks_received += 1;
         let (frame, tx_count) = (frame.to_frame(), block.tx_count());
         core.blocks.compact.insert(Compact { hash, frame, prefilled: None, announcer: peer, tx_count });
     }
     sync::publish(core, ctx, accepted.fork_height, true);
-    if accepted.fork_height.is_some() {
+    // The header may have arrived before, from another upstream.
+    if is_new && core.blocks.chain().is_some_and(|chain| chain.tip().hash == hash) {
         work::begin(core, ctx, hash);
     }
 }

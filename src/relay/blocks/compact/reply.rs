@@ -1,11 +1,13 @@
 //! The replies of upstreams with single transactions of a block.
 //!
-//! A reply belongs to the oldest request to its sender for transactions of that block. Its transactions must be those
-//! of the compact block, by their short ids: a node discards a block that it has built from others.
+//! A reply answers the oldest request to its sender for these transactions of the compact block, by their short ids: a
+//! node discards a block that it has built from others. A reply that answers no request ends the oldest one. It is a
+//! fault of its sender only if it cannot be read: it may answer an earlier request, or the sender may have another
+//! transaction with the same short id.
 
 use super::{ask, work};
 use crate::api::{Delivery, Frame};
-use crate::error::Misbehavior;
+use crate::error::{Misbehavior, WireError};
 use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::relay::core::Core;
@@ -13,17 +15,11 @@ use crate::wire::compact::CompactTx;
 use crate::wire::{BlockTxnRef, CompactBlockRef, GetBlockTxnRef, Hash256, Header, TxRef};
 use bytes::Bytes;
 
-/// The reason why a reply is not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// It cannot be read, or has another number of transactions.
-    Invalid,
-    /// A transaction is not that of the compact block. A node may have another one with the same short id.
-    Other,
-}
+/// The transactions of a reply, each with its id.
+type Txs<'a> = Vec<(Hash256, TxRef<'a>)>;
 
-/// Chooses how a `blocktxn` is delivered. One that nobody asked for is ignored. One that is too long ends the requests
-/// to its sender.
+/// Chooses how a `blocktxn` is delivered. One that nobody asked for is ignored. One that is too long ends the oldest
+/// request to its sender.
 pub(in crate::relay) fn on_blocktxn_header(
     core: &mut Core,
     ctx: &mut Ctx<'_>,
@@ -34,7 +30,7 @@ pub(in crate::relay) fn on_blocktxn_header(
         return Delivery::Discard;
     }
     if header.payload_len > ctx.config().buffer_limit_bytes(header.command) {
-        ask::on_source_lost(core, ctx, peer);
+        ask::on_long_reply(core, ctx, peer, header.payload_len);
         return Delivery::Discard;
     }
     Delivery::Buffer
@@ -43,69 +39,78 @@ pub(in crate::relay) fn on_blocktxn_header(
 /// Passes a reply on to the peers that wait for it, and uses it to rebuild the block.
 pub(in crate::relay) fn on_blocktxn(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, frame: &Frame<'_>) {
     let Some(hash) = frame.payload().first_chunk().copied().map(Hash256::from_bytes) else { return };
-    let asks = &mut core.blocks.compact.asks;
-    let Some(at) = asks.iter().position(|ask| ask.source == Some(peer) && ask.hash == hash) else { return };
-    let ask = asks.remove(at);
-    let bytes = frame.to_frame();
+    let asks = &core.blocks.compact.asks;
+    let of_block = || asks.iter().enumerate().filter(|(_, ask)| ask.source == Some(peer) && ask.hash == hash);
+    let Some((oldest, _)) = of_block().next() else { return };
     let compact = core.blocks.compact.payload(hash);
-    let (Ok(request), Some(compact)) = (GetBlockTxnRef::decode(&ask.request), compact) else {
-        return ask::fail(core, ctx, ask);
+    let answered = match compact.as_ref().map(|compact| CompactBlockRef::decode(compact)) {
+        Some(Ok(block)) => {
+            let requests = of_block().filter_map(|(at, ask)| Some((at, GetBlockTxnRef::decode(&ask.request).ok()?)));
+            answered(&block, requests, frame.payload())
+        }
+        Some(Err(_)) | None => Ok(None),
     };
-    let reply = frame.payload();
-    let found = match CompactBlockRef::decode(&compact) {
-        Ok(block) => read(&block, request, reply),
-        Err(_) => Err(Fault::Other),
-    };
-    let txs = match found {
-        Ok(txs) => txs,
-        Err(fault) => {
+    let at = answered.as_ref().map_or(oldest, |answered| answered.as_ref().map_or(oldest, |&(at, _)| at));
+    let mut ask = core.blocks.compact.asks.remove(at);
+    ask::charge(core, ctx, &mut ask, frame.payload().len() as u64);
+    let txs = match answered {
+        Ok(Some((_, txs))) => txs,
+        Ok(None) => {
             core.counts.compact_blocks_wrong += 1;
-            if fault == Fault::Invalid {
-                ctx.penalize_for(peer, Misbehavior::BadCompactBlock);
-            }
+            return ask::fail(core, ctx, ask);
+        }
+        Err(_) => {
+            core.counts.compact_blocks_wrong += 1;
+            ctx.penalize_for(peer, Misbehavior::BadCompactBlock);
             return ask::fail(core, ctx, ask);
         }
     };
-    if let Some(job) = core.blocks.compact.job.as_mut().filter(|job| ask.is_own && job.hash == hash) {
-        for (position, txid, tx) in txs {
+    if let Some(job) = core.blocks.compact.job.as_mut().filter(|job| ask.is_own && job.hash == hash)
+        && let Ok(request) = GetBlockTxnRef::decode(&ask.request)
+    {
+        for (position, (txid, tx)) in request.indexes().zip(txs) {
             job.rebuild.fill(position, txid, Bytes::copy_from_slice(tx.encoded()));
         }
     }
     let is_own = ask.is_own;
-    ask::send_all(core, ctx, ask, Some(&bytes));
+    ask::send_all(core, ctx, ask, Some(&frame.to_frame()));
     if is_own {
         work::advance(core, ctx);
     }
 }
 
-/// Reads the transactions of a reply, each with its position and its id.
-fn read<'a>(
+/// Returns the place of the first request that a reply answers, and the reply's transactions.
+///
+/// # Errors
+///
+/// Those of a reply that cannot be read.
+fn answered<'a, 'b>(
     block: &CompactBlockRef<'_>,
-    request: GetBlockTxnRef<'_>,
+    requests: impl Iterator<Item = (usize, GetBlockTxnRef<'b>)>,
     reply: &'a [u8],
-) -> Result<Vec<(u32, Hash256, TxRef<'a>)>, Fault> {
-    let reply = BlockTxnRef::decode(reply).map_err(|_| Fault::Invalid)?;
-    let indexes = request.indexes();
-    if reply.transactions.len() != indexes.len() {
-        return Err(Fault::Invalid);
+) -> Result<Option<(usize, Txs<'a>)>, WireError> {
+    let reply = BlockTxnRef::decode(reply)?;
+    let mut requests = requests.filter(|(_, request)| request.indexes().len() == reply.transactions.len()).peekable();
+    if requests.peek().is_none() {
+        return Ok(None);
     }
+    let txs = reply.transactions.into_iter().map(|tx| tx.map(|tx| (tx.txid(), tx))).collect::<Result<Txs<'a>, _>>()?;
+    let found = requests.find(|&(_, request)| is_answer(block, request, &txs));
+    Ok(found.map(|(at, _)| (at, txs)))
+}
+
+/// Returns whether transactions are those of a request.
+fn is_answer(block: &CompactBlockRef<'_>, request: GetBlockTxnRef<'_>, txs: &Txs<'_>) -> bool {
     let key = block.short_id_key();
     let (mut named, mut position) = (block.transactions(), 0);
-    let mut txs = Vec::with_capacity(indexes.len());
-    for (index, tx) in indexes.zip(reply.transactions) {
-        let tx = tx.map_err(|_| Fault::Invalid)?;
-        let txid = tx.txid();
+    request.indexes().zip(txs).all(|(index, (txid, tx))| {
         // The positions ascend.
-        let is_right = match named.nth((index - position) as usize) {
-            Some(CompactTx::Whole(known)) => known.encoded() == tx.encoded(),
-            Some(CompactTx::Named(id)) => key.short_id(txid) == id,
-            None => false,
-        };
+        let known = named.nth((index - position) as usize);
         position = index + 1;
-        if !is_right {
-            return Err(Fault::Other);
+        match known {
+            Some(CompactTx::Whole(known)) => known.encoded() == tx.encoded(),
+            Some(CompactTx::Named(id)) => key.short_id(*txid) == id,
+            None => false,
         }
-        txs.push((index, txid, tx));
-    }
-    Ok(txs)
+    })
 }

@@ -3,9 +3,10 @@
 //!
 //! The transactions of a kept block are served from memory. Those of another block are requested from a node that has
 //! it. The whole block is the answer to requests that are deep below the tip, or for nearly all transactions, as at an
-//! SV Node (1.2.2, net_processing.cpp ProcessGetBlockTxnMessage), and to those that this relay cannot pass on.
+//! SV Node (1.2.2, net_processing.cpp ProcessGetBlockTxnMessage), to those that this relay cannot pass on, and to those
+//! of peers without compact blocks. Replies from memory are charged as blocks are.
 
-use super::{ask, transactions};
+use super::{agree, ask, transactions};
 use crate::api::Frame;
 use crate::error::{Disconnect, Misbehavior};
 use crate::handler::Ctx;
@@ -26,12 +27,15 @@ pub(in crate::relay) fn on_getblocktxn(
 ) {
     let hash = request.block_hash;
     if core.blocks.chain().is_none_or(|chain| chain.get(hash).is_none()) {
-        return admit::refuse(core, ctx, peer);
+        return admit::refuse(core, ctx, peer, b"getblocktxn");
     }
-    let is_near = core.blocks.is_within(hash, RELAY_BLOCKTXN_DEPTH);
+    let is_served = core.blocks.is_within(hash, RELAY_BLOCKTXN_DEPTH) && agree::is_used(core, peer);
     let in_memory = core.blocks.kept.get(hash).map(|kept| kept.offsets.len()).filter(|&count| count > 0);
-    let count = in_memory.or_else(|| core.blocks.compact.tx_count(hash));
-    let Some(count) = count.filter(|_| is_near) else { return getdata::send_block(core, ctx, peer, hash) };
+    let claimed = core.blocks.compact.tx_count(hash);
+    // If the compact block has another number of transactions, its upstream is wrong, and not this peer.
+    let is_lie = claimed.zip(in_memory).is_some_and(|(claimed, count)| claimed != count);
+    let count = claimed.or(in_memory).filter(|_| is_served && !is_lie);
+    let Some(count) = count else { return getdata::send_block(core, ctx, peer, hash) };
     if request.indexes().any(|index| index as usize >= count) {
         ctx.penalize_for(peer, Misbehavior::TransactionIndexOutOfRange);
         return ctx.close(peer, Disconnect::RetryLater);
@@ -39,11 +43,14 @@ pub(in crate::relay) fn on_getblocktxn(
     if ask::is_nearly_all(request.indexes().len(), count) {
         return getdata::send_block(core, ctx, peer, hash);
     }
-    let Some(kept) = core.blocks.kept.get(hash).filter(|_| in_memory.is_some()) else {
-        return ask::for_peer(core, ctx, peer, hash, frame.to_bytes());
-    };
-    match transactions::reply(ctx, kept, hash, request) {
-        Some(reply) => transactions::send(core, ctx, peer, &reply, false),
-        None => getdata::send_block(core, ctx, peer, hash),
+    if in_memory.is_none() {
+        return ask::for_peer(core, ctx, peer, request, || frame.to_bytes());
     }
+    let Some(price) = admit::price(core, ctx, peer, hash) else {
+        return admit::refuse(core, ctx, peer, b"getblocktxn");
+    };
+    let reply = core.blocks.kept.get(hash).and_then(|kept| transactions::reply(ctx, kept, hash, request));
+    let Some(reply) = reply else { return getdata::send_block(core, ctx, peer, hash) };
+    admit::pay_bytes(core, ctx, price, reply.len());
+    transactions::send(core, ctx, peer, hash, &reply, false);
 }

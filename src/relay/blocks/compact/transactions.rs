@@ -1,12 +1,13 @@
 //! Replies with single transactions of a block that is kept in memory.
 
-use crate::error::Disconnect;
+use crate::error::{Disconnect, RequestError};
 use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::limits::RELAY_BLOCKTXN_BYTES;
 use crate::protocol::CommandName;
 use crate::relay::blocks::kept::KeptBlock;
 use crate::relay::core::Core;
+use crate::relay::getdata;
 use crate::relay::window::Read;
 use crate::wire::codec::put_compact_size;
 use crate::wire::{GetBlockTxnRef, Hash256, put_frame};
@@ -35,10 +36,14 @@ pub(super) fn reply(ctx: &Ctx<'_>, block: &KeptBlock, hash: Hash256, request: Ge
     Some(frame.into())
 }
 
-/// Sends a `blocktxn`. A peer that does not read it is closed.
-pub(super) fn send(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, frame: &Bytes, is_relayed: bool) {
-    if ctx.send_shared(peer, frame).is_err() {
-        return ctx.close(peer, Disconnect::RetryLater);
+/// Sends a `blocktxn`. If the peer's queue has no room, the whole block is sent in its place, because it can wait.
+pub(super) fn send(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, frame: &Bytes, is_relayed: bool) {
+    match ctx.send_shared(peer, frame) {
+        Ok(()) => {}
+        Err(RequestError::QueueFull | RequestError::TooLargeForPeer) => {
+            return getdata::send_block(core, ctx, peer, hash);
+        }
+        Err(_) => return ctx.close(peer, Disconnect::RetryLater),
     }
     let counts = &mut core.counts;
     let count = if is_relayed { &mut counts.blocktxn_relayed } else { &mut counts.blocktxn_served };

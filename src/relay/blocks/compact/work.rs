@@ -30,26 +30,34 @@ enum Next {
     End(Option<Built>),
 }
 
-/// Begins to rebuild a block whose compact form is held. Another block is given up.
+/// Rebuilds a block whose compact form is held, from the next turn on: the announcement is written first. Another block
+/// is given up.
 pub(super) fn begin(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     let is_useless = core.blocks.kept.max_bytes() == 0 || core.blocks.kept.get(hash).is_some();
     if is_useless || core.blocks.flow(hash).is_some() {
         return;
     }
-    let Some(payload) = core.blocks.compact.payload(hash) else { return };
+    (core.blocks.compact.due, core.blocks.compact.job) = (Some(hash), None);
+    ctx.wake_at(ctx.now());
+}
+
+/// Begins with the block that is due, and answers the requests for one that was given up.
+fn begin_due(core: &mut Core, ctx: &mut Ctx<'_>) {
+    let Some(hash) = core.blocks.compact.due.take() else { return };
     let index_key = SipKey { k0: ctx.rng().next_u64(), k1: ctx.rng().next_u64() };
-    let rebuild = CompactBlockRef::decode(&payload).ok().and_then(|block| Rebuild::new(&block, &payload, index_key));
-    let Some(rebuild) = rebuild else { return };
-    let cursor = core.pool.first_number();
-    let job = Job { hash, rebuild, cursor, pauses: 0, next_at: ctx.now(), is_asked: false, assembly: None };
-    core.blocks.compact.job = Some(job);
-    advance(core, ctx);
-    // Requests for a block that was given up.
+    let rebuild = core.blocks.compact.payload(hash).and_then(|payload| {
+        let block = CompactBlockRef::decode(&payload).ok()?;
+        Rebuild::new(&block, &payload, index_key)
+    });
+    let (cursor, next_at) = (core.pool.first_number(), ctx.now());
+    core.blocks.compact.job =
+        rebuild.map(|rebuild| Job { hash, rebuild, cursor, pauses: 0, next_at, is_asked: false, assembly: None });
     ask::resolve(core, ctx);
 }
 
 /// Continues to rebuild the block, as far as one turn allows.
 pub(in crate::relay) fn advance(core: &mut Core, ctx: &mut Ctx<'_>) {
+    begin_due(core, ctx);
     let Some(mut job) = core.blocks.compact.job.take() else { return };
     match step(core, ctx, &mut job) {
         Next::At(at) => {

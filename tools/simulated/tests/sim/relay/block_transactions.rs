@@ -90,9 +90,10 @@ fn transactions_that_were_requested_elsewhere_are_awaited_for_20_ms() {
 }
 
 /// Returns a scene whose relay keeps no blocks, so that it rebuilds none, with a compact block.
-fn scene_without_kept(block: &Mined) -> Scene {
+pub(super) fn scene_without_kept(block: &Mined, change: impl FnOnce(RelayConfig) -> RelayConfig) -> Scene {
     let config = config().with_ping_interval(Duration::ZERO);
-    let mut scene = Scene::with(|settings| settings.with_small_blocks_bytes(0), config, Conditions::default());
+    let change = |settings: RelayConfig| change(settings.with_small_blocks_bytes(0));
+    let mut scene = Scene::with(change, config, Conditions::default());
     scene.ask_upstream(SUBMITTING, &sendcmpct(false));
     assert_eq!(scene.ask_upstream(SUBMITTING, &frame("cmpctblock", &compact(block, 3))), []);
     scene
@@ -101,7 +102,7 @@ fn scene_without_kept(block: &Mined) -> Scene {
 #[test]
 fn a_request_is_passed_on_once_for_several_peers() {
     let blocks = chain(&[3_000]);
-    let mut scene = scene_without_kept(&blocks[0]);
+    let mut scene = scene_without_kept(&blocks[0], |settings| settings);
     let request = getblocktxn(blocks[0].hash(), &[1, 4]);
     let mut leaves = [scene.leaf(), scene.leaf()];
     for leaf in &mut leaves {
@@ -131,7 +132,7 @@ fn without_a_right_reply_the_whole_block_is_sent() {
         [&right[..], &vec![0; 3 << 20]].concat(),
     ];
     for reply in wrong.iter().map(Some).chain([None]) {
-        let mut scene = scene_without_kept(block);
+        let mut scene = scene_without_kept(block, |settings| settings);
         let mut leaf = scene.leaf();
         scene.ask(&mut leaf, &frame("getblocktxn", &getblocktxn(block.hash(), &[1, 4])));
         assert_eq!(names(&scene.heard(SUBMITTING)), ["getblocktxn"]);
@@ -156,7 +157,7 @@ fn without_a_right_reply_the_whole_block_is_sent() {
 #[test]
 fn a_lost_source_is_replaced_by_the_whole_block_of_another() {
     let blocks = chain(&[3_000]);
-    let mut scene = scene_without_kept(&blocks[0]);
+    let mut scene = scene_without_kept(&blocks[0], |settings| settings);
     let mut leaf = scene.leaf();
     scene.ask(&mut leaf, &frame("getblocktxn", &getblocktxn(blocks[0].hash(), &[1, 4])));
     scene.upstream.close(SUBMITTING);
@@ -192,6 +193,7 @@ fn wrong_and_large_requests_are_not_passed_on() {
         let (before, mut liar) = (scene.stats().leaf_peers, scene.leaf());
         let answer = scene.ask(&mut liar, &frame("getblocktxn", &request));
         assert_eq!(answer.len(), refused, "{answer:?}");
+        assert!(answer.iter().all(|(_, reject)| reject.starts_with(b"\x0bgetblocktxn")), "{answer:?}");
         scene.run_for(Duration::from_secs(3));
         assert_eq!((scene.stats().leaf_peers, scene.counts().blocks_refused), (before, refused as u64));
     }

@@ -18,6 +18,7 @@ mod serving;
 mod slow_peers;
 mod submitting;
 mod tethers;
+mod transaction_requests;
 mod trust;
 
 use peerloop::api::Pending;
