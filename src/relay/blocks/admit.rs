@@ -79,7 +79,7 @@ pub(super) fn payer(core: &mut Core, ctx: &Ctx<'_>, price: Price) -> Option<Host
 }
 
 pub(super) fn charge(core: &mut Core, ctx: &Ctx<'_>, host: Host, bytes: u64) {
-    core.counts.old_block_bytes += bytes;
+    core.counts.old_block_bytes = core.counts.old_block_bytes.saturating_add(bytes);
     core.blocks.budgets.charge(host, bytes, ctx.now());
 }
 

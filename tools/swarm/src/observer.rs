@@ -142,7 +142,7 @@ impl Handler for Observer {
     }
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
-        let is_wanted = self.wish(chunk.header()) == Delivery::Chunks;
+        let is_wanted = self.wish(chunk.header()).is_chunks();
         self.check(is_wanted, ctx.now(), || {
             format!("the observer received a chunk from {peer:?} without a request: {:?}", chunk.header())
         });

@@ -70,7 +70,7 @@ pub(super) fn for_this_side(core: &mut Core, ctx: &mut Ctx<'_>, request: &GetBlo
     let Some(source) = source_of(core, hash, &[]) else { return false };
     let mut payload = Vec::new();
     request.as_ref().encode(&mut payload);
-    if core.blocks.compact.asks.len() == RELAY_BLOCKTXN_ASKS
+    if core.blocks.compact.asks.len() >= RELAY_BLOCKTXN_ASKS
         || ctx.send(source, &MessageRef::GetBlockTxn(request.as_ref())).is_err()
     {
         return false;
