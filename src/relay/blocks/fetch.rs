@@ -117,10 +117,11 @@ pub(super) fn waits_in_vain(core: &Core, hash: Hash256, now: Instant) -> bool {
     source.filter(is_late).is_some() && sources(core, hash).iter().any(is_idle)
 }
 
-/// Chooses how a `block` is delivered that begins to arrive: in parts if one was requested.
+/// Chooses how a `block` is delivered that begins to arrive: in parts if one was requested, and from an upstream, whose
+/// link is busy with it.
 pub(in crate::relay) fn on_source_header(core: &mut Core, ctx: &Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
     if core.blocks.awaited_from(peer).next().is_none() {
-        return Delivery::Discard;
+        return if core.is_upstream(peer) { Delivery::UncheckedChunks } else { Delivery::Discard };
     }
     let arriving =
         Arriving { peer, stream: ctx.receiving_stream(), header: *header, begun: Stamp::of(ctx), first: Vec::new() };

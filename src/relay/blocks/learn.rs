@@ -56,9 +56,10 @@ fn begin(core: &mut Core, ctx: &mut Ctx<'_>) {
 
 /// Ends the attempt. Another upstream is asked at the next upkeep.
 fn fail(core: &mut Core) {
-    let failed = core.blocks.learning.take();
-    let about = failed.and_then(|learning| core.blocks.peers.get_mut(learning.peer));
-    about.and_then(|about| about.shown.as_mut()).into_iter().for_each(|shown| shown.has_failed = true);
+    let Some(failed) = core.blocks.learning.take() else { return };
+    let Some(about) = core.blocks.peers.get_mut(failed.peer) else { return };
+    about.late_header = Some(failed.anchor.next());
+    about.shown.as_mut().into_iter().for_each(|shown| shown.has_failed = true);
 }
 
 /// Requests the next header.
@@ -75,6 +76,10 @@ fn ask(core: &mut Core, ctx: &mut Ctx<'_>) {
 /// there is a chain now.
 pub(super) fn on_headers(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, headers: HeadersRef<'_>) -> bool {
     let Some(last) = headers.iter().last().map(|listed| listed.header) else { return false };
+    let about = core.blocks.peers.get_mut(peer);
+    if about.is_some_and(|about| about.late_header.take_if(|late| *late == last.hash()).is_some()) {
+        return false;
+    }
     let Some(learning) = core.blocks.learning.as_mut().filter(|learning| learning.peer == peer) else {
         core.on_tip(last.hash());
         note(core, ctx, peer, |before| Shown::announced(before, last.hash(), headers.len()));

@@ -89,6 +89,8 @@ pub(super) struct BlockPeer {
     pub(super) has: Option<Hash256>,
     /// The latest block that an upstream has shown while there is no chain.
     shown: Option<Shown>,
+    /// The header that was requested from the upstream in vain. If it arrives late, it is no announcement.
+    late_header: Option<Hash256>,
     /// The block that is being sent to the peer.
     reading: Option<Reading>,
     /// The moment of the last bytes of any block that the peer has sent.

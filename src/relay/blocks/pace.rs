@@ -40,6 +40,10 @@ pub(super) fn settle(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     if is_idle {
         let flow = blocks.flows.swap_remove(at);
         blocks.passages.abort(hash, flow.counted_sources(), now);
+        let sending = flow.source.filter(|source| source.stream.is_some());
+        if let Some(about) = sending.and_then(|source| blocks.peers.get_mut(source.peer)) {
+            about.sends_unread = true;
+        }
         resume(core, ctx, flow.source);
         return pull_waiting(core, ctx);
     }

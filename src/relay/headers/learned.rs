@@ -1,8 +1,8 @@
 //! An anchor that is learned from an upstream: its headers are read from a tip downwards.
 //!
 //! More headers are read than the rules need, so that the latest ones may be replaced by a reorganisation. The upstream
-//! names the tip, so it is believed as a given anchor is: each header must have the hash that the one
-//! above it names, and a proof of work. Nothing here sends; memory is that of the anchor, at most 167 headers.
+//! names the tip, so it is believed as a given anchor is: each header must have the hash that the one above it names,
+//! and a proof of work. Nothing here sends; memory is that of the anchor, at most 167 headers.
 
 use super::anchor::{HeaderAnchor, InvalidAnchor, needed_headers};
 use crate::protocol::Network;

@@ -161,6 +161,31 @@ impl Scene {
         leaf
     }
 
+    /// Connects a second upstream, and reads the relay's greetings.
+    pub fn second_upstream(&mut self) -> Upstream {
+        let mut second = Upstream::new(&self.world);
+        let upstreams = vec![self.upstream.address, second.address];
+        self.relay.handle().request(RelayRequest::set_upstreams(upstreams)).expect("the loop runs");
+        self.settle();
+        second.accept();
+        self.settle();
+        for link in 0..second.links {
+            second.receive(link);
+        }
+        second
+    }
+
+    /// Closes a leaf, connects its host again, and completes the handshake.
+    pub fn reconnect(&mut self, leaf: &mut RawPeer) {
+        leaf.close();
+        self.settle();
+        leaf.has_seen_end = false;
+        leaf.dial(self.address);
+        self.settle();
+        leaf.send(&[version(), verack()].concat());
+        self.drain(leaf);
+    }
+
     pub fn settle(&mut self) {
         self.run_for(Duration::ZERO);
     }

@@ -1,19 +1,14 @@
 //! A relay that learns from an upstream where its chain of headers begins.
 
+use super::blocks::getheaders;
 use super::*;
 use peerloop::protocol::{CommandName, Network};
 use peerloop::relay::AnchorSource;
-use peerloop::wire::{BlockHeader, Headers, Locator, LocatorRef};
+use peerloop::wire::{BlockHeader, Headers, LocatorRef};
 use peerloop_testkit::simulated::blocks::{Mined, block_item, chain, get_block, headers};
 
 /// The number of headers that are learned on regtest: the rules need 11, and 20 may be replaced.
 const LEARNED: usize = 31;
-
-fn getheaders(hashes: &[Hash256]) -> Vec<u8> {
-    let mut payload = Vec::new();
-    Locator::from_hashes(70_016, hashes.iter().copied(), Hash256::ZERO).as_ref().encode(&mut payload);
-    frame("getheaders", &payload)
-}
 
 /// Returns the scene of a relay that learns its anchor from an upstream whose `version` states this height.
 fn scene(height: u8) -> Scene {
@@ -56,6 +51,13 @@ fn answer(scene: &mut Scene, link: u64, blocks: &[Mined], max: usize) -> [usize;
         }
         scene.settle();
     }
+}
+
+/// Returns the stop blocks of the requests for headers that arrived on the submitting link.
+fn hashes_asked(scene: &mut Scene) -> Vec<Hash256> {
+    let heard = scene.heard(SUBMITTING);
+    let requests = heard.iter().filter(|(command, _)| command == "getheaders");
+    requests.map(|(_, payload)| LocatorRef::decode(CommandName::GETHEADERS, payload).unwrap().stop).collect()
 }
 
 #[test]
@@ -149,6 +151,24 @@ fn another_upstream_link_is_asked_if_the_first_one_does_not_reply() {
     scene.run_for(Duration::from_secs(22));
     assert_eq!(answer(&mut scene, LISTENING, &blocks, 99), [0, LEARNED]);
     assert_eq!(scene.stats().tip_height, Some(49));
+}
+
+#[test]
+fn a_late_reply_is_no_announcement() {
+    let blocks = chain(&[100; 50]);
+    let mut scene = scene(48);
+    scene.upstream.send(SUBMITTING, &frame("inv", &block_item(blocks[48].hash())));
+    scene.settle();
+    assert_eq!(answer(&mut scene, SUBMITTING, &blocks, 3), [0, 3]);
+    scene.run_for(Duration::from_secs(22));
+    assert_eq!(hashes_asked(&mut scene), [blocks[45].hash()]);
+    scene.upstream.send(SUBMITTING, &frame("headers", &headers(&blocks[45..46])));
+    scene.settle();
+    assert_eq!(hashes_asked(&mut scene), [], "the chain begins below a block that was not announced");
+    scene.upstream.send(SUBMITTING, &frame("inv", &block_item(blocks[49].hash())));
+    scene.settle();
+    assert_eq!(answer(&mut scene, SUBMITTING, &blocks, 99), [1, LEARNED]);
+    assert_eq!(scene.stats().tip_height, Some(50));
 }
 
 #[test]

@@ -13,12 +13,7 @@ fn the_upstream_that_has_announced_a_block_is_asked_first() {
     // Whichever upstream is connected first.
     for is_first_informed in [true, false] {
         let mut scene = scene(&[], Conditions::default());
-        let mut second = Upstream::new(&scene.world);
-        let upstreams = vec![scene.upstream.address, second.address];
-        scene.relay.handle().request(RelayRequest::set_upstreams(upstreams)).unwrap();
-        scene.settle();
-        second.accept();
-        scene.settle();
+        let mut second = scene.second_upstream();
         let mut leaf = scene.leaf();
         scene.heard(SUBMITTING);
         let announcement = frame("headers", &headers(&blocks));

@@ -38,17 +38,6 @@ fn serve(scene: &mut Scene, blocks: &[Mined]) -> u64 {
     sent_bytes
 }
 
-/// Connects a host again, and completes the handshake.
-fn reconnect(scene: &mut Scene, leaf: &mut RawPeer) {
-    leaf.close();
-    scene.settle();
-    leaf.has_seen_end = false;
-    leaf.dial(scene.address);
-    scene.settle();
-    leaf.send(&[version(), verack()].concat());
-    scene.drain(leaf);
-}
-
 fn commands(messages: &[(String, Vec<u8>)]) -> Vec<&str> {
     messages.iter().map(|(command, _)| command.as_str()).collect()
 }
@@ -96,12 +85,12 @@ fn a_flood_of_getdata_for_10_000_old_blocks_fetches_no_more_than_its_budget() {
     let counts = scene.counts();
     assert_eq!((counts.blocks_over_budget, counts.old_block_bytes), (1, fetched_bytes));
     // A new connection of the host renews nothing, and another host has a budget of its own.
-    reconnect(&mut scene, &mut flooder);
+    scene.reconnect(&mut flooder);
     assert_eq!(request(&mut scene, &mut flooder, &blocks, 0), (vec!["reject".to_owned()], 0));
     let mut other = scene.leaf();
     assert_eq!(request(&mut scene, &mut other, &blocks, 0), (vec!["block".to_owned()], len_bytes));
     scene.run_for(DAY);
-    reconnect(&mut scene, &mut flooder);
+    scene.reconnect(&mut flooder);
     assert_eq!(request(&mut scene, &mut flooder, &blocks, 0), (vec!["block".to_owned()], len_bytes));
 }
 
@@ -126,7 +115,7 @@ fn a_host_that_requests_and_closes_pays_for_each_fetch() {
             }
             scene.settle();
             fetched_bytes += serve(&mut scene, &blocks);
-            reconnect(&mut scene, &mut leaf);
+            scene.reconnect(&mut leaf);
         }
         let counts = scene.counts();
         assert_eq!(fetched_bytes, counts.old_block_bytes);
@@ -173,7 +162,7 @@ fn a_block_beyond_the_budget_is_refused_and_its_transfer_ends() {
         assert_eq!((counts.blocks_over_budget, counts.old_block_bytes), (refused, budget + 1));
         // The budget of the first host has ended, and the second one's is unused.
         for (leaf, expected) in leaves.iter_mut().zip(["reject", "block"]) {
-            reconnect(&mut scene, leaf);
+            scene.reconnect(leaf);
             assert_eq!(request(&mut scene, leaf, &blocks, 1).0, [expected]);
         }
     }
@@ -190,9 +179,9 @@ fn a_recent_block_is_free_once_for_each_host() {
             assert_eq!(request(&mut scene, &mut leaf, &blocks, at).0, ["block"], "{at}");
         }
         assert_eq!(request(&mut scene, &mut leaf, &blocks, 1).0, ["reject"]);
-        reconnect(&mut scene, &mut leaf);
+        scene.reconnect(&mut leaf);
         assert_eq!(request(&mut scene, &mut leaf, &blocks, 7).0, ["reject"]);
-        reconnect(&mut scene, &mut leaf);
+        scene.reconnect(&mut leaf);
         scene.upstream.send(SUBMITTING, &frame("headers", &headers(&blocks[8..])));
         scene.received(&mut leaf);
         assert_eq!(request(&mut scene, &mut leaf, &blocks, 8).0, ["block"]);

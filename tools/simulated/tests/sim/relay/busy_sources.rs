@@ -19,18 +19,6 @@ fn asked(scene: &mut Scene, link: u64) -> Vec<Hash256> {
     hashes(&scene.heard(link), "getdata")
 }
 
-/// Connects a second upstream, which has one link.
-fn second_upstream(scene: &mut Scene) -> Upstream {
-    let mut second = Upstream::new(&scene.world);
-    let upstreams = vec![scene.upstream.address, second.address];
-    scene.relay.handle().request(RelayRequest::set_upstreams(upstreams)).unwrap();
-    scene.settle();
-    second.accept();
-    scene.settle();
-    second.receive(0);
-    second
-}
-
 fn asked_of(scene: &mut Scene, upstream: &mut Upstream) -> Vec<Hash256> {
     scene.settle();
     hashes(&frames(&upstream.receive(0)), "getdata")
@@ -60,7 +48,7 @@ fn an_idle_upstream_is_asked_if_it_has_the_block_and_the_busy_one_otherwise() {
     let tip = vec![blocks[1].hash()];
     for is_informed in [true, false] {
         let mut scene = scene_of_one_link(&blocks);
-        let mut second = second_upstream(&mut scene);
+        let mut second = scene.second_upstream();
         if is_informed {
             second.send(0, &frame("headers", &headers(&blocks)));
             scene.settle();
@@ -77,7 +65,7 @@ fn an_idle_upstream_is_asked_if_it_has_the_block_and_the_busy_one_otherwise() {
 fn a_block_that_waits_behind_another_moves_to_an_idle_upstream_that_announces_it() {
     let blocks = chain(&[40_000, 1_000]);
     let mut scene = scene_of_one_link(&blocks);
-    let mut second = second_upstream(&mut scene);
+    let mut second = scene.second_upstream();
     let [mut old, mut new] = requesting(&mut scene, [&blocks[0], &blocks[1]]);
     assert_eq!(asked(&mut scene, SUBMITTING), [blocks[0].hash(), blocks[1].hash()]);
     let mut rest = frame("block", &blocks[0].payload);
@@ -137,4 +125,28 @@ fn a_link_is_busy_while_the_rest_of_a_block_without_readers_arrives() {
         assert_eq!(scene.received(&mut new), [message("block", &blocks[1].payload)]);
         assert_eq!((scene.counts().block_fail_overs, scene.counts().blocks_served), (0, 1));
     }
+}
+
+#[test]
+fn a_link_that_sends_a_block_too_late_is_busy() {
+    let blocks = chain(&[1_000, 40_000, 1_000]);
+    let mut scene = scene(&blocks, Conditions::default());
+    let [mut old] = requesting(&mut scene, [&blocks[1]]);
+    assert_eq!(asked(&mut scene, SUBMITTING), [blocks[1].hash()]);
+    scene.run_for(Duration::from_secs(12));
+    assert_eq!(asked(&mut scene, LISTENING), [blocks[1].hash()]);
+    let whole = frame("block", &blocks[1].payload);
+    scene.upstream.send(LISTENING, &whole);
+    assert_eq!(scene.drain(&mut old), whole);
+    // The first link sends it now, and nobody reads it.
+    scene.upstream.send(SUBMITTING, &whole[..20_000]);
+    scene.settle();
+    requesting(&mut scene, [&blocks[2]]);
+    assert_eq!([SUBMITTING, LISTENING].map(|link| asked(&mut scene, link)), [vec![], vec![blocks[2].hash()]]);
+    // It is idle after the block.
+    scene.upstream.send(LISTENING, &frame("block", &blocks[2].payload));
+    scene.upstream.send(SUBMITTING, &whole[20_000..]);
+    scene.settle();
+    requesting(&mut scene, [&blocks[0]]);
+    assert_eq!(asked(&mut scene, SUBMITTING), [blocks[0].hash()]);
 }

@@ -78,13 +78,7 @@ fn every_reply_but_the_first_of_a_recent_block_is_charged_and_long_ones_too() {
     assert_eq!(names(&scene.received(&mut leaf)), ["reject"], "the whole block is over the budget");
     assert_eq!(scene.counts().old_block_bytes, (reply.len() + long.len()) as u64);
     // A new connection of the host renews nothing.
-    leaf.close();
-    scene.settle();
-    leaf.has_seen_end = false;
-    leaf.dial(scene.address);
-    scene.settle();
-    leaf.send(&[version(), verack()].concat());
-    scene.drain(&mut leaf);
+    scene.reconnect(&mut leaf);
     let refused = scene.ask(&mut leaf, &request(block, &[1]));
     assert_eq!(names(&refused), ["reject"]);
     assert!(refused[0].1.starts_with(b"\x0bgetblocktxn"));
