@@ -63,6 +63,9 @@ pub struct BlockRelayed {
     pub sources: u32,
     /// Upstreams that were replaced by another one.
     pub fail_overs: u32,
+    /// The longest time without a new byte because an upstream was lost in the middle of the block: from its last byte
+    /// until another one has sent more, or until the relay gave up. `None` if none was lost in the middle.
+    pub longest_gap: Option<Duration>,
 }
 
 impl BlockRelayed {
@@ -81,6 +84,7 @@ impl BlockRelayed {
             readers_open: 0,
             sources: 0,
             fail_overs: 0,
+            longest_gap: None,
         }
     }
 }

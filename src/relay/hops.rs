@@ -35,6 +35,8 @@ pub struct HopSummary {
     pub block_first_byte: ReceiverSummary,
     /// From the last byte of a block in to its last byte out, for the readers that received it while it passed.
     pub block_last_byte: ReceiverSummary,
+    /// The longest time without a new byte of each block that has lost a source in the middle.
+    pub block_gap: LatencySummary,
 }
 
 /// The summaries of [`ReceiverHops`].
@@ -121,6 +123,8 @@ pub struct Hops {
     pub block_first_byte: ReceiverHops,
     /// See [`HopSummary::block_last_byte`].
     pub block_last_byte: ReceiverHops,
+    /// See [`HopSummary::block_gap`].
+    pub block_gap: LatencyHistogram,
 }
 
 impl Hops {
@@ -136,6 +140,7 @@ impl Hops {
             propagation: self.propagation.summary(),
             block_first_byte: self.block_first_byte.summary(),
             block_last_byte: self.block_last_byte.summary(),
+            block_gap: self.block_gap.summary(),
         }
     }
 
@@ -153,6 +158,7 @@ impl Hops {
     pub fn merge(&mut self, other: &Self) {
         self.block_first_byte.merge(&other.block_first_byte);
         self.block_last_byte.merge(&other.block_last_byte);
+        self.block_gap.merge(&other.block_gap);
         let Self { hop_first, hop_last, hop_first_with_lag, hop_last_with_lag, queued, tx_fetch, propagation, .. } =
             self;
         for (all, other) in [
@@ -172,6 +178,7 @@ impl Hops {
     pub fn clear(&mut self) {
         self.block_first_byte.clear();
         self.block_last_byte.clear();
+        self.block_gap.clear();
         let Self { hop_first, hop_last, hop_first_with_lag, hop_last_with_lag, queued, tx_fetch, propagation, .. } =
             self;
         for histogram in [hop_first, hop_last, hop_first_with_lag, hop_last_with_lag, queued, tx_fetch, propagation] {
@@ -185,10 +192,11 @@ impl Hops {
         self.hop_first_with_lag.record(hop + lag);
     }
 
-    /// Records the hops of a block's first and last byte, as far as there are any.
+    /// Records the hops of a block's first and last byte and its longest gap, as far as there are any.
     pub(super) fn record_block(&mut self, block: &BlockRelayed) {
         block.first_byte.into_iter().for_each(|hop| self.block_first_byte.record(hop));
         block.last_byte.into_iter().for_each(|hop| self.block_last_byte.record(hop));
+        block.longest_gap.into_iter().for_each(|gap| self.block_gap.record(gap));
     }
 
     /// Records a hop to the last receiver, in a turn with the lag `lag`.

@@ -242,6 +242,7 @@ pub(super) fn fail_over(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
     let source = flow.source.take();
     flow.failed.extend(source.map(|source| source.peer));
+    flow.gaps.lose();
     let has_readers = !flow.readers.is_empty();
     pace::resume(core, ctx, source);
     core.counts.block_fail_overs += u64::from(has_readers);
@@ -277,7 +278,7 @@ pub(super) fn on_fault(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: H
 pub(super) fn end(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     let Some(at) = core.blocks.flows.iter().position(|flow| flow.hash == hash) else { return };
     let flow = core.blocks.flows.swap_remove(at);
-    core.blocks.passages.abort(hash, flow.counted_sources(), ctx.now());
+    core.blocks.passages.abort(hash, flow.counted_sources(ctx.now()), ctx.now());
     pace::resume(core, ctx, flow.source);
     if let Some(host) = flow.payer {
         // The block may still arrive.

@@ -30,12 +30,23 @@ pub(super) struct Flow {
     pub(super) readers: Vec<PeerId>,
     /// The number of sources whose bytes have arrived.
     pub(super) sources: u32,
+    pub(super) gaps: Gaps,
     /// Whether the bytes of one source differed from those of the sources before it.
     pub(super) has_differed: bool,
     /// The time for which the source has waited for untethered readers.
     pub(super) held: Duration,
     /// The moment at which the block was complete and right.
     pub(super) completed_at: Option<Instant>,
+}
+
+/// The times without a new byte of a block, because its source was lost in the middle.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Gaps {
+    /// The moment of the last new byte.
+    last_byte: Option<Instant>,
+    /// Whether the source of that byte was lost.
+    is_open: bool,
+    longest: Option<Duration>,
 }
 
 /// The peer that a block is requested from.
@@ -106,6 +117,7 @@ impl Flow {
             failed: Vec::new(),
             readers: vec![reader],
             sources: 0,
+            gaps: Gaps::default(),
             has_differed: false,
             held: Duration::ZERO,
             completed_at: None,
@@ -134,13 +146,31 @@ impl Flow {
         self.transit.is_none() && self.source.is_some()
     }
 
-    /// Returns the numbers of sources that were used and that have failed.
-    pub(super) fn counted_sources(&self) -> Sources {
-        Sources { used: self.sources, failed: self.failed.len() as u32 }
+    /// Returns the numbers of sources that were used and that have failed, and the longest gap until `now`.
+    pub(super) fn counted_sources(&self, now: Instant) -> Sources {
+        Sources { used: self.sources, failed: self.failed.len() as u32, gap: self.gaps.longest(now) }
     }
 
     pub(super) fn is_complete(&self) -> bool {
         self.transit.as_ref().is_some_and(|transit| transit.complete().is_some())
+    }
+}
+
+impl Gaps {
+    /// Notes the arrival of new bytes, which ends a gap.
+    pub(super) fn progress(&mut self, now: Instant) {
+        *self = Self { last_byte: Some(now), is_open: false, longest: self.longest(now) };
+    }
+
+    /// Notes the loss of the source. The gap begins with the last new byte.
+    pub(super) fn lose(&mut self) {
+        self.is_open = self.last_byte.is_some();
+    }
+
+    /// Returns the longest gap, with the one that has not ended; `None` if no source was lost in the middle.
+    fn longest(&self, now: Instant) -> Option<Duration> {
+        let open = self.last_byte.filter(|_| self.is_open).map(|last| now.since(last));
+        self.longest.max(open)
     }
 }
 
@@ -169,5 +199,32 @@ impl Reading {
             }
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_gap_begins_with_the_last_new_byte_and_ends_with_the_next_one() {
+        let at = |millis: u64| Instant::from_nanos(millis * 1_000_000);
+        let longest = |gaps: &Gaps, now| gaps.longest(at(now)).map(|gap| gap.as_millis());
+        let mut gaps = Gaps::default();
+        gaps.lose();
+        assert_eq!(longest(&gaps, 9), None, "nothing had arrived");
+        [10, 900].into_iter().for_each(|now| gaps.progress(at(now)));
+        assert_eq!(longest(&gaps, 2_000), None, "a source that is slow is not lost");
+        // The second source is lost before it is level, too.
+        gaps.lose();
+        gaps.lose();
+        assert_eq!(longest(&gaps, 950), Some(50), "a gap that has not ended counts");
+        gaps.progress(at(960));
+        gaps.lose();
+        assert_eq!(longest(&gaps, 970), Some(60));
+        gaps.progress(at(990));
+        gaps.lose();
+        gaps.progress(at(1_100));
+        assert_eq!(longest(&gaps, 9_999), Some(110));
     }
 }

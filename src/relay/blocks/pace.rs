@@ -39,7 +39,7 @@ pub(super) fn settle(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     let is_idle = flow.readers.is_empty() && !is_small && !flow.is_complete() && !flow.is_awaited();
     if is_idle {
         let flow = blocks.flows.swap_remove(at);
-        blocks.passages.abort(hash, flow.counted_sources(), now);
+        blocks.passages.abort(hash, flow.counted_sources(now), now);
         let sending = flow.source.filter(|source| source.stream.is_some());
         if let Some(about) = sending.and_then(|source| blocks.peers.get_mut(source.peer)) {
             about.sends_unread = true;

@@ -35,10 +35,15 @@ pub(in crate::relay) fn on_part(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId
     };
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
     let Some(transit) = &mut flow.transit else { return };
-    match transit.push(&part) {
+    let passed = transit.window().end();
+    let pushed = transit.push(&part);
+    if transit.window().end() > passed {
+        flow.gaps.progress(now);
+    }
+    match pushed {
         Ok(()) if flow.is_complete() => {
             flow.completed_at = Some(now);
-            let (source, sources) = (flow.source.take(), flow.counted_sources());
+            let (source, sources) = (flow.source.take(), flow.counted_sources(now));
             core.blocks.passages.complete(hash, Stamp::of(ctx), sources);
             core.counts.blocks_relayed += 1;
             pace::resume(core, ctx, source);

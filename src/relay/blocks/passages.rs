@@ -39,6 +39,8 @@ pub(super) struct Sources {
     pub(super) used: u32,
     /// Those that were replaced.
     pub(super) failed: u32,
+    /// The longest time without a new byte because a source was lost.
+    pub(super) gap: Option<Duration>,
 }
 
 /// The passages that have not ended, and the reports of those that have.
@@ -239,6 +241,7 @@ impl Passage {
             readers_open: self.readers.len() as u32,
             sources: self.sources.used,
             fail_overs: self.sources.failed,
+            longest_gap: self.sources.gap,
         }
     }
 }
@@ -249,7 +252,7 @@ mod tests {
     use crate::id::LinkId;
 
     const HASH: Hash256 = Hash256::ZERO;
-    const SOURCES: Sources = Sources { used: 2, failed: 1 };
+    const SOURCES: Sources = Sources { used: 2, failed: 1, gap: Some(Duration::from_millis(4)) };
 
     fn peer(slot: u32) -> PeerId {
         PeerId::of(LinkId::new(slot, 0))
@@ -297,6 +300,7 @@ mod tests {
         );
         assert_eq!((report.readers_finished, report.readers_cut, report.readers_open), (3, 0, 0));
         assert_eq!((report.sources, report.fail_overs, report.is_complete), (2, 1, true));
+        assert_eq!(report.longest_gap, SOURCES.gap);
         assert!(passages.open.is_empty());
     }
 

@@ -38,6 +38,7 @@ struct Others {
     /// The longest times to the first and to the last byte out, from arrival.
     first_byte: Option<Duration>,
     last_byte: Option<Duration>,
+    longest_gap: Option<Duration>,
 }
 
 impl RelayPolicy for PassedBlocks {
@@ -61,7 +62,8 @@ impl Passed {
         if self.shown.len() < MAX_LINES {
             return self.shown.push(block);
         }
-        let Others { blocks, bytes, incomplete, finished, cut, fail_overs, first_byte, last_byte } = &mut self.others;
+        let Others { blocks, bytes, incomplete, finished, cut, fail_overs, first_byte, last_byte, longest_gap } =
+            &mut self.others;
         *blocks += 1;
         *bytes += block.size_bytes;
         *incomplete += u64::from(!block.is_complete);
@@ -70,6 +72,7 @@ impl Passed {
         *fail_overs += u64::from(block.fail_overs);
         *first_byte = (*first_byte).max(first_out(&block));
         *last_byte = (*last_byte).max(last_out(&block));
+        *longest_gap = (*longest_gap).max(block.longest_gap);
     }
 
     fn lines(&self) -> Vec<(Level, String)> {
@@ -90,7 +93,7 @@ impl Others {
             latency(self.last_byte),
             counted(self.finished, "reader"),
             self.cut,
-            counted(self.fail_overs, "fail-over")
+            fail_overs(self.fail_overs, self.longest_gap)
         );
         (self.blocks > 0).then(|| (level(self.incomplete == 0), line))
     }
@@ -113,8 +116,13 @@ fn line(block: &BlockRelayed) -> String {
         latency(last_out(block)),
         counted(block.readers_finished, "reader"),
         block.readers_cut,
-        counted(block.fail_overs, "fail-over")
+        fail_overs(block.fail_overs, block.longest_gap)
     )
+}
+
+fn fail_overs(count: impl Into<u64>, longest_gap: Option<Duration>) -> String {
+    let gap = longest_gap.map_or_else(|| "no data".to_owned(), show_latency);
+    format!("{}, longest gap {gap}", counted(count.into(), "fail-over"))
 }
 
 /// Returns the time from the first byte's arrival to its write to the first reader.
@@ -158,14 +166,15 @@ mod tests {
         let zeros = "0".repeat(64);
         let whole = format!(
             "block {zeros} at height 7: 2.0 KiB in 3.00 ms, first byte out after 41 us, last byte after 81 us, \
-             2 readers finished, 0 cut, 0 fail-overs"
+             2 readers finished, 0 cut, 0 fail-overs, longest gap no data"
         );
         assert_eq!(lines([block(40)]), [(Level::Info, whole)]);
         let mut broken = BlockRelayed::new(Hash256::ZERO, 9, false, Duration::from_millis(3));
         (broken.readers_cut, broken.readers_open, broken.fail_overs) = (3, 1, 1);
+        broken.longest_gap = Some(Duration::from_millis(12));
         let expected = format!(
             "block {zeros}: 9 B incomplete after 3.00 ms, first byte out after -, last byte after -, \
-             0 readers finished, 3 cut, 1 open, 1 fail-over"
+             0 readers finished, 3 cut, 1 open, 1 fail-over, longest gap 12.0 ms"
         );
         assert_eq!(lines([broken]), [(Level::Warn, expected)]);
     }
@@ -176,10 +185,12 @@ mod tests {
         let mut all: Vec<BlockRelayed> = (1..=8).map(block).collect();
         all[6].readers_cut = 1;
         all[7].is_complete = false;
+        (all[5].longest_gap, all[7].longest_gap) = (Some(Duration::from_millis(2)), Some(Duration::from_millis(1)));
+        (all[5].fail_overs, all[7].fail_overs) = (1, 1);
         let lines = lines(all);
         assert_eq!(lines.len(), MAX_LINES + 1);
         let expected = "and 3 other blocks: 6.0 KiB, 1 incomplete, first byte out after 9.0 us at most, last byte \
-                        after 17 us at most, 6 readers finished, 1 cut, 0 fail-overs";
+                        after 17 us at most, 6 readers finished, 1 cut, 2 fail-overs, longest gap 2.00 ms";
         assert_eq!(lines[MAX_LINES], (Level::Warn, expected.to_owned()));
     }
 }

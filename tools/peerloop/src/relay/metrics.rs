@@ -139,6 +139,8 @@ impl Collector for Snapshot {
             let ReceiverHops { first, first_with_lag, last, last_with_lag, .. } = hops;
             metrics.fine_histograms(name, help, &labelled([first, first_with_lag, last, last_with_lag]))?;
         }
+        let help = "Longest time without a new byte of a block that has lost a source in the middle";
+        metrics.histogram("relay_block_gap", help, &hops.block_gap)?;
         metrics.histogram("relay_queued", "Time from the queueing of an announcement to its write", &hops.queued)?;
         metrics.histogram("relay_tx_fetch", "Time from a request to the transaction", &hops.tx_fetch)?;
         let help = "Time from a transaction's acceptance to its announcement by each further upstream link";

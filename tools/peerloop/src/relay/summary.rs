@@ -89,6 +89,7 @@ pub(super) fn summary(relay: &RelayStats, hops: &HopSummary, stats: &Stats, upti
         for (name, hops) in [("block_first_byte", &hops.block_first_byte), ("block_last_byte", &hops.block_last_byte)] {
             text += &receivers(name, hops);
         }
+        text += &latencies("block_gap", &hops.block_gap);
     }
     for (name, summary) in [
         ("relay_hop{receiver=first} from read", &hops.hop_first),
@@ -160,9 +161,12 @@ mod tests {
         relay.tip_height = Some(9);
         let text = text(&relay);
         let tip = "tip at height 9, 0 blocks passed, 0 served, 0 wrong, 0 fail-overs, 0 readers cut\n";
-        for part in
-            [tip, "block_first_byte{receiver=first} from read: no data\n", "block_last_byte{receiver=last} from "]
-        {
+        for part in [
+            tip,
+            "block_first_byte{receiver=first} from read: no data\n",
+            "block_last_byte{receiver=last} from ",
+            "block_gap: no data\n",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

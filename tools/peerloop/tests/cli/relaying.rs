@@ -138,7 +138,7 @@ fn blocks_have_lines_with_their_hops_and_many_at_once_share_one() {
     let line = relay.wait_for_part("info  block ");
     let begin = format!("info  block {} at height 1: ", blocks[0].hash());
     assert!(line.contains(&begin) && line.contains(", first byte out after "), "{line}");
-    assert!(line.ends_with("1 reader finished, 0 cut, 0 fail-overs\n"), "{line}");
+    assert!(line.ends_with("1 reader finished, 0 cut, 0 fail-overs, longest gap no data\n"), "{line}");
     pass(&blocks[1..]);
     let samples = scrape(metrics);
     for (name, receiver, view) in [
@@ -158,6 +158,7 @@ fn blocks_have_lines_with_their_hops_and_many_at_once_share_one() {
         "tip at height 12, 12 blocks passed, 12 served, 0 wrong, 0 fail-overs, 0 readers cut\n",
         "block_first_byte{receiver=first} from arrival: 12 samples, p50 ",
         "block_last_byte{receiver=last} from read: 12 samples, p50 ",
+        "block_gap: no data\n",
     ] {
         assert!(relayed.stdout.contains(part), "{part}: {}", relayed.stdout);
     }

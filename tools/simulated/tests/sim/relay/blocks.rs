@@ -349,6 +349,8 @@ fn the_hops_of_a_block_and_the_ends_of_its_readers_are_reported_once() {
     assert_eq!((first.first, first.last, block.received_in), (millis(1), millis(1), millis(5)));
     let last = block.last_byte.expect("three readers have the block");
     assert_eq!((last.first, last.last), (millis(0), millis(1)));
+    // The first part of the second source repeats bytes of the first one.
+    assert_eq!(block.longest_gap, Some(millis(2)));
     // A reader that is served from memory is none of the passage.
     assert_eq!(scene.ask(&mut fast, &get_block(hash)).len(), 1);
     assert_eq!(scene.relay.handler().policy().blocks.len(), 1);
@@ -358,6 +360,7 @@ fn the_hops_of_a_block_and_the_ends_of_its_readers_are_reported_once() {
         assert_eq!(counts, [1; 4]);
     }
     assert!(hops.block_last_byte.last.max > hops.block_last_byte.first.max);
+    assert_eq!(hops.block_gap.count, 1);
 }
 
 #[test]
@@ -369,12 +372,13 @@ fn a_block_without_further_sources_is_reported_as_incomplete() {
     send_part(&mut scene, SUBMITTING, &mut rest, 10_000);
     scene.drain(&mut leaf);
     scene.upstream.close(SUBMITTING);
-    scene.settle();
+    scene.run_for(Duration::from_millis(30));
     scene.upstream.close(LISTENING);
     scene.settle();
     let [block] = scene.relay.handler().policy().blocks[..] else { panic!("the block is reported once") };
     assert_eq!((block.is_complete, block.last_byte, block.readers_cut), (false, None, 1));
     assert_eq!((block.sources, block.fail_overs), (1, 2));
+    assert!(block.longest_gap >= Some(Duration::from_millis(30)), "{block:?}");
     assert!(block.first_byte.is_some());
     let hops = scene.stats().hops;
     assert_eq!((hops.block_first_byte.first.count, hops.block_last_byte.first.count), (1, 0));
