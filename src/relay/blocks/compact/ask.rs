@@ -4,7 +4,9 @@
 //! on as it is, once its transactions are those of the compact block. If the reply does not arrive in time, or is
 //! wrong, each peer receives the whole block in its place. While the block is being rebuilt, requests for it wait.
 //!
-//! The hosts of leaf peers pay for each reply out of the budget of old blocks, as for a block.
+//! A request that was sent stays until its reply or its deadline, even if no peer waits any more: otherwise its reply
+//! would seem to answer another request. The hosts of leaf peers pay for each reply out of the budget of old
+//! blocks, as for a block, but not for an upstream that does not reply.
 
 use super::pending::{Ask, Waiting};
 use super::transactions;
@@ -44,6 +46,7 @@ pub(super) fn for_peer(
         return getdata::send_block(core, ctx, peer, hash);
     };
     let equal = asks.iter().position(|ask| ask.request == payload);
+    let count = request.indexes().len();
     // A slot is reserved for the request of this side.
     let of_peers = asks.iter().filter(|ask| !ask.is_own).count();
     if equal.is_none() && of_peers >= RELAY_BLOCKTXN_ASKS - 1 {
@@ -57,8 +60,8 @@ pub(super) fn for_peer(
     match equal.and_then(|at| asks.get_mut(at)) {
         Some(equal) => equal.waiting.push(waiting),
         None => {
-            let (waiting, since) = (vec![waiting], ctx.now());
-            asks.push(Ask { hash, request: payload, waiting, is_own: false, source: None, since });
+            let since = ctx.now();
+            asks.push(Ask { waiting: vec![waiting], ..Ask::new(hash, payload, count, since) });
             resolve(core, ctx);
         }
     }
@@ -75,15 +78,8 @@ pub(super) fn for_this_side(core: &mut Core, ctx: &mut Ctx<'_>, request: &GetBlo
     {
         return false;
     }
-    let (request, since) = (payload.into(), ctx.now());
-    core.blocks.compact.asks.push(Ask {
-        hash,
-        request,
-        waiting: Vec::new(),
-        is_own: true,
-        source: Some(source),
-        since,
-    });
+    let ask = Ask::new(hash, payload.into(), request.as_ref().indexes().len(), ctx.now());
+    core.blocks.compact.asks.push(Ask { is_own: true, source: Some(source), ..ask });
     true
 }
 
@@ -97,7 +93,7 @@ pub(super) fn resolve(core: &mut Core, ctx: &mut Ctx<'_>) {
         let kept = core.blocks.kept.get(ask.hash).zip(request);
         if let Some((block, request)) = kept {
             let reply = transactions::reply(ctx, block, ask.hash, request);
-            charge(core, ctx, &mut ask, reply.as_ref().map_or(0, |reply| reply.len() as u64));
+            charge(core, ctx, &ask, reply.as_ref().map_or(0, |reply| reply.len() as u64));
             send_all(core, ctx, ask, reply.as_ref());
             continue;
         }
@@ -124,9 +120,11 @@ pub(super) fn send_all(core: &mut Core, ctx: &mut Ctx<'_>, ask: Ask, reply: Opti
     }
 }
 
-/// Charges the hosts that wait for a reply of this many bytes.
-pub(super) fn charge(core: &mut Core, ctx: &Ctx<'_>, ask: &mut Ask, bytes: u64) {
-    let payers = ask.waiting.iter_mut().filter_map(|waiting| waiting.payer.take());
+/// Charges a reply of this many bytes to the hosts of the peers that wait for it, or to that of the last one that has
+/// closed.
+pub(super) fn charge(core: &mut Core, ctx: &Ctx<'_>, ask: &Ask, bytes: u64) {
+    let closed = ask.closed_payer.filter(|_| ask.waiting.is_empty() && !ask.is_own);
+    let payers = ask.waiting.iter().filter_map(|waiting| waiting.payer).chain(closed);
     payers.for_each(|host| admit::charge(core, ctx, host, bytes));
 }
 
@@ -139,40 +137,34 @@ pub(super) fn fail(core: &mut Core, ctx: &mut Ctx<'_>, ask: Ask) {
     send_all(core, ctx, ask, None);
 }
 
-/// Ends the oldest request to a source whose reply is too long: nothing states which one it answers.
+/// Ends the oldest request to a source whose reply is too long: nothing states which one it answers. No more than the
+/// reserve is charged, because the length is only claimed.
 pub(super) fn on_long_reply(core: &mut Core, ctx: &mut Ctx<'_>, source: PeerId, len_bytes: u64) {
     let asks = &mut core.blocks.compact.asks;
     let Some(at) = asks.iter().position(|ask| ask.source == Some(source)) else { return };
-    let mut ask = asks.remove(at);
-    charge(core, ctx, &mut ask, len_bytes);
+    let ask = asks.remove(at);
+    charge(core, ctx, &ask, len_bytes.min(RELAY_BUDGET_RESERVE));
     fail(core, ctx, ask);
 }
 
-/// Ends the requests of a peer that is closed, and those to it. A reply that may still arrive is charged to the host of
-/// the peer that has asked for it, with the reserve, because its length is unknown.
+/// Ends the requests to a peer that is closed, and those of it alone that were not sent.
 pub(in crate::relay) fn on_peer_lost(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
-    let mut payers = Vec::new();
-    for ask in &mut core.blocks.compact.asks {
-        let ended = ask.waiting.extract_if(.., |waiting| waiting.peer == peer);
-        let is_asked = ask.source.is_some();
-        payers.extend(ended.filter_map(|waiting| waiting.payer.filter(|_| is_asked)));
+    let asks = &mut core.blocks.compact.asks;
+    for ask in &mut *asks {
+        let closed = ask.waiting.extract_if(.., |waiting| waiting.peer == peer);
+        ask.closed_payer = closed.filter_map(|waiting| waiting.payer).last().or(ask.closed_payer);
     }
-    payers.into_iter().for_each(|host| admit::charge(core, ctx, host, RELAY_BUDGET_RESERVE));
-    core.blocks.compact.asks.retain(|ask| ask.is_own || !ask.waiting.is_empty());
-    let is_of_source = |ask: &mut Ask| ask.source == Some(peer);
-    let lost: Vec<Ask> = core.blocks.compact.asks.extract_if(.., is_of_source).collect();
+    asks.retain(|ask| ask.source.is_some() || !ask.waiting.is_empty());
+    let lost: Vec<Ask> = asks.extract_if(.., |ask| ask.source == Some(peer)).collect();
     lost.into_iter().for_each(|ask| fail(core, ctx, ask));
 }
 
-/// Ends the requests that are unanswered for too long. The reserve is charged for a reply that arrives later.
+/// Ends the requests that are unanswered for too long.
 pub(in crate::relay) fn expire_asks(core: &mut Core, ctx: &mut Ctx<'_>) {
     let now = ctx.now();
     let is_late = |ask: &mut Ask| ask.source.is_some() && now >= ask.since.plus(RELAY_BLOCKTXN_TIMEOUT);
     let late: Vec<Ask> = core.blocks.compact.asks.extract_if(.., is_late).collect();
-    for mut ask in late {
-        charge(core, ctx, &mut ask, RELAY_BUDGET_RESERVE);
-        fail(core, ctx, ask);
-    }
+    late.into_iter().for_each(|ask| fail(core, ctx, ask));
 }
 
 /// Returns the upstream that is asked for transactions of a block: its announcer, or else another one that has it, but

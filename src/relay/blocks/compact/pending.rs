@@ -37,12 +37,23 @@ pub(super) struct Ask {
     pub(super) hash: Hash256,
     /// The payload of the `getblocktxn`.
     pub(super) request: Bytes,
+    /// The number of requested transactions.
+    pub(super) count: usize,
     /// The peers that wait for the reply, one for each of its requests.
     pub(super) waiting: Vec<Waiting>,
+    /// The host of the last peer that has closed while it waited. It pays if no peer waits any more.
+    pub(super) closed_payer: Option<Host>,
     /// Whether this side needs the transactions to rebuild the block.
     pub(super) is_own: bool,
     /// The upstream that was asked; `None` while the block is being rebuilt.
     pub(super) source: Option<PeerId>,
     /// The moment at which the request arrived or was sent.
     pub(super) since: Instant,
+}
+
+impl Ask {
+    /// Returns a request that is not sent yet and that no peer waits for.
+    pub(super) fn new(hash: Hash256, request: Bytes, count: usize, since: Instant) -> Self {
+        Self { hash, request, count, waiting: Vec::new(), closed_payer: None, is_own: false, source: None, since }
+    }
 }

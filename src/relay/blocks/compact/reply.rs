@@ -1,10 +1,12 @@
 //! The replies of upstreams with single transactions of a block.
 //!
 //! A reply answers the oldest request to its sender for these transactions of the compact block, by their short ids: a
-//! node discards a block that it has built from others. A reply that answers no request ends the oldest one. It is a
-//! fault of its sender only if it cannot be read: it may answer an earlier request, or the sender may have another
-//! transaction with the same short id.
+//! node discards a block that it has built from others. A reply with another number of transactions than any request is
+//! ignored, because it answers one that has ended. Any other reply that answers no request ends the oldest one for as
+//! many transactions. It is a fault of its sender only if it cannot be read: it may answer an earlier request, or the
+//! sender may have another transaction with the same short id.
 
+use super::pending::Ask;
 use super::{ask, work};
 use crate::api::{Delivery, Frame};
 use crate::error::{Misbehavior, WireError};
@@ -39,20 +41,19 @@ pub(in crate::relay) fn on_blocktxn_header(
 /// Passes a reply on to the peers that wait for it, and uses it to rebuild the block.
 pub(in crate::relay) fn on_blocktxn(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, frame: &Frame<'_>) {
     let Some(hash) = frame.payload().first_chunk().copied().map(Hash256::from_bytes) else { return };
-    let asks = &core.blocks.compact.asks;
-    let of_block = || asks.iter().enumerate().filter(|(_, ask)| ask.source == Some(peer) && ask.hash == hash);
-    let Some((oldest, _)) = of_block().next() else { return };
+    let reply = BlockTxnRef::decode(frame.payload());
+    let count = reply.as_ref().ok().map(|reply| reply.transactions.len());
+    let is_candidate =
+        |ask: &Ask| ask.source == Some(peer) && ask.hash == hash && count.is_none_or(|count| count == ask.count);
+    let candidates = core.blocks.compact.asks.iter().enumerate().filter(|(_, ask)| is_candidate(ask));
+    let Some((oldest, _)) = candidates.clone().next() else { return };
+    let requests = candidates.filter_map(|(at, ask)| Some((at, GetBlockTxnRef::decode(&ask.request).ok()?)));
     let compact = core.blocks.compact.payload(hash);
-    let answered = match compact.as_ref().map(|compact| CompactBlockRef::decode(compact)) {
-        Some(Ok(block)) => {
-            let requests = of_block().filter_map(|(at, ask)| Some((at, GetBlockTxnRef::decode(&ask.request).ok()?)));
-            answered(&block, requests, frame.payload())
-        }
-        Some(Err(_)) | None => Ok(None),
-    };
+    let block = compact.as_ref().and_then(|compact| CompactBlockRef::decode(compact).ok());
+    let answered = reply.and_then(|reply| answered(block, requests, reply));
     let at = answered.as_ref().map_or(oldest, |answered| answered.as_ref().map_or(oldest, |&(at, _)| at));
-    let mut ask = core.blocks.compact.asks.remove(at);
-    ask::charge(core, ctx, &mut ask, frame.payload().len() as u64);
+    let ask = core.blocks.compact.asks.remove(at);
+    ask::charge(core, ctx, &ask, frame.payload().len() as u64);
     let txs = match answered {
         Ok(Some((_, txs))) => txs,
         Ok(None) => {
@@ -83,19 +84,14 @@ pub(in crate::relay) fn on_blocktxn(core: &mut Core, ctx: &mut Ctx<'_>, peer: Pe
 ///
 /// # Errors
 ///
-/// Those of a reply that cannot be read.
+/// Those of a transaction that cannot be read.
 fn answered<'a, 'b>(
-    block: &CompactBlockRef<'_>,
-    requests: impl Iterator<Item = (usize, GetBlockTxnRef<'b>)>,
-    reply: &'a [u8],
+    block: Option<CompactBlockRef<'_>>,
+    mut requests: impl Iterator<Item = (usize, GetBlockTxnRef<'b>)>,
+    reply: BlockTxnRef<'a>,
 ) -> Result<Option<(usize, Txs<'a>)>, WireError> {
-    let reply = BlockTxnRef::decode(reply)?;
-    let mut requests = requests.filter(|(_, request)| request.indexes().len() == reply.transactions.len()).peekable();
-    if requests.peek().is_none() {
-        return Ok(None);
-    }
     let txs = reply.transactions.into_iter().map(|tx| tx.map(|tx| (tx.txid(), tx))).collect::<Result<Txs<'a>, _>>()?;
-    let found = requests.find(|&(_, request)| is_answer(block, request, &txs));
+    let found = block.and_then(|block| requests.find(|&(_, request)| is_answer(&block, request, &txs)));
     Ok(found.map(|(at, _)| (at, txs)))
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use peerloop::Network;
 use peerloop::relay::CompactBlocks;
 use peerloop::wire::{BlockHeader, Tx, TxOutRef, TxRef};
+use peerloop_testkit::bytes::header;
 use peerloop_testkit::simulated::blocks::{
     Mined, block_item, blocktxn, chain, compact, compact_item, get_block, getblocktxn, headers, mine_with, sendcmpct,
     transactions,
@@ -86,15 +87,86 @@ fn every_reply_but_the_first_of_a_recent_block_is_charged_and_long_ones_too() {
 }
 
 #[test]
-fn a_host_pays_the_reserve_for_a_reply_that_it_does_not_await() {
+fn the_reply_to_a_peer_that_has_closed_is_charged_to_its_host_and_ends_no_other_request() {
+    let blocks = chain(&[3_000]);
+    let mut scene = scene_without_kept(&blocks[0], |settings| settings);
+    let (mut closing, mut other) = (scene.leaf(), scene.leaf());
+    // The first request is free, and all are for as many transactions.
+    scene.ask(&mut closing, &request(&blocks[0], &[1]));
+    scene.ask(&mut closing, &request(&blocks[0], &[2]));
+    closing.close();
+    scene.ask(&mut other, &request(&blocks[0], &[3]));
+    assert_eq!(names(&scene.heard(SUBMITTING)), ["getblocktxn"; 3]);
+    let replies = [1, 2, 3].map(|index| blocktxn(&blocks[0], &[index]));
+    for reply in &replies[..2] {
+        assert_eq!(scene.ask_upstream(SUBMITTING, &frame("blocktxn", reply)), []);
+        assert_eq!(scene.received(&mut other), []);
+    }
+    assert_eq!(scene.counts().old_block_bytes, replies[1].len() as u64);
+    scene.upstream.send(SUBMITTING, &frame("blocktxn", &replies[2]));
+    assert_eq!(scene.received(&mut other), [message("blocktxn", &replies[2])]);
+    assert_eq!((scene.counts().old_block_bytes, scene.counts().compact_blocks_wrong), (replies[1].len() as u64, 0));
+}
+
+#[test]
+fn an_equal_request_waits_for_the_reply_to_a_peer_that_has_closed() {
+    let blocks = chain(&[3_000]);
+    let mut scene = scene_without_kept(&blocks[0], |settings| settings);
+    let (mut closing, mut other) = (scene.leaf(), scene.leaf());
+    scene.ask(&mut closing, &request(&blocks[0], &[1]));
+    closing.close();
+    scene.ask(&mut other, &request(&blocks[0], &[1]));
+    assert_eq!(names(&scene.heard(SUBMITTING)), ["getblocktxn"]);
+    let reply = blocktxn(&blocks[0], &[1]);
+    scene.upstream.send(SUBMITTING, &frame("blocktxn", &reply));
+    assert_eq!(scene.received(&mut other), [message("blocktxn", &reply)]);
+}
+
+#[test]
+fn nobody_pays_for_an_upstream_that_does_not_reply() {
+    let blocks = chain(&[3_000]);
+    let mut scene = scene_without_kept(&blocks[0], |settings| settings);
+    let (mut leaf, mut closing) = (scene.leaf(), scene.leaf());
+    for peer in [&mut leaf, &mut closing] {
+        [1, 2].into_iter().for_each(|index| drop(scene.ask(peer, &request(&blocks[0], &[index]))));
+    }
+    closing.close();
+    scene.run_for(Duration::from_secs(4));
+    let asked = names(&scene.heard(SUBMITTING)).join(" ");
+    assert_eq!((&asked[..], scene.counts().old_block_bytes), ("getblocktxn getblocktxn getdata", 0));
+}
+
+#[test]
+fn no_more_than_the_reserve_is_charged_for_a_claimed_length() {
     let blocks = chain(&[3_000]);
     let mut scene = scene_without_kept(&blocks[0], |settings| settings);
     let mut leaf = scene.leaf();
-    scene.ask(&mut leaf, &request(&blocks[0], &[1]));
-    scene.ask(&mut leaf, &request(&blocks[0], &[2]));
-    leaf.close();
+    [1, 2].into_iter().for_each(|index| drop(scene.ask(&mut leaf, &request(&blocks[0], &[index]))));
+    scene.upstream.send(SUBMITTING, &frame("blocktxn", &blocktxn(&blocks[0], &[1])));
+    scene.settle();
+    scene.upstream.send(SUBMITTING, &header("blocktxn", u32::MAX, &[0; 4]));
     scene.settle();
     assert_eq!(scene.counts().old_block_bytes, RESERVE);
+}
+
+#[test]
+fn a_long_reply_to_a_peer_that_has_closed_ends_no_request_of_this_side() {
+    let many: Vec<Tx> = (0..300).map(|number| Tx::from_parts(1, &[], &[], number)).collect();
+    let asked = mine_with(&BlockHeader::genesis_of(Network::Regtest), &many);
+    let rebuilt = mine_with(&asked.header, &[1, 2, 3].map(|number| large(10, number)));
+    let mut scene = compact_scene(&[]);
+    // Nearly all transactions of the first block are missing, so that it is not rebuilt.
+    assert_eq!(scene.ask_upstream(SUBMITTING, &frame("cmpctblock", &compact(&asked, 3))), []);
+    let mut closing = scene.leaf();
+    scene.ask(&mut closing, &request(&asked, &[1]));
+    assert_eq!(names(&scene.heard(SUBMITTING)), ["getblocktxn"]);
+    closing.close();
+    let own = scene.ask_upstream(SUBMITTING, &frame("cmpctblock", &compact(&rebuilt, 3)));
+    assert_eq!(own, [message("getblocktxn", &getblocktxn(rebuilt.hash(), &[1, 2]))]);
+    send_long(&mut scene, &frame("blocktxn", &long_reply(&asked)));
+    scene.upstream.send(SUBMITTING, &frame("blocktxn", &blocktxn(&rebuilt, &[1, 2])));
+    scene.settle();
+    assert_eq!(scene.counts().compact_blocks_rebuilt, 1);
 }
 
 #[test]
@@ -161,16 +233,34 @@ fn replies_belong_to_their_requests_in_any_order_and_a_late_one_is_no_fault() {
         assert_eq!(scene.received(leaf), [message("blocktxn", &blocktxn(block, indexes))]);
     }
     assert_eq!(scene.counts().compact_blocks_wrong, 0);
-    // The first request has ended, and its reply ends the second one, but costs its sender nothing.
+    // The first request has ended, and no other one is for as many transactions.
     let (mut scene, mut first, mut second) = asked(true);
     scene.run_for(Duration::from_millis(1_200));
     assert_eq!(scene.heard(SUBMITTING), [message("getdata", &block_item(block.hash()))]);
-    scene.upstream.send(SUBMITTING, &frame("blocktxn", &blocktxn(block, &[4])));
+    assert_eq!(scene.ask_upstream(SUBMITTING, &frame("blocktxn", &blocktxn(block, &[4]))), []);
+    scene.upstream.send(SUBMITTING, &frame("blocktxn", &blocktxn(block, &[4, 5])));
     scene.upstream.send(SUBMITTING, &frame("block", &block.payload));
-    for leaf in [&mut first, &mut second] {
-        assert_eq!(scene.received(leaf), [message("block", &block.payload)]);
+    assert_eq!(scene.received(&mut first), [message("block", &block.payload)]);
+    assert_eq!(scene.received(&mut second), [message("blocktxn", &blocktxn(block, &[4, 5]))]);
+    assert_eq!((scene.counts().compact_blocks_wrong, scene.stats().upstream_links), (0, 2));
+}
+
+#[test]
+fn a_wrong_reply_ends_the_oldest_request_for_as_many_transactions() {
+    let blocks = chain(&[3_000]);
+    let block = &blocks[0];
+    let mut scene = scene_without_kept(block, |settings| settings);
+    let mut leaves = [scene.leaf(), scene.leaf(), scene.leaf()];
+    for (leaf, indexes) in leaves.iter_mut().zip([&[1, 2][..], &[3], &[4]]) {
+        scene.ask(leaf, &request(block, indexes));
     }
-    assert_eq!((scene.counts().compact_blocks_wrong, scene.stats().upstream_links), (1, 2));
+    scene.heard(SUBMITTING);
+    // It is the reply to none of them.
+    let asked = scene.ask_upstream(SUBMITTING, &frame("blocktxn", &blocktxn(block, &[5])));
+    assert_eq!(asked, [message("getdata", &block_item(block.hash()))]);
+    scene.upstream.send(SUBMITTING, &frame("block", &block.payload));
+    let answers = leaves.each_mut().map(|leaf| names(&scene.received(leaf)).join(" "));
+    assert_eq!((answers, scene.counts().compact_blocks_wrong), (["", "block", ""].map(str::to_owned), 1));
 }
 
 #[test]
