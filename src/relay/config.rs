@@ -80,7 +80,8 @@ pub struct RelayConfig {
     /// fetch. Default: 128 MiB.
     pub small_blocks_bytes: usize,
     /// The maximum number of bytes of old blocks that the peers of one host may request per day. A block is old if it
-    /// has six descendants, and for a host that has requested it before. Upstreams and peers of
+    /// has six descendants, and for a host that has requested it before; compact blocks on request and single
+    /// transactions of a block always count. Upstreams and peers of
     /// [trusted networks](crate::config::ManagerConfig::trusted) have no maximum. A block of unknown length is
     /// requested from an upstream only while 32 MiB remain. Default: 4 GiB.
     pub old_block_bytes_per_host: u64,

@@ -252,13 +252,13 @@ fn answer_block(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item:
     }
 }
 
-/// Answers with the compact block if it is held and recent. A node accepts a whole block in its place.
+/// Answers with the compact block if it is held, recent and paid for. A node accepts a whole block in its place.
 fn answer_compact(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item: InventoryItem) -> Answered {
     let is_served = core.blocks.is_recent(item.hash) && blocks::is_compact_used(core, answers.peer);
     let compact = core.blocks.compact.frame(item.hash).filter(|_| is_served);
     let Some(frame) = compact else { return answer_block(core, ctx, answers, item) };
-    let Some(price) = blocks::price(core, ctx, answers.peer, item.hash) else {
-        return refuse_block(core, ctx, answers);
+    let Some(price) = blocks::price_of_parts(core, ctx, answers.peer, frame.len() as u64) else {
+        return answer_block(core, ctx, answers, item);
     };
     match send_frame(core, ctx, answers, &frame) {
         Ok(()) => {}

@@ -4,7 +4,10 @@
 //! of its budget. A recent block is free once for each host. The length of a block that is not here yet is unknown, so
 //! such a block is requested from an upstream only while a reserve remains; its length is charged once its header has
 //! arrived, even if the peer is closed by then. A further source of a block is not charged: a peer cannot make a source
-//! fail. A compact block, or single transactions of a block, are charged with their own length.
+//! fail.
+//!
+//! A compact block and single transactions of a block cost their own length, even of a recent block, which stays free
+//! as a whole one: it is the answer if they cannot be paid for.
 
 use super::Blocks;
 use crate::address::Host;
@@ -24,17 +27,14 @@ pub(in crate::relay) enum Price {
         host: Host,
         height: u32,
     },
-    /// The block's length.
+    /// The length of the answer.
     Length(Host),
 }
 
 /// Returns the price of a block for a peer; `None` if the budget of the peer's host is too small.
-pub(in crate::relay) fn price(core: &mut Core, ctx: &Ctx<'_>, peer: PeerId, hash: Hash256) -> Option<Price> {
-    let address = ctx.peer(peer)?.address().ip();
-    if core.is_upstream(peer) || ctx.is_trusted(address) {
-        return Some(Price::Nothing);
-    }
-    let (host, now) = (Host::of(address), ctx.now());
+pub(super) fn price(core: &mut Core, ctx: &Ctx<'_>, peer: PeerId, hash: Hash256) -> Option<Price> {
+    let Price::Length(host) = full_price(core, ctx, peer)? else { return Some(Price::Nothing) };
+    let now = ctx.now();
     if let Some(height) = core.blocks.recent_height(hash)
         && core.blocks.budgets.is_free(host, height, now)
     {
@@ -44,6 +44,24 @@ pub(in crate::relay) fn price(core: &mut Core, ctx: &Ctx<'_>, peer: PeerId, hash
     let is_enough = core.blocks.budgets.left(host, now) >= needed;
     core.counts.blocks_over_budget += u64::from(!is_enough);
     is_enough.then_some(Price::Length(host))
+}
+
+/// Returns the price of a compact block or of single transactions for a peer; `None` if less than `needed` bytes remain
+/// of the budget of the peer's host.
+pub(in crate::relay) fn price_of_parts(core: &mut Core, ctx: &Ctx<'_>, peer: PeerId, needed: u64) -> Option<Price> {
+    let price = full_price(core, ctx, peer)?;
+    let is_enough = match price {
+        Price::Length(host) => core.blocks.budgets.left(host, ctx.now()) >= needed,
+        Price::Nothing | Price::FirstRecent { .. } => true,
+    };
+    is_enough.then_some(price)
+}
+
+/// Returns the price of an answer that is not free; `None` if the peer is closed.
+fn full_price(core: &Core, ctx: &Ctx<'_>, peer: PeerId) -> Option<Price> {
+    let address = ctx.peer(peer)?.address().ip();
+    let is_exempt = core.is_upstream(peer) || ctx.is_trusted(address);
+    Some(if is_exempt { Price::Nothing } else { Price::Length(Host::of(address)) })
 }
 
 /// Charges the price of a block that is being sent to a peer. If its length is unknown, returns the host that pays

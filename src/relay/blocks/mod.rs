@@ -32,7 +32,7 @@ use crate::protocol::{Network, SERVICE_NETWORK};
 use crate::time::Instant;
 use crate::wire::siphash::SipKey;
 use crate::wire::{Hash256, StreamType};
-pub(super) use admit::{pay_bytes, price, refuse};
+pub(super) use admit::{pay_bytes, price_of_parts, refuse};
 pub(super) use announce::{on_has, on_known};
 pub(super) use budget::Budgets;
 use compact::Exchange;

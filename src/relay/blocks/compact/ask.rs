@@ -5,8 +5,8 @@
 //! wrong, each peer receives the whole block in its place. While the block is being rebuilt, requests for it wait.
 //!
 //! A request that was sent stays until its reply or its deadline, even if no peer waits any more: otherwise its reply
-//! would seem to answer another request. The hosts of leaf peers pay for each reply out of the budget of old
-//! blocks, as for a block, but not for an upstream that does not reply.
+//! would seem to answer another request. The hosts of leaf peers pay for each reply out of the budget of old blocks,
+//! but not for an upstream that does not reply.
 
 use super::pending::{Ask, Waiting};
 use super::transactions;
@@ -29,7 +29,7 @@ pub(super) const fn is_nearly_all(asked: usize, count: usize) -> bool {
 }
 
 /// Passes a peer's request on, or lets it wait while the block is being rebuilt. The peer receives the whole block if
-/// there are too many requests, or if it asks for too much.
+/// there are too many requests, if it asks for too much, or if less than the reserve remains of its host's budget.
 pub(super) fn for_peer(
     core: &mut Core,
     ctx: &mut Ctx<'_>,
@@ -52,8 +52,8 @@ pub(super) fn for_peer(
     if equal.is_none() && of_peers >= RELAY_BLOCKTXN_ASKS - 1 {
         return getdata::send_block(core, ctx, peer, hash);
     }
-    let Some(price) = admit::price(core, ctx, peer, hash) else {
-        return admit::refuse(core, ctx, peer, b"getblocktxn");
+    let Some(price) = admit::price_of_parts(core, ctx, peer, RELAY_BUDGET_RESERVE) else {
+        return getdata::send_block(core, ctx, peer, hash);
     };
     let waiting = Waiting { peer, payer: admit::payer(core, ctx, price) };
     let asks = &mut core.blocks.compact.asks;
@@ -114,7 +114,7 @@ pub(super) fn send_all(core: &mut Core, ctx: &mut Ctx<'_>, ask: Ask, reply: Opti
     let is_relayed = ask.source.is_some();
     for Waiting { peer, .. } in ask.waiting {
         match reply {
-            Some(reply) => transactions::send(core, ctx, peer, ask.hash, reply, is_relayed),
+            Some(reply) => _ = transactions::send(core, ctx, peer, ask.hash, reply, is_relayed),
             None => getdata::send_block(core, ctx, peer, ask.hash),
         }
     }

@@ -4,7 +4,7 @@
 //! The transactions of a kept block are served from memory. Those of another block are requested from a node that has
 //! it. The whole block is the answer to requests that are deep below the tip, or for nearly all transactions, as at an
 //! SV Node (1.2.2, net_processing.cpp ProcessGetBlockTxnMessage), to those that this relay cannot pass on, and to those
-//! of peers without compact blocks. Replies from memory are charged as blocks are.
+//! of peers without compact blocks or without a sufficient budget.
 
 use super::{agree, ask, transactions};
 use crate::api::Frame;
@@ -46,11 +46,13 @@ pub(in crate::relay) fn on_getblocktxn(
     if in_memory.is_none() {
         return ask::for_peer(core, ctx, peer, request, || frame.to_bytes());
     }
-    let Some(price) = admit::price(core, ctx, peer, hash) else {
-        return admit::refuse(core, ctx, peer, b"getblocktxn");
-    };
     let reply = core.blocks.kept.get(hash).and_then(|kept| transactions::reply(ctx, kept, hash, request));
-    let Some(reply) = reply else { return getdata::send_block(core, ctx, peer, hash) };
-    admit::pay_bytes(core, ctx, price, reply.len());
-    transactions::send(core, ctx, peer, hash, &reply, false);
+    let paid = reply.and_then(|reply| {
+        let price = admit::price_of_parts(core, ctx, peer, reply.len() as u64)?;
+        Some((reply, price))
+    });
+    let Some((reply, price)) = paid else { return getdata::send_block(core, ctx, peer, hash) };
+    if transactions::send(core, ctx, peer, hash, &reply, false) {
+        admit::pay_bytes(core, ctx, price, reply.len());
+    }
 }

@@ -37,15 +37,24 @@ pub(super) fn reply(ctx: &Ctx<'_>, block: &KeptBlock, hash: Hash256, request: Ge
 }
 
 /// Sends a `blocktxn`. If the peer's queue has no room, the whole block is sent in its place, because it can wait.
-pub(super) fn send(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, frame: &Bytes, is_relayed: bool) {
-    match ctx.send_shared(peer, frame) {
-        Ok(()) => {}
-        Err(RequestError::QueueFull | RequestError::TooLargeForPeer) => {
-            return getdata::send_block(core, ctx, peer, hash);
+/// Returns whether the `blocktxn` was sent.
+pub(super) fn send(
+    core: &mut Core,
+    ctx: &mut Ctx<'_>,
+    peer: PeerId,
+    hash: Hash256,
+    frame: &Bytes,
+    is_relayed: bool,
+) -> bool {
+    let sent = ctx.send_shared(peer, frame);
+    match sent {
+        Ok(()) => {
+            let counts = &mut core.counts;
+            let count = if is_relayed { &mut counts.blocktxn_relayed } else { &mut counts.blocktxn_served };
+            *count += 1;
         }
-        Err(_) => return ctx.close(peer, Disconnect::RetryLater),
+        Err(RequestError::QueueFull | RequestError::TooLargeForPeer) => getdata::send_block(core, ctx, peer, hash),
+        Err(_) => ctx.close(peer, Disconnect::RetryLater),
     }
-    let counts = &mut core.counts;
-    let count = if is_relayed { &mut counts.blocktxn_relayed } else { &mut counts.blocktxn_served };
-    *count += 1;
+    sent.is_ok()
 }

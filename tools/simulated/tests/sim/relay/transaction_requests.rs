@@ -1,6 +1,7 @@
 //! Requests for single transactions of a block that are passed on to an upstream: their limits, costs and replies.
 
 use super::block_transactions::scene_without_kept;
+use super::blocks::scene_with;
 use super::compact::{compact_leaf, compact_scene};
 use super::*;
 use peerloop::Network;
@@ -60,30 +61,62 @@ fn a_leaf_that_requests_more_than_1_000_transactions_receives_the_whole_block() 
 }
 
 #[test]
-fn every_reply_but_the_first_of_a_recent_block_is_charged_and_long_ones_too() {
+fn replies_of_an_upstream_are_charged_and_use_up_no_free_block() {
     let blocks = chain(&[3_000]);
     let block = &blocks[0];
     let (long, reply) = (long_reply(block), blocktxn(block, &[1, 3]));
-    let budget = RESERVE + long.len() as u64;
+    let budget = RESERVE + 2 * reply.len() as u64;
     let mut scene = scene_without_kept(block, |settings| settings.with_old_block_bytes_per_host(budget));
     let mut leaf = scene.leaf();
-    for charged in [0, reply.len() as u64] {
+    for count in [1, 2] {
         assert_eq!(scene.ask(&mut leaf, &request(block, &[1, 3])), []);
         scene.upstream.send(SUBMITTING, &frame("blocktxn", &reply));
         assert_eq!(scene.received(&mut leaf), [message("blocktxn", &reply)]);
-        assert_eq!(scene.counts().old_block_bytes, charged);
+        assert_eq!(scene.counts().old_block_bytes, count * reply.len() as u64);
     }
     scene.heard(SUBMITTING);
     assert_eq!(scene.ask(&mut leaf, &request(block, &[1])), []);
-    assert_eq!(names(&send_long(&mut scene, &frame("blocktxn", &long))), ["getblocktxn"], "nothing more is requested");
-    assert_eq!(names(&scene.received(&mut leaf)), ["reject"], "the whole block is over the budget");
-    assert_eq!(scene.counts().old_block_bytes, (reply.len() + long.len()) as u64);
-    // A new connection of the host renews nothing.
+    assert_eq!(names(&send_long(&mut scene, &frame("blocktxn", &long))), ["getblocktxn", "getdata"]);
+    let charged = (2 * reply.len() + long.len()) as u64;
+    assert_eq!(scene.counts().old_block_bytes, charged);
+    scene.upstream.send(SUBMITTING, &frame("block", &block.payload));
+    assert_eq!(scene.received(&mut leaf), [message("block", &block.payload)]);
+    // The whole block was free once, and less than the reserve remains. A new connection of the host renews nothing.
     scene.reconnect(&mut leaf);
     let refused = scene.ask(&mut leaf, &request(block, &[1]));
     assert_eq!(names(&refused), ["reject"]);
-    assert!(refused[0].1.starts_with(b"\x0bgetblocktxn"));
-    assert_eq!(scene.heard(SUBMITTING), []);
+    assert!(refused[0].1.starts_with(b"\x07getdata"));
+    assert_eq!((scene.heard(SUBMITTING), scene.counts().old_block_bytes), (Vec::new(), charged));
+}
+
+#[test]
+fn parts_that_cannot_be_paid_for_are_answered_with_the_whole_block() {
+    let blocks = chain(&[3_000]);
+    let block = &blocks[0];
+    let whole = [message("block", &block.payload)];
+    let by_compact = frame("getdata", &compact_item(block.hash()));
+    // One byte less than each part costs.
+    let compact_bytes = frame("cmpctblock", &compact(block, 3)).len() as u64 - 1;
+    let reply_bytes = frame("blocktxn", &blocktxn(block, &[1])).len() as u64 - 1;
+    for (asks, budget) in [(by_compact, compact_bytes), (request(block, &[1]), RESERVE - 1)] {
+        let mut scene = scene_without_kept(block, |settings| settings.with_old_block_bytes_per_host(budget));
+        let mut leaf = scene.leaf();
+        assert_eq!(scene.ask(&mut leaf, &asks), []);
+        assert_eq!(scene.heard(SUBMITTING), [message("getdata", &block_item(block.hash()))]);
+        scene.upstream.send(SUBMITTING, &frame("block", &block.payload));
+        assert_eq!(scene.received(&mut leaf), whole);
+        assert_eq!(scene.counts().old_block_bytes, 0);
+    }
+    // A kept block.
+    for (budget, answer) in [(reply_bytes, "block"), (reply_bytes + 1, "blocktxn")] {
+        let change = |settings: RelayConfig| settings.with_old_block_bytes_per_host(budget);
+        let mut scene = scene_with(&blocks, Conditions::default(), change);
+        let (mut first, mut leaf) = (scene.leaf(), scene.leaf());
+        scene.ask(&mut first, &get_block(block.hash()));
+        scene.upstream.send(SUBMITTING, &frame("block", &block.payload));
+        assert_eq!(scene.received(&mut first), whole);
+        assert_eq!(names(&scene.ask(&mut leaf, &request(block, &[1]))), [answer]);
+    }
 }
 
 #[test]
@@ -91,21 +124,19 @@ fn the_reply_to_a_peer_that_has_closed_is_charged_to_its_host_and_ends_no_other_
     let blocks = chain(&[3_000]);
     let mut scene = scene_without_kept(&blocks[0], |settings| settings);
     let (mut closing, mut other) = (scene.leaf(), scene.leaf());
-    // The first request is free, and all are for as many transactions.
+    // Both requests are for as many transactions.
     scene.ask(&mut closing, &request(&blocks[0], &[1]));
-    scene.ask(&mut closing, &request(&blocks[0], &[2]));
     closing.close();
     scene.ask(&mut other, &request(&blocks[0], &[3]));
-    assert_eq!(names(&scene.heard(SUBMITTING)), ["getblocktxn"; 3]);
-    let replies = [1, 2, 3].map(|index| blocktxn(&blocks[0], &[index]));
-    for reply in &replies[..2] {
-        assert_eq!(scene.ask_upstream(SUBMITTING, &frame("blocktxn", reply)), []);
-        assert_eq!(scene.received(&mut other), []);
-    }
-    assert_eq!(scene.counts().old_block_bytes, replies[1].len() as u64);
-    scene.upstream.send(SUBMITTING, &frame("blocktxn", &replies[2]));
-    assert_eq!(scene.received(&mut other), [message("blocktxn", &replies[2])]);
-    assert_eq!((scene.counts().old_block_bytes, scene.counts().compact_blocks_wrong), (replies[1].len() as u64, 0));
+    assert_eq!(names(&scene.heard(SUBMITTING)), ["getblocktxn"; 2]);
+    let replies = [1, 3].map(|index| blocktxn(&blocks[0], &[index]));
+    assert_eq!(scene.ask_upstream(SUBMITTING, &frame("blocktxn", &replies[0])), []);
+    assert_eq!(scene.received(&mut other), []);
+    assert_eq!(scene.counts().old_block_bytes, replies[0].len() as u64);
+    scene.upstream.send(SUBMITTING, &frame("blocktxn", &replies[1]));
+    assert_eq!(scene.received(&mut other), [message("blocktxn", &replies[1])]);
+    let charged = replies.iter().map(|reply| reply.len() as u64).sum();
+    assert_eq!((scene.counts().old_block_bytes, scene.counts().compact_blocks_wrong), (charged, 0));
 }
 
 #[test]
@@ -127,9 +158,8 @@ fn nobody_pays_for_an_upstream_that_does_not_reply() {
     let blocks = chain(&[3_000]);
     let mut scene = scene_without_kept(&blocks[0], |settings| settings);
     let (mut leaf, mut closing) = (scene.leaf(), scene.leaf());
-    for peer in [&mut leaf, &mut closing] {
-        [1, 2].into_iter().for_each(|index| drop(scene.ask(peer, &request(&blocks[0], &[index]))));
-    }
+    scene.ask(&mut leaf, &request(&blocks[0], &[1]));
+    scene.ask(&mut closing, &request(&blocks[0], &[2]));
     closing.close();
     scene.run_for(Duration::from_secs(4));
     let asked = names(&scene.heard(SUBMITTING)).join(" ");
@@ -141,9 +171,7 @@ fn no_more_than_the_reserve_is_charged_for_a_claimed_length() {
     let blocks = chain(&[3_000]);
     let mut scene = scene_without_kept(&blocks[0], |settings| settings);
     let mut leaf = scene.leaf();
-    [1, 2].into_iter().for_each(|index| drop(scene.ask(&mut leaf, &request(&blocks[0], &[index]))));
-    scene.upstream.send(SUBMITTING, &frame("blocktxn", &blocktxn(&blocks[0], &[1])));
-    scene.settle();
+    scene.ask(&mut leaf, &request(&blocks[0], &[1]));
     scene.upstream.send(SUBMITTING, &header("blocktxn", u32::MAX, &[0; 4]));
     scene.settle();
     assert_eq!(scene.counts().old_block_bytes, RESERVE);
@@ -181,8 +209,8 @@ fn replies_from_memory_and_compact_blocks_are_charged() {
     for _ in 0..3 {
         let answer = scene.ask(&mut first, &frame("getdata", &compact_item(hash)));
         assert_eq!(answer, [message("cmpctblock", &compacted)]);
-        assert_eq!(scene.counts().old_block_bytes, charged);
         charged += frame("cmpctblock", &compacted).len() as u64;
+        assert_eq!(scene.counts().old_block_bytes, charged);
     }
     let mut second = scene.leaf();
     scene.ask(&mut second, &get_block(hash));
@@ -338,6 +366,8 @@ fn a_peer_whose_queue_is_full_receives_the_whole_block_in_place_of_transactions(
     let whole = message("block", &block.payload);
     assert!(answers == [&reply, &reply, &whole, &reply, &reply].map(Clone::clone), "{:?}", names(&answers));
     assert!(!leaf.has_seen_end);
+    // The whole block is free.
+    assert_eq!(scene.counts().old_block_bytes, 4 * frame("blocktxn", &reply.1).len() as u64);
 }
 
 #[test]
