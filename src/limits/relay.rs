@@ -160,6 +160,9 @@ pub const RELAY_TETHER_TIME: Duration = Duration::from_secs(5);
 pub const MAX_RELAY_TETHERED: usize = 1_024;
 /// Time after which a source that sends nothing is replaced.
 pub const RELAY_BLOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of blocks, the latest ones, of which a link is known to have been asked before another one was, 32
+/// bytes each. While one of them arrives late, the link is not silent.
+pub const RELAY_GIVEN_UP_BLOCKS: usize = 8;
 /// Length of the largest block that is kept whole, in bytes.
 pub const RELAY_SMALL_BLOCK_BYTES: u64 = 32 * 1024 * 1024;
 /// Maximum number of bytes that a passing block retains to be kept whole: twice the largest one's, because a part may

@@ -120,7 +120,12 @@ pub(super) fn waits_in_vain(core: &Core, hash: Hash256, now: Instant) -> bool {
 /// Chooses how a `block` is delivered that begins to arrive: in parts if one was requested, and from an upstream, whose
 /// link is busy with it.
 pub(in crate::relay) fn on_source_header(core: &mut Core, ctx: &Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
-    if core.blocks.awaited_from(peer).next().is_none() {
+    let is_awaited = core.blocks.awaited_from(peer).next().is_some();
+    let may_be_late = core.blocks.peers.get_mut(peer).is_some_and(|about| {
+        about.sends_requested = false;
+        !about.given_up.is_empty()
+    });
+    if !is_awaited && !may_be_late {
         return if core.is_upstream(peer) { Delivery::UncheckedChunks } else { Delivery::Discard };
     }
     let arriving =
@@ -159,7 +164,11 @@ pub(super) fn recognize(
     };
     let Arriving { header, begun, .. } = core.blocks.arriving.swap_remove(at);
     let hash = BlockHeader::decode(part.first_chunk()?).hash();
-    let (number, _) = core.blocks.awaited_from(peer).find(|&(_, awaited)| awaited == hash)?;
+    let awaited = core.blocks.awaited_from(peer).find(|&(_, awaited)| awaited == hash);
+    if let Some(about) = core.blocks.peers.get_mut(peer) {
+        about.sends_requested = awaited.is_some() || about.take_given_up(hash);
+    }
+    let (number, _) = awaited?;
     // A node replies in the order of the requests, so it has skipped the older ones.
     let skipped: Vec<(u64, Hash256)> = core.blocks.awaited_from(peer).filter(|&(older, _)| older < number).collect();
     let is_bound = bind(core, ctx, peer, hash, (header, begun));
@@ -240,10 +249,26 @@ pub(in crate::relay) fn on_refused(core: &mut Core, ctx: &mut Ctx<'_>, peer: Pee
 /// Asks another source for a block, or cuts the readers if there is none. Without readers, the block ends.
 pub(super) fn fail_over(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
-    let source = flow.source.take();
-    flow.failed.extend(source.map(|source| source.peer));
+    flow.failed.extend(flow.source.map(|source| source.peer));
     flow.gaps.lose();
-    let has_readers = !flow.readers.is_empty();
+    change_source(core, ctx, hash);
+}
+
+/// Asks another source for a block that waits behind another one. The present source has not failed, so that it may be
+/// asked again.
+pub(super) fn move_away(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
+    let Some(flow) = core.blocks.flow_mut(hash) else { return };
+    flow.moves += 1;
+    change_source(core, ctx, hash);
+}
+
+fn change_source(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
+    let Some(flow) = core.blocks.flow_mut(hash) else { return };
+    let (source, has_readers) = (flow.source.take(), !flow.readers.is_empty());
+    let awaited = source.filter(|source| source.stream.is_none());
+    if let Some(about) = awaited.and_then(|source| core.blocks.peers.get_mut(source.peer)) {
+        about.give_up(hash);
+    }
     pace::resume(core, ctx, source);
     core.counts.block_fail_overs += u64::from(has_readers);
     if !has_readers || !ask(core, ctx, hash) {

@@ -27,6 +27,8 @@ pub(super) struct Flow {
     pub(super) payer: Option<Host>,
     /// The sources that have failed.
     pub(super) failed: Vec<PeerId>,
+    /// The number of sources that were replaced although they have not failed.
+    pub(super) moves: u32,
     pub(super) readers: Vec<PeerId>,
     /// The number of sources whose bytes have arrived.
     pub(super) sources: u32,
@@ -115,6 +117,7 @@ impl Flow {
             source: None,
             payer: None,
             failed: Vec::new(),
+            moves: 0,
             readers: vec![reader],
             sources: 0,
             gaps: Gaps::default(),
@@ -146,9 +149,9 @@ impl Flow {
         self.transit.is_none() && self.source.is_some()
     }
 
-    /// Returns the numbers of sources that were used and that have failed, and the longest gap until `now`.
+    /// Returns the numbers of sources that were used and that were replaced, and the longest gap until `now`.
     pub(super) fn counted_sources(&self, now: Instant) -> Sources {
-        Sources { used: self.sources, failed: self.failed.len() as u32, gap: self.gaps.longest(now) }
+        Sources { used: self.sources, replaced: self.failed.len() as u32 + self.moves, gap: self.gaps.longest(now) }
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -25,7 +25,7 @@ use super::headers::{AnchorSource, HeaderAnchor, HeaderChain};
 use crate::config::Config;
 use crate::handler::PeerMap;
 use crate::id::PeerId;
-use crate::limits::RELAY_COMPACT_DEPTH;
+use crate::limits::{RELAY_COMPACT_DEPTH, RELAY_GIVEN_UP_BLOCKS};
 use crate::manager::ban::trusted::Trusted;
 use crate::peer::VersionFacts;
 use crate::protocol::{Network, SERVICE_NETWORK};
@@ -48,6 +48,7 @@ pub(super) use pass::{keep_up, on_part, on_wake, on_written};
 use passages::Passages;
 pub(super) use passages::{is_mark, memory_bytes as passages_memory_bytes};
 pub(super) use serve::{Begun, begin, feed, on_reader_closed};
+use std::collections::VecDeque;
 pub(super) use sync::{ask_again, on_block_announced, on_getblocks, on_getheaders, on_headers, on_upstream_ready};
 
 /// The blocks of a relay.
@@ -93,16 +94,36 @@ pub(super) struct BlockPeer {
     late_header: Option<Hash256>,
     /// The block that is being sent to the peer.
     reading: Option<Reading>,
-    /// The moment of the last bytes of any block that the peer has sent.
+    /// The moment of the last bytes of a block that was requested from the peer.
     block_input: Option<Instant>,
+    /// Whether the block that the peer sends was requested from it.
+    sends_requested: bool,
     /// Whether the peer sends the rest of a block that nobody reads.
     sends_unread: bool,
+    /// The latest blocks that were requested from the peer, and then from another one. They may still arrive.
+    given_up: VecDeque<Hash256>,
     /// The moment at which headers were requested from the peer, until it replies.
     asked: Option<Instant>,
     /// The moment since which the peer waits for a block because others pass.
     waits_since: Option<Instant>,
     /// Whether the peer is in the list of those that wait.
     is_waiting: bool,
+}
+
+impl BlockPeer {
+    /// Notes that a block was requested from another peer.
+    fn give_up(&mut self, hash: Hash256) {
+        if self.given_up.len() == RELAY_GIVEN_UP_BLOCKS {
+            self.given_up.pop_front();
+        }
+        self.given_up.push_back(hash);
+    }
+
+    /// Returns whether a block was given up, and forgets that.
+    fn take_given_up(&mut self, hash: Hash256) -> bool {
+        let at = self.given_up.iter().position(|&given_up| given_up == hash);
+        at.is_some_and(|at| self.given_up.remove(at).is_some())
+    }
 }
 
 impl Blocks {

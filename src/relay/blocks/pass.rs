@@ -17,22 +17,19 @@ use crate::wire::Hash256;
 /// Passes on a part of a block.
 pub(in crate::relay) fn on_part(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, chunk: &Chunk<'_>) {
     let (stream, now, is_last) = (ctx.receiving_stream(), ctx.now(), chunk.last().is_some());
-    if let Some(about) = core.blocks.peers.get_mut(peer) {
-        about.block_input = Some(now);
-    }
     let is_arriving = |flow: &&mut Flow| flow.source.is_some_and(|source| source.stream == Some(stream));
     let bound = core.blocks.flow_from(peer).find(is_arriving).map(|flow| flow.hash);
-    let (hash, part) = match bound {
-        Some(hash) => (hash, chunk.to_bytes()),
-        None => {
-            let recognized = fetch::recognize(core, ctx, peer, chunk.to_bytes(), is_last);
-            if let Some(about) = core.blocks.peers.get_mut(peer) {
-                about.sends_unread = recognized.is_none() && !is_last;
-            }
-            let Some(recognized) = recognized else { return };
-            recognized
-        }
+    let found = match bound {
+        Some(hash) => Some((hash, chunk.to_bytes())),
+        None => fetch::recognize(core, ctx, peer, chunk.to_bytes(), is_last),
     };
+    if let Some(about) = core.blocks.peers.get_mut(peer) {
+        about.sends_unread = found.is_none() && !is_last;
+        if about.sends_requested {
+            about.block_input = Some(now);
+        }
+    }
+    let Some((hash, part)) = found else { return };
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
     let Some(transit) = &mut flow.transit else { return };
     let passed = transit.window().end();
@@ -80,7 +77,7 @@ pub(in crate::relay) fn on_wake(core: &mut Core, ctx: &mut Ctx<'_>) {
 pub(in crate::relay) fn keep_up(core: &mut Core, ctx: &mut Ctx<'_>) {
     let now = ctx.now();
     core.blocks.passages.expire(now);
-    // A source sends its blocks one after the other, so it is silent only if none of them arrives.
+    // A source sends the requested blocks one after the other, so it is silent only if none of them arrives.
     let is_silent = |blocks: &Blocks, source: Source| {
         let input = blocks.peers.get(source.peer).and_then(|about| about.block_input);
         let last = input.map_or(source.asked_at, |input| input.max(source.asked_at));
@@ -90,11 +87,13 @@ pub(in crate::relay) fn keep_up(core: &mut Core, ctx: &mut Ctx<'_>) {
     for hash in hashes {
         let Some(flow) = core.blocks.flow(hash) else { continue };
         let is_late = match flow.source {
-            Some(source) => is_silent(&core.blocks, source) || fetch::waits_in_vain(core, hash, now),
+            Some(source) => is_silent(&core.blocks, source),
             None => !flow.is_complete(),
         };
         if is_late {
             fetch::fail_over(core, ctx, hash);
+        } else if fetch::waits_in_vain(core, hash, now) {
+            fetch::move_away(core, ctx, hash);
         }
     }
     if !core.blocks.waiting.is_empty() {

@@ -38,7 +38,7 @@ pub(super) struct Sources {
     /// Those whose bytes have arrived.
     pub(super) used: u32,
     /// Those that were replaced.
-    pub(super) failed: u32,
+    pub(super) replaced: u32,
     /// The longest time without a new byte because a source was lost.
     pub(super) gap: Option<Duration>,
 }
@@ -240,7 +240,7 @@ impl Passage {
             readers_cut: self.cut,
             readers_open: self.readers.len() as u32,
             sources: self.sources.used,
-            fail_overs: self.sources.failed,
+            fail_overs: self.sources.replaced,
             longest_gap: self.sources.gap,
         }
     }
@@ -252,7 +252,7 @@ mod tests {
     use crate::id::LinkId;
 
     const HASH: Hash256 = Hash256::ZERO;
-    const SOURCES: Sources = Sources { used: 2, failed: 1, gap: Some(Duration::from_millis(4)) };
+    const SOURCES: Sources = Sources { used: 2, replaced: 1, gap: Some(Duration::from_millis(4)) };
 
     fn peer(slot: u32) -> PeerId {
         PeerId::of(LinkId::new(slot, 0))

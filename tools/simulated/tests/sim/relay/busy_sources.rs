@@ -150,3 +150,60 @@ fn a_link_that_sends_a_block_too_late_is_busy() {
     requesting(&mut scene, [&blocks[0]]);
     assert_eq!(asked(&mut scene, SUBMITTING), [blocks[0].hash()]);
 }
+
+#[test]
+fn a_source_that_a_block_has_moved_away_from_is_asked_again_if_the_next_one_fails() {
+    let blocks = chain(&[40_000, 1_000]);
+    let mut scene = scene_of_one_link(&blocks);
+    let mut second = scene.second_upstream();
+    let [_old, mut new] = requesting(&mut scene, [&blocks[0], &blocks[1]]);
+    let mut rest = frame("block", &blocks[0].payload);
+    trickle(&mut scene, &mut rest, 5);
+    second.send(0, &frame("headers", &headers(&blocks)));
+    trickle(&mut scene, &mut rest, 7);
+    assert_eq!(asked_of(&mut scene, &mut second), [blocks[1].hash()]);
+    assert_eq!(asked(&mut scene, SUBMITTING), [blocks[0].hash(), blocks[1].hash()]);
+    second.close(0);
+    assert_eq!(asked(&mut scene, SUBMITTING), [blocks[1].hash()]);
+    scene.upstream.send(SUBMITTING, &[rest, frame("block", &blocks[1].payload)].concat());
+    assert_eq!(scene.received(&mut new), [message("block", &blocks[1].payload)]);
+    assert_eq!((scene.counts().block_fail_overs, scene.counts().block_readers_cut), (2, 0));
+    let reports = &scene.relay.handler().policy().blocks;
+    assert_eq!(reports.iter().map(|block| block.fail_overs).collect::<Vec<_>>(), [0, 2]);
+}
+
+#[test]
+fn a_source_that_sends_other_blocks_than_were_requested_is_replaced() {
+    let blocks = chain(&[1_000, 1_000]);
+    let mut scene = scene(&blocks, Conditions::default());
+    let [mut new] = requesting(&mut scene, [&blocks[1]]);
+    assert_eq!(asked(&mut scene, SUBMITTING), [blocks[1].hash()]);
+    for _ in 0..6 {
+        scene.upstream.send(SUBMITTING, &frame("block", &blocks[0].payload));
+        scene.run_for(Duration::from_secs(2));
+    }
+    assert_eq!(asked(&mut scene, LISTENING), [blocks[1].hash()]);
+    scene.upstream.send(LISTENING, &frame("block", &blocks[1].payload));
+    assert_eq!(scene.received(&mut new), [message("block", &blocks[1].payload)]);
+}
+
+#[test]
+fn a_source_that_sends_a_requested_block_too_late_is_not_silent() {
+    let blocks = chain(&[40_000, 1_000]);
+    // The late block begins before or after the request for the next one.
+    for is_before in [true, false] {
+        let mut scene = scene_of_one_link(&blocks);
+        requesting(&mut scene, [&blocks[0]]);
+        scene.run_for(Duration::from_secs(12));
+        assert_eq!((asked(&mut scene, SUBMITTING), scene.stats().passing_blocks), (vec![blocks[0].hash()], 0));
+        let mut rest = frame("block", &blocks[0].payload);
+        if is_before {
+            trickle(&mut scene, &mut rest, 1);
+        }
+        let [mut new] = requesting(&mut scene, [&blocks[1]]);
+        assert_eq!(asked(&mut scene, SUBMITTING), [blocks[1].hash()]);
+        trickle(&mut scene, &mut rest, 15);
+        scene.upstream.send(SUBMITTING, &[rest, frame("block", &blocks[1].payload)].concat());
+        assert_eq!(scene.received(&mut new), [message("block", &blocks[1].payload)], "{is_before}");
+    }
+}
