@@ -143,6 +143,9 @@ pub const RELAY_WINDOW_BYTES: usize = 4 * 1024 * 1024;
 pub const MAX_RELAY_PASSAGES: usize = 8;
 /// Time after a block's last byte was read for which its readers are awaited to be measured.
 pub const RELAY_PASSAGE_TIME: Duration = Duration::from_secs(60);
+/// Minimum time for which the readers of a compact block are observed. A peer that receives a plain announcement
+/// requests the compact block within a round trip.
+pub const RELAY_COMPACT_PASSAGE_TIME: Duration = Duration::from_secs(1);
 /// Time for which an untethered reader may hold the source of a block, in total. A lost packet stops a healthy reader
 /// for 200 ms, Linux's minimum retransmission timeout, in which 1 Gbit/s brings six times the window.
 pub const RELAY_READER_GRACE: Duration = Duration::from_millis(250);

@@ -33,8 +33,12 @@ pub enum RelayStep {
     Forgotten,
 }
 
-/// A block that has passed, or that could not be completed. Its readers are the peers that requested it before it was
-/// complete. Peers that receive it from memory later are none.
+/// A block that has passed whole or as a compact block, or that could not be completed.
+///
+/// The readers of a whole block are the peers that requested it before it was complete. Peers that receive it from
+/// memory later are none. Those of a compact block are the peers that received it as an announcement, and those that
+/// requested it within a second. A compact block passes once it is whole, so its first byte is not measured, and its
+/// last byte is measured only for the peers that received it as an announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlockRelayed {
@@ -42,9 +46,12 @@ pub struct BlockRelayed {
     pub hash: Hash256,
     /// The block's height; `None` if its header is not known.
     pub height: Option<u32>,
-    /// The block's length in bytes, as its source announced it.
+    /// The form in which the block has passed.
+    pub form: BlockForm,
+    /// The length of the block or of the compact block in bytes, as its source announced it.
     pub size_bytes: u64,
-    /// Whether the block has arrived whole and is right.
+    /// Whether the block has arrived whole and is right; always true for a compact block, of which only the header is
+    /// checked.
     pub is_complete: bool,
     /// From the block's first byte in to its last byte in, or to the moment at which the relay gave up.
     pub received_in: Duration,
@@ -74,6 +81,7 @@ impl BlockRelayed {
         Self {
             hash,
             height: None,
+            form: BlockForm::Whole,
             size_bytes,
             is_complete,
             received_in,
@@ -87,6 +95,33 @@ impl BlockRelayed {
             longest_gap: None,
         }
     }
+}
+
+/// The form in which a block has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BlockForm {
+    /// As a whole block, while it arrived.
+    Whole,
+    /// As a compact block, as it arrived.
+    Compact {
+        /// The number of transactions that the compact block claims.
+        transactions: u64,
+        /// How the relay has rebuilt the block.
+        rebuilt: Rebuilt,
+    },
+}
+
+/// How a relay has rebuilt the block of a compact block, to answer requests for it and for its transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rebuilt {
+    /// From the compact block and the pool.
+    FromPool,
+    /// In addition, from this many transactions that were requested.
+    WithRequested(u32),
+    /// It was not rebuilt. The whole block is fetched if a peer requests it.
+    No,
 }
 
 /// The time from one byte of a block in to the same byte out. A byte is in when it was read, and out when the kernel

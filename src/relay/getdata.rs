@@ -185,7 +185,7 @@ fn answer_tx(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item: In
     }
     let frame = core.pool.get_for(core.inventory.id(item.hash), link.is_some()).cloned();
     let Some(frame) = frame else { return add_missing(core, ctx, answers, item) };
-    match send_frame(core, ctx, answers, &frame) {
+    match send_frame(core, ctx, answers, &frame, None) {
         Ok(()) => {}
         Err(RequestError::QueueFull) => return Answered::NoRoom,
         Err(RequestError::TooLargeForPeer) => return add_missing(core, ctx, answers, item),
@@ -198,13 +198,22 @@ fn answer_tx(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item: In
     Answered::Yes
 }
 
-/// Sends an encoded answer after those that wait.
-fn send_frame(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, frame: &Bytes) -> Result<(), RequestError> {
+/// Sends an encoded answer after those that wait: a transaction, or the compact form of the block with a hash.
+fn send_frame(
+    core: &mut Core,
+    ctx: &mut Ctx<'_>,
+    answers: &mut Answers,
+    frame: &Bytes,
+    compact: Option<Hash256>,
+) -> Result<(), RequestError> {
     send_missing(core, ctx, answers);
     if frame.len() > answers.free_bytes {
         return Err(RequestError::QueueFull);
     }
-    ctx.send_shared(answers.peer, frame)?;
+    match compact {
+        Some(hash) => blocks::send_compact(core, ctx, answers.peer, hash, frame, false)?,
+        None => ctx.send_shared(answers.peer, frame)?,
+    }
     answers.note_sent(ctx);
     Ok(())
 }
@@ -260,7 +269,7 @@ fn answer_compact(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, ite
     let Some(price) = blocks::price_of_parts(core, ctx, answers.peer, frame.len() as u64) else {
         return answer_block(core, ctx, answers, item);
     };
-    match send_frame(core, ctx, answers, &frame) {
+    match send_frame(core, ctx, answers, &frame, Some(item.hash)) {
         Ok(()) => {}
         Err(RequestError::QueueFull) => return Answered::NoRoom,
         Err(RequestError::TooLargeForPeer) => return answer_block(core, ctx, answers, item),

@@ -6,7 +6,7 @@
 //! arrived: the beginning of the last turn, if the loop did not wait since then. The hops of a block's first and last
 //! byte are recorded in the same views.
 
-use super::event::{BlockHop, BlockRelayed};
+use super::event::{BlockForm, BlockHop, BlockRelayed};
 use crate::stats::histogram::{LatencyHistogram, LatencySummary};
 use crate::time::Instant;
 use std::collections::VecDeque;
@@ -35,6 +35,9 @@ pub struct HopSummary {
     pub block_first_byte: ReceiverSummary,
     /// From the last byte of a block in to its last byte out, for the readers that received it while it passed.
     pub block_last_byte: ReceiverSummary,
+    /// From the last byte of a compact block in to its last byte out, for the peers that received it as an
+    /// announcement.
+    pub compact_last_byte: ReceiverSummary,
     /// The longest time without a new byte of each block that has lost a source in the middle.
     pub block_gap: LatencySummary,
 }
@@ -123,6 +126,8 @@ pub struct Hops {
     pub block_first_byte: ReceiverHops,
     /// See [`HopSummary::block_last_byte`].
     pub block_last_byte: ReceiverHops,
+    /// See [`HopSummary::compact_last_byte`].
+    pub compact_last_byte: ReceiverHops,
     /// See [`HopSummary::block_gap`].
     pub block_gap: LatencyHistogram,
 }
@@ -140,6 +145,7 @@ impl Hops {
             propagation: self.propagation.summary(),
             block_first_byte: self.block_first_byte.summary(),
             block_last_byte: self.block_last_byte.summary(),
+            compact_last_byte: self.compact_last_byte.summary(),
             block_gap: self.block_gap.summary(),
         }
     }
@@ -158,6 +164,7 @@ impl Hops {
     pub fn merge(&mut self, other: &Self) {
         self.block_first_byte.merge(&other.block_first_byte);
         self.block_last_byte.merge(&other.block_last_byte);
+        self.compact_last_byte.merge(&other.compact_last_byte);
         self.block_gap.merge(&other.block_gap);
         let Self { hop_first, hop_last, hop_first_with_lag, hop_last_with_lag, queued, tx_fetch, propagation, .. } =
             self;
@@ -178,6 +185,7 @@ impl Hops {
     pub fn clear(&mut self) {
         self.block_first_byte.clear();
         self.block_last_byte.clear();
+        self.compact_last_byte.clear();
         self.block_gap.clear();
         let Self { hop_first, hop_last, hop_first_with_lag, hop_last_with_lag, queued, tx_fetch, propagation, .. } =
             self;
@@ -195,7 +203,11 @@ impl Hops {
     /// Records the hops of a block's first and last byte and its longest gap, as far as there are any.
     pub(super) fn record_block(&mut self, block: &BlockRelayed) {
         block.first_byte.into_iter().for_each(|hop| self.block_first_byte.record(hop));
-        block.last_byte.into_iter().for_each(|hop| self.block_last_byte.record(hop));
+        let last_byte = match block.form {
+            BlockForm::Whole => &mut self.block_last_byte,
+            BlockForm::Compact { .. } => &mut self.compact_last_byte,
+        };
+        block.last_byte.into_iter().for_each(|hop| last_byte.record(hop));
         block.longest_gap.into_iter().for_each(|gap| self.block_gap.record(gap));
     }
 

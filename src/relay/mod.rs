@@ -76,7 +76,9 @@ mod upstreams;
 mod window;
 
 pub use config::{CompactBlocks, RelayConfig};
-pub use event::{BlockHop, BlockRelayed, Rejection, RelayEvent, RelayStep, SubmitOutcome, SubmitReport};
+pub use event::{
+    BlockForm, BlockHop, BlockRelayed, Rebuilt, Rejection, RelayEvent, RelayStep, SubmitOutcome, SubmitReport,
+};
 pub use headers::{AnchorSource, HeaderAnchor, InvalidAnchor};
 pub use hops::{HopSummary, Hops, ReceiverHops, ReceiverSummary};
 pub use link::UpstreamLink;

@@ -95,7 +95,7 @@ pub trait RelayPolicy {
         let _ = (ctx, event);
     }
 
-    /// Handles the end of a block's passage, once for each block that was fetched.
+    /// Handles the end of a block's passage, once for each block that was fetched and for each compact block.
     ///
     /// ```
     /// use peerloop::relay::{BlockRelayed, RelayPolicy};

@@ -155,6 +155,8 @@ pub struct RelayCounts {
     pub compact_blocks_sent: u64,
     /// Compact blocks that were rebuilt from the pool, and kept as small blocks.
     pub compact_blocks_rebuilt: u64,
+    /// Compact blocks among the rebuilt ones of which some transactions were requested from an upstream.
+    pub compact_blocks_completed: u64,
     /// Compact blocks, and replies with their transactions, that did not match their block.
     pub compact_blocks_wrong: u64,
     /// Requests for single transactions of a block that were answered from memory.

@@ -5,6 +5,7 @@
 //! `inv` of the tip (SV Node 1.2.2, net_processing.cpp SendMessages). Nothing is announced before an upstream has sent
 //! all its headers.
 
+use crate::error::RequestError;
 use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::relay::core::Core;
@@ -89,7 +90,11 @@ pub(super) fn announce(core: &mut Core, ctx: &mut Ctx<'_>, fork_height: u32) {
     for (peer, compact, plain) in announced {
         // A peer whose queue has no room for a compact block may have room for a plain announcement. Otherwise, it
         // learns of the tip with the next one, as at an SV Node.
-        let sent = compact.into_iter().chain([plain]).find(|(frame, _)| ctx.send_shared(peer, frame).is_ok());
+        let is_sent = |(frame, form): &(Bytes, Form)| match form {
+            Form::Compact => send_compact(core, ctx, peer, tip.hash, frame, true).is_ok(),
+            Form::Headers | Form::Inv => ctx.send_shared(peer, frame).is_ok(),
+        };
+        let sent = compact.into_iter().chain([plain]).find(is_sent);
         if let Some((_, form)) = sent {
             core.counts.tips_announced += 1;
             core.counts.compact_blocks_sent += u64::from(form == Form::Compact);
@@ -100,6 +105,26 @@ pub(super) fn announce(core: &mut Core, ctx: &mut Ctx<'_>, fork_height: u32) {
             }
         }
     }
+}
+
+/// Sends a compact block, as an announcement or on request, and observes its last byte.
+pub(in crate::relay) fn send_compact(
+    core: &mut Core,
+    ctx: &mut Ctx<'_>,
+    peer: PeerId,
+    hash: Hash256,
+    frame: &Bytes,
+    is_announced: bool,
+) -> Result<(), RequestError> {
+    let marked = core.blocks.passages.compact_mark(hash).map(|mark| ctx.send_marked(peer, frame, mark));
+    match marked {
+        Some(Ok(())) => {}
+        // The reader's end stays unknown.
+        Some(Err(RequestError::TooManyMarks)) | None => ctx.send_shared(peer, frame)?,
+        Some(Err(error)) => return Err(error),
+    }
+    core.blocks.passages.join_compact(hash, peer, is_announced);
+    Ok(())
 }
 
 /// Encodes the headers of the best chain from a height on.

@@ -33,7 +33,7 @@ use crate::time::Instant;
 use crate::wire::siphash::SipKey;
 use crate::wire::{Hash256, StreamType};
 pub(super) use admit::{pay_bytes, price_of_parts, refuse};
-pub(super) use announce::{on_has, on_known};
+pub(super) use announce::{on_has, on_known, send_compact};
 pub(super) use budget::Budgets;
 use compact::Exchange;
 pub(super) use compact::{
@@ -195,6 +195,7 @@ impl Blocks {
 
     /// Removes and returns the reports of the blocks whose passages have ended.
     pub(super) fn take_ended(&mut self) -> Vec<BlockRelayed> {
+        self.passages.note_rebuilding(self.compact.rebuilt());
         self.passages.take_ended()
     }
 

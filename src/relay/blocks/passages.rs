@@ -4,11 +4,14 @@
 //! has accepted its last byte for all readers that are not closed. Readers that request the block while it passes
 //! belong to the passage, and those that are served from memory later do not. Nothing here sends, and a part of a block
 //! costs nothing.
+//!
+//! A compact block has a passage of its own, which begins when it is whole, and ends a second later at the earliest,
+//! once the block is rebuilt or given up.
 
 use crate::handler::Ctx;
 use crate::id::PeerId;
-use crate::limits::{MAX_RELAY_PASSAGES, RELAY_PASSAGE_TIME};
-use crate::relay::event::{BlockHop, BlockRelayed};
+use crate::limits::{MAX_RELAY_PASSAGES, RELAY_COMPACT_PASSAGE_TIME, RELAY_PASSAGE_TIME};
+use crate::relay::event::{BlockForm, BlockHop, BlockRelayed, Rebuilt};
 use crate::time::Instant;
 use crate::wire::Hash256;
 use std::collections::VecDeque;
@@ -58,6 +61,9 @@ struct Passage {
     number: u64,
     hash: Hash256,
     height: Option<u32>,
+    form: BlockForm,
+    /// Whether the block of a compact block may still be rebuilt.
+    is_rebuilding: bool,
     size_bytes: u64,
     first_in: Stamp,
     /// `None` until the block is complete.
@@ -74,7 +80,8 @@ struct Passage {
 #[derive(Clone, Copy, Debug)]
 struct Reader {
     peer: PeerId,
-    /// Whether it had requested the block before the first byte arrived, and has not received the first byte.
+    /// Whether it had requested the block before the first byte arrived, and has not received the first byte. For a
+    /// compact block, whether it receives the block as an announcement.
     awaits_first: bool,
 }
 
@@ -115,29 +122,35 @@ impl Passages {
         first_in: Stamp,
         to: &[PeerId],
     ) {
+        let readers = to.iter().map(|&peer| Reader { peer, awaits_first: true }).collect();
+        self.push(Passage { readers, ..Passage::new(hash, height, size_bytes, first_in) });
+    }
+
+    /// Begins the passage of a compact block that has arrived whole.
+    pub(super) fn begin_compact(
+        &mut self,
+        hash: Hash256,
+        height: Option<u32>,
+        (size_bytes, transactions): (u64, u64),
+        (first_in, last_in): (Stamp, Stamp),
+    ) {
+        self.push(Passage {
+            form: BlockForm::Compact { transactions, rebuilt: Rebuilt::No },
+            is_rebuilding: true,
+            last_in: Some(last_in),
+            sources: Sources { used: 1, replaced: 0, gap: None },
+            ..Passage::new(hash, height, size_bytes, first_in)
+        });
+    }
+
+    fn push(&mut self, passage: Passage) {
         if self.open.len() == MAX_RELAY_PASSAGES
             && let Some(oldest) = self.open.pop_front()
         {
-            self.ended.push(oldest.report(first_in.at));
+            self.ended.push(oldest.report(passage.first_in.at));
         }
-        let readers = to.iter().map(|&peer| Reader { peer, awaits_first: true }).collect();
-        let (first_out, last_out) = (Outs::default(), Outs::default());
-        let number = self.begun;
+        self.open.push_back(Passage { number: self.begun, ..passage });
         self.begun += 1;
-        self.open.push_back(Passage {
-            number,
-            hash,
-            height,
-            size_bytes,
-            first_in,
-            last_in: None,
-            readers,
-            first_out,
-            last_out,
-            sources: Sources::default(),
-            finished: 0,
-            cut: 0,
-        });
     }
 
     /// Adds a reader that has requested a block while it passes.
@@ -151,9 +164,37 @@ impl Passages {
     /// `None` if the peer is none of them.
     pub(super) fn marks(&self, hash: Hash256, peer: PeerId) -> Option<[u64; 2]> {
         let is_reader = |passage: &&Passage| passage.readers.iter().any(|reader| reader.peer == peer);
-        let mut passages = self.open.iter().filter(|passage| passage.hash == hash);
+        let mut passages = self.open.iter().filter(|passage| passage.hash == hash && !passage.is_compact());
         let mark = OF_BLOCKS | passages.find(is_reader)?.number << 1;
         Some([mark, mark | OF_LAST_BYTE])
+    }
+
+    /// Returns the mark for the last byte of a compact block; `None` if its passage has ended.
+    pub(super) fn compact_mark(&self, hash: Hash256) -> Option<u64> {
+        let passage = self.open.iter().find(|passage| passage.hash == hash && passage.is_compact());
+        passage.map(|passage| OF_BLOCKS | passage.number << 1 | OF_LAST_BYTE)
+    }
+
+    /// Adds a reader of a compact block.
+    pub(super) fn join_compact(&mut self, hash: Hash256, peer: PeerId, is_announced: bool) {
+        let Some(passage) = self.compact(hash) else { return };
+        if passage.readers.iter().all(|reader| reader.peer != peer) {
+            passage.readers.push(Reader { peer, awaits_first: is_announced });
+        }
+    }
+
+    /// Handles the rebuilt block of a compact block.
+    pub(super) fn rebuilt(&mut self, hash: Hash256, with: Rebuilt) {
+        if let Some(passage) = self.compact(hash)
+            && let BlockForm::Compact { rebuilt, .. } = &mut passage.form
+        {
+            *rebuilt = with;
+        }
+    }
+
+    /// Notes the block that is being rebuilt. The work on all others has ended.
+    pub(super) fn note_rebuilding(&mut self, hash: Option<Hash256>) {
+        self.open.iter_mut().for_each(|passage| passage.is_rebuilding &= Some(passage.hash) == hash);
     }
 
     /// Handles the write of a marked byte.
@@ -162,8 +203,10 @@ impl Passages {
         let Some(passage) = self.open.iter_mut().find(|passage| passage.number == number) else { return };
         let Some(index) = passage.readers.iter().position(|reader| reader.peer == peer) else { return };
         if mark & OF_LAST_BYTE != 0 {
-            passage.readers.swap_remove(index);
-            passage.last_out.note(at);
+            let reader = passage.readers.swap_remove(index);
+            if reader.awaits_first || !passage.is_compact() {
+                passage.last_out.note(at);
+            }
             passage.finished += 1;
             self.settle(at);
         } else if std::mem::take(&mut passage.readers[index].awaits_first) {
@@ -199,14 +242,20 @@ impl Passages {
         self.settle(now);
     }
 
-    /// Ends the passages of blocks that were complete long ago, although some of their readers still read.
+    /// Ends the passages of compact blocks whose time is over, and those of blocks that were complete long ago,
+    /// although some of their readers still read.
     pub(super) fn expire(&mut self, now: Instant) {
-        self.end(now, |passage| passage.last_in.is_some_and(|last_in| now >= last_in.at.plus(RELAY_PASSAGE_TIME)));
+        let is_old = |last_in: Stamp| now >= last_in.at.plus(RELAY_PASSAGE_TIME);
+        self.end(now, |passage| passage.is_over(now) || passage.last_in.is_some_and(is_old));
     }
 
     /// Removes and returns the reports of the passages that have ended.
     pub(super) fn take_ended(&mut self) -> Vec<BlockRelayed> {
         std::mem::take(&mut self.ended)
+    }
+
+    fn compact(&mut self, hash: Hash256) -> Option<&mut Passage> {
+        self.open.iter_mut().find(|passage| passage.hash == hash && passage.is_compact())
     }
 
     /// Returns the passage of a block that is not complete.
@@ -216,7 +265,7 @@ impl Passages {
 
     /// Ends the passages of complete blocks without readers.
     fn settle(&mut self, now: Instant) {
-        self.end(now, |passage| passage.last_in.is_some() && passage.readers.is_empty());
+        self.end(now, |passage| passage.is_over(now));
     }
 
     fn end(&mut self, now: Instant, is_over: impl Fn(&Passage) -> bool) {
@@ -227,10 +276,41 @@ impl Passages {
 }
 
 impl Passage {
+    /// Creates the passage of a whole block without readers.
+    fn new(hash: Hash256, height: Option<u32>, size_bytes: u64, first_in: Stamp) -> Self {
+        Self {
+            number: 0,
+            hash,
+            height,
+            form: BlockForm::Whole,
+            is_rebuilding: false,
+            size_bytes,
+            first_in,
+            last_in: None,
+            readers: Vec::new(),
+            first_out: Outs::default(),
+            last_out: Outs::default(),
+            sources: Sources::default(),
+            finished: 0,
+            cut: 0,
+        }
+    }
+
+    const fn is_compact(&self) -> bool {
+        matches!(self.form, BlockForm::Compact { .. })
+    }
+
+    /// Returns whether the block is complete and all its readers have it.
+    fn is_over(&self, now: Instant) -> bool {
+        let is_late = |last_in: Stamp| !self.is_compact() || now >= last_in.at.plus(RELAY_COMPACT_PASSAGE_TIME);
+        self.last_in.is_some_and(is_late) && self.readers.is_empty() && !self.is_rebuilding
+    }
+
     fn report(self, now: Instant) -> BlockRelayed {
         BlockRelayed {
             hash: self.hash,
             height: self.height,
+            form: self.form,
             size_bytes: self.size_bytes,
             is_complete: self.last_in.is_some(),
             received_in: self.last_in.map_or(now, |last_in| last_in.at).since(self.first_in.at),
@@ -347,5 +427,52 @@ mod tests {
             passages.complete(HASH, stamp(2_001, 0), SOURCES);
         }
         assert_eq!((open(&mut passages), passages.open.len()), (vec![1], MAX_RELAY_PASSAGES));
+    }
+
+    #[test]
+    fn a_compact_block_is_reported_after_a_second_with_the_hops_of_its_announcements() {
+        let mut passages = Passages::default();
+        passages.begin_compact(HASH, Some(7), (90, 4), (stamp(100, 5), stamp(300, 6)));
+        let mark = passages.compact_mark(HASH).expect("the compact block passes");
+        passages.join_compact(HASH, peer(1), true);
+        passages.join_compact(HASH, peer(2), true);
+        passages.written(peer(1), mark, at(310));
+        passages.join_compact(HASH, peer(3), false);
+        // One of the readers requests the whole block, too, and the same bytes have other marks.
+        passages.begin(HASH, Some(7), 1_000, stamp(400, 0), &[peer(2)]);
+        assert!(passages.marks(HASH, peer(2)).is_some_and(|[_, last]| last != mark));
+        passages.abort(HASH, SOURCES, at(500));
+        assert_eq!(passages.take_ended().len(), 1);
+        passages.written(peer(2), mark, at(350));
+        passages.written(peer(3), mark, at(9_000));
+        passages.rebuilt(HASH, Rebuilt::WithRequested(2));
+        let over = at(300).plus(RELAY_COMPACT_PASSAGE_TIME);
+        for (rebuilding, now) in [(Some(HASH), over), (None, at(9_999))] {
+            passages.note_rebuilding(rebuilding);
+            passages.expire(now);
+            assert_eq!(passages.take_ended(), []);
+        }
+        passages.expire(over);
+        let [report] = &passages.take_ended()[..] else { panic!("the passage has not ended") };
+        assert_eq!((report.first_byte, report.last_byte), (None, hop(10, 50, 6)));
+        assert_eq!((report.readers_finished, report.readers_cut, report.is_complete), (3, 0, true));
+        assert_eq!((report.size_bytes, report.received_in), (90, Duration::from_micros(200)));
+        assert_eq!(report.form, BlockForm::Compact { transactions: 4, rebuilt: Rebuilt::WithRequested(2) });
+        assert_eq!(passages.compact_mark(HASH), None);
+    }
+
+    #[test]
+    fn a_reader_of_a_compact_block_that_does_not_read_keeps_its_passage_open_for_a_minute() {
+        let mut passages = Passages::default();
+        passages.begin_compact(HASH, None, (90, 4), (stamp(100, 0), stamp(100, 0)));
+        [1, 2, 2].into_iter().for_each(|slot| passages.join_compact(HASH, peer(slot), true));
+        passages.on_closed(peer(1), at(200));
+        passages.note_rebuilding(None);
+        passages.expire(at(99).plus(RELAY_PASSAGE_TIME));
+        assert_eq!(passages.take_ended(), []);
+        passages.expire(at(100).plus(RELAY_PASSAGE_TIME));
+        let [report] = &passages.take_ended()[..] else { panic!("the passage has not ended") };
+        assert_eq!((report.readers_finished, report.readers_cut, report.readers_open), (0, 1, 1));
+        assert_eq!(report.form, BlockForm::Compact { transactions: 4, rebuilt: Rebuilt::No });
     }
 }

@@ -17,6 +17,7 @@ mod serve;
 mod transactions;
 mod work;
 
+use super::passages::Stamp;
 use crate::id::PeerId;
 use crate::limits::{
     HEADER_LEN_BYTES, RELAY_BLOCKTXN_ASKS, RELAY_COMPACT_BLOCKS, RELAY_COMPACT_BYTES, RELAY_PEER_BLOCKTXN_ASKS,
@@ -46,6 +47,8 @@ pub(super) struct Exchange {
     is_announced: bool,
     /// Whether this side has asked the peer to announce new blocks as compact ones.
     is_source: bool,
+    /// The arrival of the header of the latest `cmpctblock`.
+    begun: Option<Stamp>,
 }
 
 impl Exchange {
@@ -99,7 +102,7 @@ impl Compacts {
     }
 
     /// Returns the block that is being rebuilt, or will be.
-    fn rebuilt(&self) -> Option<Hash256> {
+    pub(super) fn rebuilt(&self) -> Option<Hash256> {
         self.due.or_else(|| self.job.as_ref().map(|job| job.hash))
     }
 

@@ -9,11 +9,12 @@ use crate::api::{Delivery, Frame};
 use crate::error::{Misbehavior, WireError};
 use crate::handler::Ctx;
 use crate::id::PeerId;
-use crate::limits::RELAY_COMPACT_BYTES;
+use crate::limits::{HEADER_LEN_BYTES, RELAY_COMPACT_BYTES};
+use crate::relay::blocks::passages::Stamp;
 use crate::relay::blocks::sync;
 use crate::relay::core::Core;
 use crate::relay::headers::HeaderError;
-use crate::wire::{CompactBlockRef, Header};
+use crate::wire::{CompactBlockRef, Hash256, Header};
 
 /// Chooses how a `cmpctblock` is delivered. One that nobody asked for is ignored, and so is one that is too long: the
 /// header is requested in its place.
@@ -23,10 +24,10 @@ pub(in crate::relay) fn on_compact_header(
     peer: PeerId,
     header: &Header,
 ) -> Delivery {
-    let is_source = core.blocks.peers.get(peer).is_some_and(|about| about.compact.is_source);
-    if !is_source {
+    let Some(about) = core.blocks.peers.get_mut(peer).filter(|about| about.compact.is_source) else {
         return Delivery::Discard;
-    }
+    };
+    about.compact.begun = Some(Stamp::of(ctx));
     if header.payload_len > RELAY_COMPACT_BYTES.min(ctx.config().buffer_limit_bytes(header.command)) {
         sync::ask(core, ctx, peer);
         return Delivery::Discard;
@@ -58,6 +59,7 @@ pub(in crate::relay) fn on_compact(core: &mut Core, ctx: &mut Ctx<'_>, peer: Pee
     if is_new {
         core.counts.compact_blocks_received += 1;
         let (frame, tx_count) = (frame.to_frame(), block.tx_count());
+        note_arrival(core, ctx, peer, hash, (frame.len() - HEADER_LEN_BYTES, tx_count));
         core.blocks.compact.insert(Compact { hash, frame, prefilled: None, announcer: peer, tx_count });
     }
     sync::publish(core, ctx, accepted.fork_height, true);
@@ -65,4 +67,12 @@ pub(in crate::relay) fn on_compact(core: &mut Core, ctx: &mut Ctx<'_>, peer: Pee
     if is_new && core.blocks.chain().is_some_and(|chain| chain.tip().hash == hash) {
         work::begin(core, ctx, hash);
     }
+}
+
+/// Begins the passage of a compact block, whose header is in the chain.
+fn note_arrival(core: &mut Core, ctx: &Ctx<'_>, peer: PeerId, hash: Hash256, (len_bytes, tx_count): (usize, usize)) {
+    let arrived = Stamp::of(ctx);
+    let begun = core.blocks.peers.get(peer).and_then(|about| about.compact.begun).unwrap_or(arrived);
+    let height = core.blocks.chain().and_then(|chain| chain.get(hash)).map(|block| block.height);
+    core.blocks.passages.begin_compact(hash, height, (len_bytes as u64, tx_count as u64), (begun, arrived));
 }

@@ -16,6 +16,7 @@ use crate::limits::{
 use crate::relay::blocks::kept::KeptBlock;
 use crate::relay::blocks::pace;
 use crate::relay::core::Core;
+use crate::relay::event::Rebuilt;
 use crate::relay::window::Window;
 use crate::time::Instant;
 use crate::wire::siphash::SipKey;
@@ -141,6 +142,12 @@ fn keep(core: &mut Core, ctx: &mut Ctx<'_>, job: &Job, built: Built) {
     }
     core.blocks.kept.insert(job.hash, block);
     core.counts.compact_blocks_rebuilt += 1;
+    let rebuilt = match job.rebuild.fetched().count() {
+        0 => Rebuilt::FromPool,
+        requested => Rebuilt::WithRequested(requested as u32),
+    };
+    core.counts.compact_blocks_completed += u64::from(rebuilt != Rebuilt::FromPool);
+    core.blocks.passages.rebuilt(job.hash, rebuilt);
     if let Some(payload) = core.blocks.compact.payload(job.hash)
         && let Ok(block) = CompactBlockRef::decode(&payload)
     {

@@ -8,7 +8,7 @@ use crate::run::Console;
 use crate::units::{counted, show_bytes, show_latency};
 use log::Level;
 use peerloop::Ctx;
-use peerloop::relay::{BlockRelayed, RelayPolicy};
+use peerloop::relay::{BlockForm, BlockRelayed, Rebuilt, RelayPolicy};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ struct Passed {
 #[derive(Debug, Default, PartialEq)]
 struct Others {
     blocks: u64,
+    compact: u64,
     bytes: u64,
     incomplete: u64,
     finished: u64,
@@ -62,14 +63,15 @@ impl Passed {
         if self.shown.len() < MAX_LINES {
             return self.shown.push(block);
         }
-        let Others { blocks, bytes, incomplete, finished, cut, fail_overs, first_byte, last_byte, longest_gap } =
-            &mut self.others;
+        let Others { blocks, compact, bytes, incomplete, finished, cut, fail_overs, .. } = &mut self.others;
         *blocks += 1;
+        *compact += u64::from(is_compact(&block));
         *bytes += block.size_bytes;
         *incomplete += u64::from(!block.is_complete);
         *finished += u64::from(block.readers_finished);
         *cut += u64::from(block.readers_cut);
         *fail_overs += u64::from(block.fail_overs);
+        let Others { first_byte, last_byte, longest_gap, .. } = &mut self.others;
         *first_byte = (*first_byte).max(first_out(&block));
         *last_byte = (*last_byte).max(last_out(&block));
         *longest_gap = (*longest_gap).max(block.longest_gap);
@@ -84,9 +86,10 @@ impl Passed {
 impl Others {
     fn line(&self) -> Option<(Level, String)> {
         let incomplete = if self.incomplete > 0 { format!(", {} incomplete", self.incomplete) } else { String::new() };
+        let compact = if self.compact > 0 { format!(", {} compact", self.compact) } else { String::new() };
         let line = format!(
-            "and {}: {}{incomplete}, first byte out after {} at most, last byte after {} at most, {} finished, {} cut, \
-             {}",
+            "and {}: {}{compact}{incomplete}, first byte out after {} at most, last byte after {} at most, \
+             {} finished, {} cut, {}",
             counted(self.blocks, "other block"),
             show_bytes(self.bytes),
             latency(self.first_byte),
@@ -106,18 +109,37 @@ fn level(is_complete: bool) -> Level {
 fn line(block: &BlockRelayed) -> String {
     let height = block.height.map_or_else(String::new, |height| format!(" at height {height}"));
     let done = if block.is_complete { "in" } else { "incomplete after" };
+    let last_byte = latency(last_out(block));
+    let way = match block.form {
+        BlockForm::Compact { transactions, rebuilt } => {
+            format!("{}, last byte out after {last_byte}", compact(transactions, rebuilt))
+        }
+        _ => format!("first byte out after {}, last byte after {last_byte}", latency(first_out(block))),
+    };
     let open = if block.readers_open > 0 { format!(", {} open", block.readers_open) } else { String::new() };
     format!(
-        "block {}{height}: {} {done} {}, first byte out after {}, last byte after {}, {} finished, {} cut{open}, {}",
+        "{}block {}{height}: {} {done} {}, {way}, {} finished, {} cut{open}, {}",
+        if is_compact(block) { "compact " } else { "" },
         block.hash,
         show_bytes(block.size_bytes),
         show_latency(block.received_in),
-        latency(first_out(block)),
-        latency(last_out(block)),
         counted(block.readers_finished, "reader"),
         block.readers_cut,
         fail_overs(block.fail_overs, block.longest_gap)
     )
+}
+
+fn is_compact(block: &BlockRelayed) -> bool {
+    matches!(block.form, BlockForm::Compact { .. })
+}
+
+fn compact(transactions: u64, rebuilt: Rebuilt) -> String {
+    let rebuilt = match rebuilt {
+        Rebuilt::FromPool => "rebuilt from the pool".to_owned(),
+        Rebuilt::WithRequested(count) => format!("rebuilt with {}", counted(count, "requested transaction")),
+        _ => "not rebuilt".to_owned(),
+    };
+    format!("{}, {rebuilt}", counted(transactions, "transaction"))
 }
 
 fn fail_overs(count: impl Into<u64>, longest_gap: Option<Duration>) -> String {
@@ -180,17 +202,37 @@ mod tests {
     }
 
     #[test]
+    fn a_compact_block_has_a_line_with_the_way_in_which_it_was_rebuilt() {
+        let zeros = "0".repeat(64);
+        for (rebuilt, way) in [
+            (Rebuilt::FromPool, "rebuilt from the pool"),
+            (Rebuilt::WithRequested(1), "rebuilt with 1 requested transaction"),
+            (Rebuilt::No, "not rebuilt"),
+        ] {
+            let mut compact = block(40);
+            compact.first_byte = None;
+            compact.form = BlockForm::Compact { transactions: 12, rebuilt };
+            let expected = format!(
+                "compact block {zeros} at height 7: 2.0 KiB in 3.00 ms, 12 transactions, {way}, last byte out after \
+                 81 us, 2 readers finished, 0 cut, 0 fail-overs, longest gap no data"
+            );
+            assert_eq!(lines([compact]), [(Level::Info, expected)]);
+        }
+    }
+
+    #[test]
     fn many_blocks_of_a_second_share_a_line_that_counts_them() {
         assert_eq!(lines([]), []);
         let mut all: Vec<BlockRelayed> = (1..=8).map(block).collect();
         all[6].readers_cut = 1;
         all[7].is_complete = false;
+        all[6].form = BlockForm::Compact { transactions: 3, rebuilt: Rebuilt::No };
         (all[5].longest_gap, all[7].longest_gap) = (Some(Duration::from_millis(2)), Some(Duration::from_millis(1)));
         (all[5].fail_overs, all[7].fail_overs) = (1, 1);
         let lines = lines(all);
         assert_eq!(lines.len(), MAX_LINES + 1);
-        let expected = "and 3 other blocks: 6.0 KiB, 1 incomplete, first byte out after 9.0 us at most, last byte \
-                        after 17 us at most, 6 readers finished, 1 cut, 2 fail-overs, longest gap 2.00 ms";
+        let expected = "and 3 other blocks: 6.0 KiB, 1 compact, 1 incomplete, first byte out after 9.0 us at most, \
+                        last byte after 17 us at most, 6 readers finished, 1 cut, 2 fail-overs, longest gap 2.00 ms";
         assert_eq!(lines[MAX_LINES], (Level::Warn, expected.to_owned()));
     }
 }

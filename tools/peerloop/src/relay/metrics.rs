@@ -11,7 +11,7 @@ use std::fmt;
 /// The metric of a counter: its name, its help, and the function that reads its value.
 type Row<C> = (&'static str, &'static str, fn(&C) -> u64);
 
-const COUNTS: [Row<RelayCounts>; 45] = [
+const COUNTS: [Row<RelayCounts>; 46] = [
     ("relay_accepted", "Transactions announced to all peers", |counts| counts.accepted),
     ("relay_submitted", "Transactions submitted to the upstreams", |counts| counts.submitted),
     ("relay_resubmitted", "Submitted transactions announced to the upstreams again", |counts| counts.resubmitted),
@@ -55,6 +55,9 @@ const COUNTS: [Row<RelayCounts>; 45] = [
     ("relay_compact_blocks_received", "Compact blocks announced by upstreams", |counts| counts.compact_blocks_received),
     ("relay_compact_blocks_sent", "Compact blocks sent to a peer", |counts| counts.compact_blocks_sent),
     ("relay_compact_blocks_rebuilt", "Compact blocks rebuilt from the pool", |counts| counts.compact_blocks_rebuilt),
+    ("relay_compact_blocks_completed", "Rebuilt compact blocks with requested transactions", |counts| {
+        counts.compact_blocks_completed
+    }),
     ("relay_compact_blocks_wrong", "Compact blocks and replies that did not match their block", |counts| {
         counts.compact_blocks_wrong
     }),
@@ -135,6 +138,11 @@ impl Collector for Snapshot {
                 &hops.block_first_byte,
             ),
             ("relay_block_last_byte", "Time from a block's last byte in to its last byte out", &hops.block_last_byte),
+            (
+                "relay_compact_last_byte",
+                "Time from a compact block's last byte in to its last byte out",
+                &hops.compact_last_byte,
+            ),
         ] {
             let ReceiverHops { first, first_with_lag, last, last_with_lag, .. } = hops;
             metrics.fine_histograms(name, help, &labelled([first, first_with_lag, last, last_with_lag]))?;

@@ -86,7 +86,19 @@ pub(super) fn summary(relay: &RelayStats, hops: &HopSummary, stats: &Stats, upti
             counted(counts.block_fail_overs, "fail-over"),
             counted(counts.block_readers_cut, "reader")
         );
-        for (name, hops) in [("block_first_byte", &hops.block_first_byte), ("block_last_byte", &hops.block_last_byte)] {
+        text += &format!(
+            "{} received, {} rebuilt, {} of them with requested transactions, {} sent, {} wrong\n",
+            counted(counts.compact_blocks_received, "compact block"),
+            counts.compact_blocks_rebuilt,
+            counts.compact_blocks_completed,
+            counts.compact_blocks_sent,
+            counts.compact_blocks_wrong
+        );
+        for (name, hops) in [
+            ("block_first_byte", &hops.block_first_byte),
+            ("block_last_byte", &hops.block_last_byte),
+            ("compact_last_byte", &hops.compact_last_byte),
+        ] {
             text += &receivers(name, hops);
         }
         text += &latencies("block_gap", &hops.block_gap);
@@ -163,8 +175,10 @@ mod tests {
         let tip = "tip at height 9, 0 blocks passed, 0 served, 0 wrong, 0 fail-overs, 0 readers cut\n";
         for part in [
             tip,
+            "0 compact blocks received, 0 rebuilt, 0 of them with requested transactions, 0 sent, 0 wrong\n",
             "block_first_byte{receiver=first} from read: no data\n",
             "block_last_byte{receiver=last} from ",
+            "compact_last_byte{receiver=first} from arrival: no data\n",
             "block_gap: no data\n",
         ] {
             assert!(text.contains(part), "{part}: {text}");

@@ -4,6 +4,7 @@ use super::blocks::scene;
 use super::compact::{compact_leaf, compact_scene};
 use super::*;
 use peerloop::Network;
+use peerloop::relay::{BlockForm, Rebuilt};
 use peerloop::wire::{BlockHeader, Tx};
 use peerloop_testkit::simulated::blocks::{
     Mined, block_item, blocktxn, chain, compact, compact_item, get_block, getblocktxn, mine_with, sendcmpct,
@@ -215,4 +216,41 @@ fn a_compact_block_with_other_transactions_is_dropped_and_the_whole_block_is_fet
     assert_eq!(scene.heard(SUBMITTING), [message("getdata", &block_item(block.hash()))]);
     scene.upstream.send(SUBMITTING, &frame("block", &block.payload));
     assert_eq!(scene.received(&mut leaf), [message("block", &block.payload)]);
+}
+
+#[test]
+fn a_compact_block_is_reported_with_its_readers_and_the_way_in_which_it_was_rebuilt() {
+    for (known, rebuilt) in [(5, Rebuilt::FromPool), (3, Rebuilt::WithRequested(2)), (0, Rebuilt::No)] {
+        let (relayed, block) = relayed_block(5);
+        let mut scene = compact_scene(&[]);
+        relayed[..known].iter().for_each(|tx| scene.announce(tx));
+        let (mut announced, mut asking) = (compact_leaf(&mut scene), scene.leaf());
+        let message = frame("cmpctblock", &compact(&block, 3));
+        scene.upstream.send(SUBMITTING, &message[..30]);
+        scene.run_for(Duration::from_millis(4));
+        scene.upstream.send(SUBMITTING, &message[30..]);
+        assert_eq!(names(&scene.received(&mut announced)), ["cmpctblock"]);
+        scene.run_for(Duration::from_millis(3));
+        asking.send(&frame("getdata", &compact_item(block.hash())));
+        assert!(names(&scene.received(&mut asking)).contains(&"cmpctblock"));
+        scene.run_for(Duration::from_millis(50));
+        // The relay's own request, if there is one, is answered late. It is no answer if all are missing.
+        assert_eq!(scene.relay.handler().policy().blocks, []);
+        scene.upstream.send(SUBMITTING, &frame("blocktxn", &blocktxn(&block, &[4, 5])));
+        scene.run_for(Duration::from_secs(6));
+        let [report] = scene.relay.handler().policy().blocks[..] else { panic!("the block is reported once") };
+        assert_eq!(
+            (report.hash, report.height, report.form),
+            (block.hash(), Some(1), BlockForm::Compact { transactions: 6, rebuilt })
+        );
+        let whole_bytes = message.len() as u64 - 24;
+        assert_eq!((report.size_bytes, report.received_in), (whole_bytes, Duration::from_millis(4)));
+        assert_eq!((report.readers_finished, report.readers_cut, report.readers_open), (2, 0, 0));
+        let last = report.last_byte.expect("a peer received the announcement");
+        assert_eq!((report.first_byte, last.last), (None, Duration::ZERO));
+        let (counts, hops) = (scene.counts(), scene.stats().hops);
+        assert_eq!(counts.compact_blocks_rebuilt, u64::from(rebuilt != Rebuilt::No));
+        assert_eq!(counts.compact_blocks_completed, u64::from(known == 3));
+        assert_eq!((hops.compact_last_byte.last.count, hops.block_last_byte.last.count), (1, 0));
+    }
 }
