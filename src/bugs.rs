@@ -88,6 +88,8 @@ pub enum Bug {
     ContinuedEarly,
     /// A slow reader may hold the source of a block for any time.
     SourceHeld,
+    /// A block is rebuilt from its compact form although its transactions do not match its Merkle root.
+    WrongBlockRebuilt,
     /// The end of a further stream does not end its peer.
     StreamOutlivesPeer,
     /// A connection that becomes a stream still counts as an accepted peer.
@@ -161,7 +163,7 @@ mod planting {
 
     impl Bug {
         /// The relay's bugs.
-        pub const RELAY: [Self; 8] = [
+        pub const RELAY: [Self; 9] = [
             Self::AnnouncementLost,
             Self::AnnouncementRepeated,
             Self::UntrustedAnnounced,
@@ -170,6 +172,7 @@ mod planting {
             Self::WrongBlockSent,
             Self::ContinuedEarly,
             Self::SourceHeld,
+            Self::WrongBlockRebuilt,
         ];
 
         /// The loop's bugs.

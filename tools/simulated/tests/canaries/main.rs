@@ -39,6 +39,7 @@ fn shows(bug: Bug) -> bool {
         Bug::IndexReusedEarly => relays::a_new_peer_misses_an_announcement_that_an_earlier_one_had_sent(),
         Bug::WrongBlockSent => relays::a_wrong_block_arrives_whole(),
         Bug::ContinuedEarly => relays::a_block_does_not_continue_after_the_loss_of_its_source(),
+        Bug::WrongBlockRebuilt => relays::a_block_with_the_transactions_of_another_one_is_served(),
         Bug::SourceHeld => relays::a_slow_reader_delays_another_one_for_seconds(),
         Bug::StreamOutlivesPeer => symptoms::a_peer_whose_second_stream_ended_stays_open(),
         Bug::StreamKeepsSlot => symptoms::a_stream_counts_as_an_accepted_peer(),

@@ -3,7 +3,7 @@
 use peerloop::relay::TrustMode;
 use peerloop::sim::Conditions;
 use peerloop_testkit::bytes::frame;
-use peerloop_testkit::simulated::blocks::{Mined, chain, get_block, headers, offer};
+use peerloop_testkit::simulated::blocks::{Mined, chain, compact, get_block, headers, offer, sendcmpct};
 use peerloop_testkit::simulated::relay::{LISTENING, SUBMITTING, Scene, hashes, inv, items, message, transaction, tx};
 use peerloop_testkit::simulated::{RawPeer, config};
 use std::time::Duration;
@@ -112,4 +112,15 @@ pub(crate) fn a_slow_reader_delays_another_one_for_seconds() -> bool {
         }
     }
     !rest.is_empty()
+}
+
+pub(crate) fn a_block_with_the_transactions_of_another_one_is_served() -> bool {
+    let [block, other]: [Mined; 2] = chain(&[50, 50]).try_into().ok().unwrap();
+    let lie = Mined { header: block.header, payload: other.payload };
+    let mut scene = Scene::new(TrustMode::Validated);
+    let mut leaf = scene.leaf();
+    scene.ask_upstream(SUBMITTING, &sendcmpct(false));
+    scene.ask_upstream(SUBMITTING, &frame("cmpctblock", &compact(&lie, 1)));
+    scene.received(&mut leaf);
+    !scene.ask(&mut leaf, &get_block(block.hash())).is_empty()
 }

@@ -40,7 +40,8 @@ fn broken_by(bug: Bug) -> &'static [u8] {
         | Bug::IndexReusedEarly
         | Bug::WrongBlockSent
         | Bug::ContinuedEarly
-        | Bug::SourceHeld => &[],
+        | Bug::SourceHeld
+        | Bug::WrongBlockRebuilt => &[],
         Bug::StreamOutlivesPeer => &[46],
         Bug::StreamKeepsSlot => &[1],
     }
