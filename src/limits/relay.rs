@@ -236,3 +236,23 @@ pub const RELAY_REQUEST_BYTES: usize = 64 * 1024;
 /// Time after which an upstream's reply to such a request is no longer awaited. A node is silent about a block that it
 /// does not have.
 pub const RELAY_BLOCKTXN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum number of unanswered requests for headers that are passed on to upstreams.
+pub const RELAY_HEADER_ASKS: usize = 64;
+/// Maximum number of such requests of one peer, and of all leaf peers of one host. A peer that exceeds it is closed. A
+/// node has one such request, and repeats it for each block that is announced to it.
+pub const RELAY_PEER_HEADER_ASKS: usize = 4;
+/// Maximum number of hashes in the locator of such a request, 3.3 KB (Bitcoin Core 27, net_processing.cpp
+/// MAX_LOCATOR_SZ). The locator of a chain of four billion blocks has 43.
+pub const RELAY_LOCATOR_HASHES: usize = 101;
+/// Maximum number of upstreams that receive such a request one after the other.
+pub const RELAY_HEADER_TRIES: usize = 3;
+/// Time after which the next upstream receives such a request. An SV Node does not reply during its initial sync.
+pub const RELAY_HEADER_PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait of such a request for an upstream that has no other one of its kind. Then its peer is closed.
+pub const RELAY_HEADER_WAIT: Duration = Duration::from_secs(30);
+/// Time for which a silent upstream receives no further request of this kind, so that a late reply answers no other
+/// request.
+pub const RELAY_HEADER_SILENCE: Duration = Duration::from_secs(60);
+/// Number of bytes that must remain of a host's budget before its request for headers is passed on: the length of the
+/// longest `hdrsen` that an upstream sends at the default settings. 2,000 plain headers have 162 KB.
+pub const RELAY_HEADER_RESERVE: u64 = 2 * 1024 * 1024;

@@ -1,6 +1,6 @@
 //! The relay as a handler: each callback leads to one step of the core, and then to the policy's events.
 
-use super::blocks;
+use super::blocks::{self, proxy};
 use super::core::{Core, Timer};
 use super::event::{SubmitOutcome, SubmitReport};
 use super::incoming::Arrival;
@@ -76,20 +76,17 @@ impl<P: RelayPolicy> Handler for Relay<P> {
             CommandName::BLOCK => blocks::on_source_header(&mut self.core, ctx, peer, header),
             CommandName::CMPCTBLOCK => blocks::on_compact_header(&mut self.core, ctx, peer, header),
             CommandName::BLOCKTXN => blocks::on_blocktxn_header(&mut self.core, ctx, peer, header),
+            CommandName::HDRSEN => proxy::on_hdrsen_header(&mut self.core, ctx, peer, header),
             CommandName::INV
             | CommandName::GETDATA
             | CommandName::GETBLOCKTXN
             | CommandName::GETHEADERS
+            | CommandName::GETHDRSEN
             | CommandName::GETBLOCKS
             | CommandName::NOTFOUND
             | CommandName::SENDCMPCT
             | CommandName::FEEFILTER
             | CommandName::FILTERCLEAR => Delivery::Buffer,
-            // The relay has no proofs for the headers, and silence would keep the peer waiting.
-            CommandName::GETHDRSEN => {
-                ctx.close(peer, Disconnect::RetryLater);
-                Delivery::Discard
-            }
             // An SV Node closes a peer that is not whitelisted and sends a `mempool`. The engine does the same if the
             // message is discarded.
             CommandName::HEADERS | CommandName::DSDETECTED | CommandName::REVOKEMID | CommandName::MEMPOOL => {
@@ -302,6 +299,7 @@ fn on_ready(core: &mut Core, ctx: &mut Ctx<'_>, id: PeerId) {
     core.blocks.add_peer(id);
     if matches!(role, Role::Upstream { is_listening: false, .. }) {
         blocks::on_upstream_ready(core, ctx, id);
+        proxy::advance(core, ctx);
     }
     if let Role::Upstream { number, .. } = role {
         core.observe(ctx, number);
@@ -319,6 +317,7 @@ fn on_closed(core: &mut Core, ctx: &mut Ctx<'_>, id: PeerId) {
     }
     blocks::on_lost(core, ctx, id);
     blocks::on_peer_lost(core, ctx, id);
+    proxy::on_link_lost(core, ctx, id);
     blocks::on_reader_closed(core, ctx, id);
     if let Some((number, _)) = upstream {
         core.observe(ctx, number);
@@ -352,7 +351,13 @@ fn on_message(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Fram
             on_missing_blocks(core, ctx, index, items);
         }
         MessageRef::GetHeaders(request) => {
-            with_peer(core, index, |core, peer| blocks::on_getheaders(core, ctx, peer, request))
+            with_peer(core, index, |core, peer| blocks::on_getheaders(core, ctx, peer, frame, request))
+        }
+        MessageRef::GetHdrsEn(request) => {
+            with_peer(core, index, |core, peer| proxy::on_gethdrsen(core, ctx, peer, frame, request))
+        }
+        MessageRef::HdrsEn(headers) => {
+            with_peer(core, index, |core, peer| proxy::on_hdrsen(core, ctx, peer, frame, headers))
         }
         MessageRef::GetBlocks(request) => {
             with_peer(core, index, |core, peer| blocks::on_getblocks(core, ctx, peer, request))
@@ -367,7 +372,7 @@ fn on_message(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Fram
             with_peer(core, index, |core, peer| blocks::on_sendcmpct(core, ctx, peer, message))
         }
         MessageRef::Headers(headers) => {
-            on_headers(core, ctx, index, headers);
+            on_headers(core, ctx, index, frame, headers);
             blocks::choose_sources(core, ctx);
         }
         MessageRef::Mempool(request) => on_mempool(core, ctx, index, request),
@@ -391,8 +396,12 @@ fn on_missing_blocks(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, items
     }
 }
 
-fn on_headers(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, headers: HeadersRef<'_>) {
-    with_peer(core, index, |core, peer| blocks::on_headers(core, ctx, peer, headers));
+fn on_headers(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Frame<'_>, headers: HeadersRef<'_>) {
+    with_peer(core, index, |core, peer| {
+        if !proxy::on_headers(core, ctx, peer, frame, headers) {
+            blocks::on_headers(core, ctx, peer, headers);
+        }
+    });
 }
 
 /// Answers an upstream's `mempool` with the accepted transactions whose bodies are held, as far as its queue has room.

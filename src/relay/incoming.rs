@@ -456,6 +456,7 @@ impl Core {
         blocks::ask_again(self, ctx);
         blocks::choose_sources(self, ctx);
         blocks::expire_asks(self, ctx);
+        blocks::proxy::expire(self, ctx);
         Timer::Housekeeping.set(ctx, now.plus(super::core::HOUSEKEEPING));
     }
 

@@ -1,6 +1,6 @@
 //! The maximum memory of a relay, as a formula of its settings and the number of its peers.
 
-use super::blocks::{Budgets, Compacts, passages_memory_bytes};
+use super::blocks::{Budgets, Compacts, HeaderAsks, passages_memory_bytes};
 use super::config::RelayConfig;
 use super::headers::HeaderChain;
 use super::inventory::Inventory;
@@ -26,6 +26,7 @@ impl RelayConfig {
     /// - about 190 bytes for each of [`max_headers`](Self::max_headers);
     /// - [`small_blocks_bytes`](Self::small_blocks_bytes), and 128 MiB for the blocks that pass;
     /// - 33 MiB of compact blocks, 56 MiB to rebuild one, and 8 MiB of requests for their transactions;
+    /// - 2 MB of requests for headers that are passed on;
     /// - 2 MiB for the offsets of the transactions of passing blocks;
     /// - about 1 KB for each peer: its row, its bits in the sets of announcers, its readings of blocks, and
     ///   the growth of the tables;
@@ -51,7 +52,8 @@ impl RelayConfig {
             + HeaderChain::memory_bytes(settings.max_headers)
             + RELAY_PASSING_BLOCKS * RELAY_SMALL_BLOCK_RETAINED_BYTES as usize
             + RELAY_PASSING_BLOCKS * TxOffsets::memory_bytes()
-            + Compacts::memory_bytes(peers);
+            + Compacts::memory_bytes(peers)
+            + HeaderAsks::memory_bytes();
         tables.saturating_add(self.tx_pool_bytes).saturating_add(self.small_blocks_bytes)
     }
 }

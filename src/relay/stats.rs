@@ -133,7 +133,8 @@ pub struct RelayCounts {
     pub blocks_refused: u64,
     /// Requests for blocks among them that exceeded a budget.
     pub blocks_over_budget: u64,
-    /// Bytes of blocks, compact blocks and their transactions that were charged to the budgets of hosts.
+    /// Bytes of blocks, compact blocks, their transactions, and headers of upstreams that were charged to the budgets
+    /// of hosts.
     pub old_block_bytes: u64,
     /// Blocks that were sent whole to a peer.
     pub blocks_served: u64,
@@ -145,8 +146,12 @@ pub struct RelayCounts {
     pub block_fail_overs: u64,
     /// Readers of blocks that were closed, because they were too slow or the block could not be completed.
     pub block_readers_cut: u64,
-    /// Headers of upstreams that were refused.
+    /// Headers of upstreams that were refused, and replies with other headers than those requested.
     pub headers_refused: u64,
+    /// Requests for headers that were answered with the reply of an upstream.
+    pub header_requests_relayed: u64,
+    /// Requests for headers that were not answered, each of which ended its link.
+    pub header_requests_refused: u64,
     /// Announcements of new blocks, one for each peer.
     pub tips_announced: u64,
     /// Compact blocks that upstreams have announced and that were passed on or held.

@@ -59,9 +59,15 @@ pub(in crate::relay) fn price_of_parts(core: &mut Core, ctx: &Ctx<'_>, peer: Pee
 
 /// Returns the price of an answer that is not free; `None` if the peer is closed.
 fn full_price(core: &Core, ctx: &Ctx<'_>, peer: PeerId) -> Option<Price> {
+    ctx.peer(peer)?;
+    Some(paying_host(core, ctx, peer).map_or(Price::Nothing, Price::Length))
+}
+
+/// Returns the host that pays for headers and old blocks of a peer; `None` for an upstream and in a trusted network.
+pub(super) fn paying_host(core: &Core, ctx: &Ctx<'_>, peer: PeerId) -> Option<Host> {
     let address = ctx.peer(peer)?.address().ip();
-    let is_exempt = core.is_upstream(peer) || ctx.is_trusted(address);
-    Some(if is_exempt { Price::Nothing } else { Price::Length(Host::of(address)) })
+    let is_free = core.is_upstream(peer) || ctx.is_trusted(address);
+    (!is_free).then(|| Host::of(address))
 }
 
 /// Charges the price of a block that is being sent to a peer. If its length is unknown, returns the host that pays

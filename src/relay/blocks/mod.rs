@@ -2,10 +2,12 @@
 //!
 //! A block passes while it arrives. It is fetched from an upstream once a peer requests it, at most once at a time, and
 //! its bytes are sent to all peers that have requested it; [`Transit`](super::transit::Transit) lists the checks. The
-//! tables of this file send nothing; `sync`, `admit`, `fetch`, `pass`, `serve` and `announce` are their steps.
+//! tables of this file send nothing; `sync`, `answer`, `proxy`, `admit`, `fetch`, `pass`,
+//! `serve` and `announce` are their steps.
 
 mod admit;
 mod announce;
+mod answer;
 mod budget;
 mod compact;
 mod fetch;
@@ -16,6 +18,7 @@ mod learning;
 mod pace;
 mod pass;
 mod passages;
+pub(super) mod proxy;
 mod serve;
 mod sync;
 
@@ -34,6 +37,7 @@ use crate::wire::siphash::SipKey;
 use crate::wire::{Hash256, StreamType};
 pub(super) use admit::{pay_bytes, price_of_parts, refuse};
 pub(super) use announce::{on_has, on_known, send_compact};
+pub(super) use answer::{on_getblocks, on_getheaders};
 pub(super) use budget::Budgets;
 use compact::Exchange;
 pub(super) use compact::{
@@ -47,9 +51,10 @@ use learning::{Learning, Shown};
 pub(super) use pass::{keep_up, on_part, on_wake, on_written};
 use passages::Passages;
 pub(super) use passages::{is_mark, memory_bytes as passages_memory_bytes};
+pub(super) use proxy::HeaderAsks;
 pub(super) use serve::{Begun, begin, feed, on_reader_closed};
 use std::collections::VecDeque;
-pub(super) use sync::{ask_again, on_block_announced, on_getblocks, on_getheaders, on_headers, on_upstream_ready};
+pub(super) use sync::{ask_again, on_block_announced, on_headers, on_upstream_ready};
 
 /// The blocks of a relay.
 #[derive(Debug)]
@@ -70,6 +75,7 @@ pub(super) struct Blocks {
     budgets: Budgets,
     passages: Passages,
     pub(super) compact: Compacts,
+    header_asks: HeaderAsks,
     /// The networks of the readers that may hold the source of a block.
     tethered: Trusted,
     peers: PeerMap<BlockPeer>,
@@ -141,6 +147,7 @@ impl Blocks {
             budgets: Budgets::new(config.old_block_bytes_per_host, config.old_block_bytes_per_day),
             passages: Passages::default(),
             compact: Compacts::default(),
+            header_asks: HeaderAsks::default(),
             peers: PeerMap::new(),
             is_synced: false,
         }

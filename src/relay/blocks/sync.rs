@@ -1,20 +1,17 @@
-//! Headers: which upstream is asked for them, and the answers to peers that ask us.
+//! Headers: which upstream is asked for them, and the steps of those that arrive.
 //!
 //! Each upstream is asked once it is ready, and again while it has more headers than one message holds. Only upstreams
-//! extend the chain. A peer whose blocks may lie below the chain's first header is closed, because silence would keep
-//! it waiting.
+//! extend the chain.
 
 use super::{announce, learn};
-use crate::error::{Disconnect, Misbehavior};
+use crate::error::Misbehavior;
 use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::limits::{RELAY_HEADERS_PAUSE, RELAY_HEADERS_TIMEOUT};
 use crate::protocol::PROTOCOL_VERSION;
 use crate::relay::core::Core;
-use crate::relay::headers::{HeaderChain, HeaderError, Located, MAX_HEADERS, TipChange};
-use crate::wire::{
-    BlockHeader, Hash256, Headers, HeadersRef, Inventory, InventoryItem, Locator, LocatorRef, MessageRef,
-};
+use crate::relay::headers::{HeaderChain, HeaderError, MAX_HEADERS, TipChange};
+use crate::wire::{BlockHeader, Hash256, HeadersRef, Locator, MessageRef};
 
 /// Asks a ready upstream for the headers that follow ours.
 pub(in crate::relay) fn on_upstream_ready(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
@@ -152,38 +149,4 @@ pub(super) fn accept(
         }
     }
     accepted
-}
-
-/// Answers a `getheaders`.
-pub(in crate::relay) fn on_getheaders(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, request: LocatorRef<'_>) {
-    // Without a chain, a node does not reply either: it is in its initial sync.
-    let Some(chain) = core.blocks.chain() else { return learn::on_getheaders(core, ctx, peer, request) };
-    let located = chain.headers_after(request);
-    let headers: Vec<BlockHeader> = match located {
-        Located::Unknown => return,
-        Located::BelowAnchor => return ctx.close(peer, Disconnect::RetryLater),
-        Located::Heights(_) | Located::One(_) => chain.headers_of(&located),
-    };
-    // A peer that receives no header has our tip (SV Node 1.2.2, net_processing.cpp ProcessGetHeadersMessage).
-    let last = headers.last().map_or_else(|| chain.tip().hash, BlockHeader::hash);
-    if ctx.send(peer, &MessageRef::Headers(Headers::from_headers(headers).as_ref())).is_err() {
-        // It requests more than it reads.
-        return ctx.close(peer, Disconnect::RetryLater);
-    }
-    announce::on_known(core, peer, last);
-}
-
-/// Answers a `getblocks`.
-pub(in crate::relay) fn on_getblocks(core: &Core, ctx: &mut Ctx<'_>, peer: PeerId, request: LocatorRef<'_>) {
-    let Some(chain) = core.blocks.chain() else { return };
-    let heights = match chain.blocks_after(request) {
-        Located::Heights(heights) => heights,
-        Located::BelowAnchor => return ctx.close(peer, Disconnect::RetryLater),
-        Located::One(_) | Located::Unknown => return,
-    };
-    let blocks = heights.filter_map(|height| chain.block_at(height));
-    let items = Inventory::from_items(blocks.map(|block| InventoryItem::block(block.hash)));
-    if !items.as_ref().is_empty() && ctx.send(peer, &MessageRef::Inv(items.as_ref())).is_err() {
-        ctx.close(peer, Disconnect::RetryLater);
-    }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 /// The metric of a counter: its name, its help, and the function that reads its value.
 type Row<C> = (&'static str, &'static str, fn(&C) -> u64);
 
-const COUNTS: [Row<RelayCounts>; 46] = [
+const COUNTS: [Row<RelayCounts>; 48] = [
     ("relay_accepted", "Transactions announced to all peers", |counts| counts.accepted),
     ("relay_submitted", "Transactions submitted to the upstreams", |counts| counts.submitted),
     ("relay_resubmitted", "Submitted transactions announced to the upstreams again", |counts| counts.resubmitted),
@@ -51,6 +51,12 @@ const COUNTS: [Row<RelayCounts>; 46] = [
         counts.block_readers_cut
     }),
     ("relay_headers_refused", "Headers of upstreams that were refused", |counts| counts.headers_refused),
+    ("relay_header_requests_relayed", "Requests for headers answered by an upstream", |counts| {
+        counts.header_requests_relayed
+    }),
+    ("relay_header_requests_refused", "Requests for headers, each of which ended its connection", |counts| {
+        counts.header_requests_refused
+    }),
     ("relay_tips_announced", "Announcements of new blocks", |counts| counts.tips_announced),
     ("relay_compact_blocks_received", "Compact blocks announced by upstreams", |counts| counts.compact_blocks_received),
     ("relay_compact_blocks_sent", "Compact blocks sent to a peer", |counts| counts.compact_blocks_sent),

@@ -488,14 +488,14 @@ fn a_source_that_rejects_the_request_is_replaced_at_once() {
 }
 
 #[test]
-fn a_request_for_headers_with_proofs_ends_its_link_and_no_other() {
+fn a_request_for_headers_with_proofs_that_no_upstream_answers_ends_its_link_and_no_other() {
     let blocks = chain(&[100; 2]);
     let mut scene = scene(&blocks, Conditions::default());
     let (mut asking, mut other) = (scene.leaf(), scene.leaf());
     let mut request = getheaders(&[BlockHeader::genesis_of(Network::Regtest).hash()]);
     let payload = request.split_off(24);
     assert_eq!(scene.ask(&mut asking, &frame("gethdrsen", &payload)), []);
-    scene.run_for(Duration::from_secs(3));
+    scene.run_for(Duration::from_secs(13));
     assert_eq!(scene.stats().leaf_peers, 1);
     assert_eq!(scene.ask(&mut other, &frame("getheaders", &payload)), [message("headers", &headers(&blocks))]);
 }

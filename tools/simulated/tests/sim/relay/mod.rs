@@ -8,6 +8,7 @@ mod blocks;
 mod budgets;
 mod busy_sources;
 mod compact;
+mod header_requests;
 mod hostile;
 mod indexes;
 mod meshes;
