@@ -214,7 +214,8 @@ pub const RELAY_REBUILT_TXS: usize = 65_536;
 pub const RELAY_REBUILT_BYTES: usize = 16 * 1024 * 1024;
 /// Number of transactions of the pool that are compared with a compact block in one turn, about 0.5 ms of work.
 pub const RELAY_REBUILD_BODIES: usize = 16_384;
-/// Number of bytes of a block that are concatenated and hashed in one turn, about 0.5 ms of work.
+/// Number of bytes of a block that are concatenated and hashed in one turn, about 0.5 ms of work. Indexing its short
+/// ids costs at most as much in one turn.
 pub const RELAY_REBUILD_BYTES: usize = 512 * 1024;
 /// Pause before the pool is examined again for the missing transactions of a compact block.
 pub const RELAY_COMPACT_PAUSE: Duration = Duration::from_millis(5);

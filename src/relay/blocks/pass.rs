@@ -5,7 +5,7 @@
 
 use super::flow::{Flow, Source};
 use super::passages::Stamp;
-use super::{Blocks, fetch, pace, serve};
+use super::{Blocks, compact, fetch, pace, serve};
 use crate::api::Chunk;
 use crate::handler::Ctx;
 use crate::id::PeerId;
@@ -30,6 +30,9 @@ pub(in crate::relay) fn on_part(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId
         }
     }
     let Some((hash, part)) = found else { return };
+    if bound.is_none() {
+        compact::end_rebuild(core, ctx, hash);
+    }
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
     let Some(transit) = &mut flow.transit else { return };
     let passed = transit.window().end();

@@ -97,6 +97,13 @@ pub(in crate::relay) fn feed(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
     }
 }
 
+/// Sends a block that is kept now to the peers that wait for its fetch, which has brought nothing yet.
+pub(super) fn feed_kept(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
+    let _ = admit::on_length(core, ctx, hash);
+    let readers = core.blocks.flow_mut(hash).map(|flow| std::mem::take(&mut flow.readers)).unwrap_or_default();
+    readers.into_iter().for_each(|reader| feed(core, ctx, reader));
+}
+
 fn feed_all(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
     loop {
         let Some(reading) = core.blocks.peers.get(peer).and_then(|reader| reader.reading) else { return };

@@ -32,7 +32,7 @@ pub(in crate::relay) use receive::{on_compact, on_compact_header};
 pub(in crate::relay) use reply::{on_blocktxn, on_blocktxn_header};
 pub(in crate::relay) use serve::on_getblocktxn;
 use std::collections::VecDeque;
-pub(in crate::relay) use work::advance;
+pub(in crate::relay) use work::{advance, end as end_rebuild};
 
 /// Maximum number of bytes of the tables with which a block of [`RELAY_REBUILT_TXS`] transactions is rebuilt, for each
 /// of them.

@@ -1,9 +1,9 @@
 //! Rebuilding a block from its compact form and transactions that are already here.
 //!
-//! A [`Rebuild`] collects the transactions: those that are in the compact block, those of the pool by their short ids,
-//! and those that were requested. An [`Assembly`] then concatenates them, and is right only if their Merkle root is the
-//! header's and no transaction is repeated. Two pool transactions with one short id count as missing. Nothing here
-//! sends or knows a peer, and each step does a limited amount of work.
+//! A [`Rebuild`] indexes the short ids, and then collects the transactions: those that are in the compact block, those
+//! of the pool by their short ids, and those that were requested. An [`Assembly`] then concatenates them, and is right
+//! only if their Merkle root is the header's and no transaction is repeated. Two pool transactions with one short id
+//! count as missing. Nothing here sends or knows a peer, and each step does a limited amount of work.
 
 use crate::bugs::canary;
 use crate::limits::{RELAY_REBUILT_BYTES, RELAY_REBUILT_TXS};
@@ -11,18 +11,23 @@ use crate::protocol::CommandName;
 use crate::relay::index::Index;
 use crate::relay::offsets::TxOffsets;
 use crate::wire::codec::put_compact_size;
-use crate::wire::compact::{CompactTx, SHORT_ID_BYTES, ShortIds};
+use crate::wire::compact::{SHORT_ID_BYTES, ShortIds};
 use crate::wire::header::finish_checksum;
 use crate::wire::siphash::SipKey;
 use crate::wire::{BlockHeader, CompactBlockRef, Hash256, Header, MerkleFrontier, MerkleVerdict};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use sha2::{Digest, Sha256};
+use std::iter::Peekable;
+use std::vec::IntoIter;
 
 /// Maximum length of the number of transactions.
 const MAX_COUNT_BYTES: usize = 9;
 
 /// The work of one leaf of the Merkle tree, in bytes of hashing.
 const LEAF_BYTES: usize = 192;
+
+/// The work of one short id that is indexed, in bytes of hashing.
+const ID_BYTES: usize = 64;
 
 /// The transactions of a block, as far as they were found.
 #[derive(Debug)]
@@ -35,11 +40,17 @@ pub(super) struct Rebuild {
     index: Index,
     ids: Vec<[u8; SHORT_ID_BYTES]>,
     txs: Vec<Slot>,
+    /// The number of transactions, of which the first ones are in `txs`.
+    count: usize,
     missing: usize,
     /// The length of the block's payload, as far as it is known.
     len_bytes: usize,
     /// The positions of the transactions that were requested.
     fetched: Vec<u32>,
+    /// The short ids in the message that are not indexed yet.
+    short_ids: Bytes,
+    /// The transactions in the message that are not indexed yet, each with its position.
+    prefilled: Peekable<IntoIter<(u32, Bytes)>>,
 }
 
 /// A transaction of the block.
@@ -54,38 +65,66 @@ enum Slot {
     },
 }
 
+/// The result of a step of the indexing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Indexed {
+    /// More remains to be done.
+    Part,
+    All,
+    /// Two transactions have the same short id.
+    Repeated,
+}
+
 impl Rebuild {
-    /// Begins with the transactions in the compact block, whose bytes are in `payload`. Returns `None` if the block has
-    /// too many transactions, or two with the same short id.
+    /// Begins to rebuild a compact block whose bytes are in `payload`. Returns `None` if it has too many transactions.
     pub(super) fn new(block: &CompactBlockRef<'_>, payload: &Bytes, index_key: SipKey) -> Option<Self> {
         let count = block.tx_count();
         if count > RELAY_REBUILT_TXS {
             return None;
         }
-        let mut rebuild = Self {
+        let prefilled = block.prefilled().map(|tx| (tx.index, payload.slice_ref(tx.tx.encoded())));
+        Some(Self {
             header: block.header,
             key: block.short_id_key(),
             index_key,
             index: Index::new(count),
-            ids: vec![[0; SHORT_ID_BYTES]; count],
-            txs: vec![Slot::Missing; count],
+            ids: Vec::with_capacity(count),
+            txs: Vec::with_capacity(count),
+            count,
             missing: count,
             len_bytes: BlockHeader::LEN_BYTES + MAX_COUNT_BYTES,
             fetched: Vec::new(),
-        };
-        for (position, tx) in block.transactions().enumerate() {
-            match tx {
-                CompactTx::Whole(tx) => rebuild.set(position, tx.txid(), payload.slice_ref(tx.encoded())),
-                CompactTx::Named(id) => {
-                    if rebuild.position(id).is_some() {
-                        return None;
-                    }
-                    rebuild.ids[position] = id;
-                    rebuild.index.insert(index_key.hash(&id), position as u32);
-                }
+            short_ids: payload.slice_ref(block.short_ids.as_flattened()),
+            prefilled: prefilled.collect::<Vec<_>>().into_iter().peekable(),
+        })
+    }
+
+    /// Continues to index the transactions, until about as much is done as it costs to hash `budget` bytes.
+    pub(super) fn index(&mut self, budget: usize) -> Indexed {
+        let mut done = 0;
+        while self.txs.len() < self.count {
+            if done >= budget {
+                return Indexed::Part;
             }
+            let position = self.txs.len();
+            self.txs.push(Slot::Missing);
+            if let Some((_, body)) = self.prefilled.next_if(|&(at, _)| at as usize == position) {
+                done += body.len() + LEAF_BYTES;
+                self.ids.push([0; SHORT_ID_BYTES]);
+                self.set(position, Hash256::of(&body), body);
+                continue;
+            }
+            done += ID_BYTES;
+            // A message has a short id for each transaction that is not prefilled.
+            let Some(&id) = self.short_ids.first_chunk() else { return Indexed::Repeated };
+            if self.position(id).is_some() {
+                return Indexed::Repeated;
+            }
+            self.short_ids.advance(SHORT_ID_BYTES);
+            self.ids.push(id);
+            self.index.insert(self.index_key.hash(&id), position as u32);
         }
-        Some(rebuild)
+        Indexed::All
     }
 
     /// Uses a transaction of the pool if the block names its short id.
@@ -124,7 +163,7 @@ impl Rebuild {
 
     /// Returns the number of transactions.
     pub(super) fn len(&self) -> usize {
-        self.txs.len()
+        self.count
     }
 
     /// Returns the number of missing transactions.
@@ -253,8 +292,20 @@ mod tests {
         (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
     }
 
-    fn begin(payload: &Bytes) -> Option<Rebuild> {
+    fn new(payload: &Bytes) -> Option<Rebuild> {
         Rebuild::new(&CompactBlockRef::decode(payload).unwrap(), payload, KEY)
+    }
+
+    /// Indexes in steps of this budget. Returns the end, and the number of steps before it.
+    fn index(rebuild: &mut Rebuild, budget: usize) -> (Indexed, usize) {
+        let mut steps = std::iter::repeat_with(|| rebuild.index(budget)).enumerate();
+        let (parts, end) = steps.find(|&(_, indexed)| indexed != Indexed::Part).expect("the steps have an end");
+        (end, parts)
+    }
+
+    fn begin(payload: &Bytes) -> Option<Rebuild> {
+        let mut rebuild = new(payload)?;
+        (index(&mut rebuild, 1) == (Indexed::All, rebuild.len() - 1)).then_some(rebuild)
     }
 
     fn offer(rebuild: &mut Rebuild, tx: &Tx) {
@@ -324,16 +375,30 @@ mod tests {
     }
 
     #[test]
+    fn short_ids_are_indexed_as_far_as_one_turn_allows() {
+        let txs: Vec<Tx> = (0..100).map(|number| tx(number, 5)).collect();
+        let mut rebuild = new(&compact(header_of(&txs), &txs, &[])).unwrap();
+        assert_eq!(index(&mut rebuild, 10 * ID_BYTES), (Indexed::All, 9));
+        // A transaction costs its hash.
+        let long = [tx(1, 200), tx(2, 200), tx(3, 5), tx(4, 5)];
+        let mut rebuild = new(&compact(header_of(&long), &long, &[0, 1])).unwrap();
+        let one = long[0].as_ref().encoded().len() + LEAF_BYTES;
+        assert_eq!(index(&mut rebuild, one + 1), (Indexed::All, 1));
+        assert_eq!(rebuild.missing().collect::<Vec<_>>(), [2, 3]);
+    }
+
+    #[test]
     fn a_compact_block_with_a_repeated_short_id_or_too_many_transactions_is_not_rebuilt() {
         let (one, other) = (tx(1, 5), tx(2, 5));
         let repeated = [one.clone(), other.clone(), other];
-        assert!(begin(&compact(header_of(&repeated), &repeated, &[0])).is_none());
+        let mut rebuild = new(&compact(header_of(&repeated), &repeated, &[0])).unwrap();
+        assert_eq!(index(&mut rebuild, usize::MAX), (Indexed::Repeated, 0));
         let many = vec![one; RELAY_REBUILT_TXS + 1];
         let mut payload = compact(header_of(&many[..1]), &many[..1], &[0])[..88].to_vec();
         put_compact_size(many.len() as u64, &mut payload);
         payload.extend((0..many.len() as u64).flat_map(|number| number.to_le_bytes()[..6].to_vec()));
         payload.push(0);
-        assert!(begin(&payload.into()).is_none());
+        assert!(new(&payload.into()).is_none());
     }
 
     #[test]

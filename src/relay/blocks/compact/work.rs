@@ -3,18 +3,19 @@
 //! A rebuilt block is kept, so that requests for it, and for single transactions of it, need no fetch. If few
 //! transactions are missing, those that were requested from other peers have 20 ms to arrive, and then the block's
 //! announcer is asked for the rest. A block that cannot be rebuilt is served as if it had no compact form. Only the
-//! newest block is rebuilt.
+//! newest block is rebuilt, and only until it begins to pass as a whole one; if it is rebuilt before, the peers that
+//! wait for the whole one receive it.
 
 use super::ask;
 use super::pending::Job;
-use super::rebuild::{Assembled, Assembly, Built, Rebuild};
+use super::rebuild::{Assembled, Assembly, Built, Indexed, Rebuild};
 use crate::handler::Ctx;
 use crate::limits::{
     HEADER_LEN_BYTES, RELAY_COMPACT_PAUSE, RELAY_COMPACT_PAUSES, RELAY_PREFILLED_BYTES, RELAY_REBUILD_BODIES,
     RELAY_REBUILD_BYTES, RELAY_REQUESTED_TXS,
 };
 use crate::relay::blocks::kept::KeptBlock;
-use crate::relay::blocks::pace;
+use crate::relay::blocks::{pace, serve};
 use crate::relay::core::Core;
 use crate::relay::event::Rebuilt;
 use crate::relay::window::Window;
@@ -35,11 +36,20 @@ enum Next {
 /// is given up.
 pub(super) fn begin(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     let is_useless = core.blocks.kept.max_bytes() == 0 || core.blocks.kept.get(hash).is_some();
-    if is_useless || core.blocks.flow(hash).is_some() {
+    if is_useless || core.blocks.flow(hash).is_some_and(|flow| flow.transit.is_some()) {
         return;
     }
     (core.blocks.compact.due, core.blocks.compact.job) = (Some(hash), None);
     ctx.wake_at(ctx.now());
+}
+
+/// Gives up the block because it begins to pass, and answers the requests for it.
+pub(in crate::relay) fn end(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
+    let compact = &mut core.blocks.compact;
+    if compact.rebuilt() == Some(hash) {
+        (compact.due, compact.job) = (None, None);
+        ask::resolve(core, ctx);
+    }
 }
 
 /// Begins with the block that is due, and answers the requests for one that was given up.
@@ -76,6 +86,11 @@ pub(in crate::relay) fn advance(core: &mut Core, ctx: &mut Ctx<'_>) {
 }
 
 fn step(core: &mut Core, ctx: &mut Ctx<'_>, job: &mut Job) -> Next {
+    match job.rebuild.index(RELAY_REBUILD_BYTES) {
+        Indexed::Part => return Next::At(ctx.now()),
+        Indexed::All => {}
+        Indexed::Repeated => return Next::End(None),
+    }
     if job.assembly.is_none() {
         match match_bodies(core, ctx, job) {
             Some(next) => return next,
@@ -130,14 +145,14 @@ fn await_missing(core: &mut Core, ctx: &mut Ctx<'_>, job: &mut Job) -> Next {
     if job.is_asked { Next::Reply } else { Next::End(None) }
 }
 
-/// Keeps a rebuilt block. In its compact form, the transactions that were requested are prefilled.
+/// Keeps a rebuilt block, and sends it to the peers that wait for the whole one. In its compact form, the transactions
+/// that were requested are prefilled.
 fn keep(core: &mut Core, ctx: &mut Ctx<'_>, job: &Job, built: Built) {
     let mut window = Window::new(built.header.payload_len);
     window.push(built.payload);
     window.release();
     let block = KeptBlock { header: built.header, window, offsets: built.offsets };
-    // If the block is being fetched, its readers have the source's header, and it is kept once it has passed.
-    if core.blocks.flow(job.hash).is_some() || !core.blocks.kept.fits(block.bytes()) {
+    if !core.blocks.kept.fits(block.bytes()) {
         return;
     }
     core.blocks.kept.insert(job.hash, block);
@@ -148,6 +163,7 @@ fn keep(core: &mut Core, ctx: &mut Ctx<'_>, job: &Job, built: Built) {
     };
     core.counts.compact_blocks_completed += u64::from(rebuilt != Rebuilt::FromPool);
     core.blocks.passages.rebuilt(job.hash, rebuilt);
+    serve::feed_kept(core, ctx, job.hash);
     if let Some(payload) = core.blocks.compact.payload(job.hash)
         && let Ok(block) = CompactBlockRef::decode(&payload)
     {

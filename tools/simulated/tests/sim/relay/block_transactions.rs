@@ -70,6 +70,53 @@ fn missing_transactions_are_requested_and_prefilled_later() {
     assert!(prefilled.prefilled().all(|tx| tx.tx == txs[tx.index as usize].as_ref()));
 }
 
+/// Returns a scene that lacks two transactions of a block, has requested them to rebuild it, and a leaf that waits for
+/// the whole block.
+fn rebuilding_scene() -> (Scene, Mined, RawPeer) {
+    let (relayed, block) = relayed_block(5);
+    let mut scene = compact_scene(&[]);
+    [0, 1, 3].into_iter().for_each(|at| scene.announce(&relayed[at]));
+    scene.heard(SUBMITTING);
+    let asked = scene.ask_upstream(SUBMITTING, &frame("cmpctblock", &compact(&block, 3)));
+    assert_eq!(asked, [message("getblocktxn", &getblocktxn(block.hash(), &[3, 5]))]);
+    let mut leaf = scene.leaf();
+    assert_eq!(scene.ask(&mut leaf, &get_block(block.hash())), []);
+    assert_eq!(scene.heard(SUBMITTING), [message("getdata", &block_item(block.hash()))]);
+    (scene, block, leaf)
+}
+
+#[test]
+fn a_block_that_is_rebuilt_before_its_fetch_begins_is_sent_to_the_peers_that_wait() {
+    let (mut scene, block, mut leaf) = rebuilding_scene();
+    scene.upstream.send(SUBMITTING, &frame("blocktxn", &blocktxn(&block, &[3, 5])));
+    assert_eq!(scene.received(&mut leaf), [message("block", &block.payload)]);
+    let counts = scene.counts();
+    assert_eq!((counts.compact_blocks_rebuilt, counts.blocks_served, scene.stats().passing_blocks), (1, 1, 1));
+    // The block arrives nevertheless.
+    scene.upstream.send(SUBMITTING, &frame("block", &block.payload));
+    assert_eq!(scene.received(&mut leaf), []);
+    assert_eq!((scene.stats().passing_blocks, scene.stats().kept_blocks, leaf.has_seen_end), (0, 1, false));
+}
+
+#[test]
+fn a_rebuild_ends_when_the_whole_block_begins_to_pass() {
+    let (mut scene, block, mut leaf) = rebuilding_scene();
+    let mut waiting = scene.leaf();
+    assert_eq!(scene.ask(&mut waiting, &frame("getblocktxn", &getblocktxn(block.hash(), &[1]))), []);
+    assert_eq!(scene.heard(SUBMITTING), []);
+    let whole = frame("block", &block.payload);
+    let asked = scene.ask_upstream(SUBMITTING, &whole[..200]);
+    assert_eq!(asked, [message("getblocktxn", &getblocktxn(block.hash(), &[1]))]);
+    scene.upstream.send(SUBMITTING, &whole[200..]);
+    assert_eq!(scene.received(&mut leaf), [message("block", &block.payload)]);
+    for indexes in [&[3, 5][..], &[1]] {
+        scene.upstream.send(SUBMITTING, &frame("blocktxn", &blocktxn(&block, indexes)));
+    }
+    assert_eq!(scene.received(&mut waiting), [message("blocktxn", &blocktxn(&block, &[1]))]);
+    let counts = scene.counts();
+    assert_eq!((counts.compact_blocks_rebuilt, counts.compact_blocks_wrong, counts.blocks_relayed), (0, 0, 1));
+}
+
 #[test]
 fn transactions_that_were_requested_elsewhere_are_awaited_for_20_ms() {
     for arrives in [true, false] {
