@@ -413,6 +413,17 @@ impl RawPeer {
         assert_eq!(self.net.write(raw_link(), bytes).unwrap(), bytes.len());
     }
 
+    /// Sends all of `bytes`, and returns whether the connection is open and has room for them.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        match self.net.write(raw_link(), bytes) {
+            Ok(written) => {
+                assert_eq!(written, bytes.len(), "a part of a message was sent");
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
     /// Returns all bytes that arrive at this moment, including those sent while the peer reads. `settle` runs the loops
     /// before each read.
     pub fn receive_all(&mut self, mut settle: impl FnMut()) -> Vec<u8> {
