@@ -79,6 +79,14 @@ pub(crate) enum CompactTx<'a> {
     Named([u8; SHORT_ID_BYTES]),
 }
 
+/// The transactions of a compact block, by their positions.
+#[derive(Clone, Debug)]
+pub(crate) struct CompactTxs<'a> {
+    short_ids: &'a [[u8; SHORT_ID_BYTES]],
+    /// In the order of the block.
+    prefilled: Vec<PrefilledTx<'a>>,
+}
+
 /// The prefilled transactions of a `cmpctblock`, read one by one.
 pub type PrefilledTxs<'a> = Items<'a, PrefilledTx<'static>>;
 
@@ -199,6 +207,11 @@ impl<'a> CompactBlockRef<'a> {
         })
     }
 
+    /// Reads the prefilled transactions once, so that any transaction can then be found by its position.
+    pub(crate) fn by_position(&self) -> CompactTxs<'a> {
+        CompactTxs { short_ids: self.short_ids, prefilled: self.prefilled().collect() }
+    }
+
     /// Returns the compact block in which further transactions are prefilled. Their positions ascend, and each has a
     /// short id so far.
     pub(crate) fn with_prefilled(&self, further: &[(u32, TxRef<'_>)]) -> CompactBlock {
@@ -237,6 +250,17 @@ impl<'a> CompactBlockRef<'a> {
             nonce: self.nonce,
             short_ids: self.short_ids.into(),
             prefilled: self.prefilled.into_owned(),
+        }
+    }
+}
+
+impl<'a> CompactTxs<'a> {
+    /// Returns the transaction at a position, with a binary search of the prefilled ones.
+    pub(crate) fn get(&self, index: u32) -> Option<CompactTx<'a>> {
+        let before = self.prefilled.partition_point(|prefilled| prefilled.index < index);
+        match self.prefilled.get(before).filter(|prefilled| prefilled.index == index) {
+            Some(prefilled) => Some(CompactTx::Whole(prefilled.tx)),
+            None => self.short_ids.get(index as usize - before).copied().map(CompactTx::Named),
         }
     }
 }
@@ -433,4 +457,28 @@ const fn distance_to(index: u32, least: &mut u64) -> u64 {
     let distance = index as u64 - *least;
     *least = index as u64 + 1;
     distance
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Tx;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_transaction_is_found_by_its_position(
+            count in 1..60_u32,
+            prefilled in prop::collection::btree_set(0..60_u32, 0..60),
+        ) {
+            let txs: Vec<Tx> = (0..count).map(|number| Tx::from_parts(1, &[], &[], number)).collect();
+            let header = BlockHeader { bits: 1, ..BlockHeader::decode(&[0; 80]) };
+            let txs = txs.iter().map(Tx::as_ref);
+            let block = CompactBlock::from_transactions(header, 9, txs, |index| prefilled.contains(&index));
+            let by_position = block.as_ref().by_position();
+            let found: Vec<_> = (0..count).filter_map(|index| by_position.get(index)).collect();
+            prop_assert_eq!(found, block.as_ref().transactions().collect::<Vec<_>>());
+            prop_assert_eq!([count, u32::MAX].map(|index| by_position.get(index)), [None; 2]);
+        }
+    }
 }

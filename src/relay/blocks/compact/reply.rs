@@ -13,7 +13,7 @@ use crate::error::{Misbehavior, WireError};
 use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::relay::core::Core;
-use crate::wire::compact::CompactTx;
+use crate::wire::compact::{CompactTx, CompactTxs, SHORT_ID_BYTES};
 use crate::wire::{BlockTxnRef, CompactBlockRef, GetBlockTxnRef, Hash256, Header, TxRef};
 use bytes::Bytes;
 
@@ -91,22 +91,23 @@ fn answered<'a, 'b>(
     reply: BlockTxnRef<'a>,
 ) -> Result<Option<(usize, Txs<'a>)>, WireError> {
     let txs = reply.transactions.into_iter().map(|tx| tx.map(|tx| (tx.txid(), tx))).collect::<Result<Txs<'a>, _>>()?;
-    let found = block.and_then(|block| requests.find(|&(_, request)| is_answer(&block, request, &txs)));
+    let Some(block) = block else { return Ok(None) };
+    let key = block.short_id_key();
+    let ids: Vec<[u8; SHORT_ID_BYTES]> = txs.iter().map(|&(txid, _)| key.short_id(txid)).collect();
+    let named = block.by_position();
+    let found = requests.find(|(_, request)| is_answer(&named, *request, txs.iter().zip(&ids)));
     Ok(found.map(|(at, _)| (at, txs)))
 }
 
-/// Returns whether transactions are those of a request.
-fn is_answer(block: &CompactBlockRef<'_>, request: GetBlockTxnRef<'_>, txs: &Txs<'_>) -> bool {
-    let key = block.short_id_key();
-    let (mut named, mut position) = (block.transactions(), 0);
-    request.indexes().zip(txs).all(|(index, (txid, tx))| {
-        // The positions ascend.
-        let known = named.nth((index - position) as usize);
-        position = index + 1;
-        match known {
-            Some(CompactTx::Whole(known)) => known.encoded() == tx.encoded(),
-            Some(CompactTx::Named(id)) => key.short_id(*txid) == id,
-            None => false,
-        }
+/// Returns whether as many transactions as were requested, each with its short id, are those of a request.
+fn is_answer<'a>(
+    named: &CompactTxs<'_>,
+    request: GetBlockTxnRef<'_>,
+    txs: impl Iterator<Item = (&'a (Hash256, TxRef<'a>), &'a [u8; SHORT_ID_BYTES])>,
+) -> bool {
+    request.indexes().zip(txs).all(|(position, ((_, tx), id))| match named.get(position) {
+        Some(CompactTx::Whole(known)) => known.encoded() == tx.encoded(),
+        Some(CompactTx::Named(known)) => known == *id,
+        None => false,
     })
 }
