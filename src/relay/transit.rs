@@ -1,10 +1,10 @@
 //! A block in transit: its payload is checked while it passes, and survives the loss of its source.
 //!
 //! A block's payload is the same from every node. If a source is lost in the middle, another one sends the block from
-//! its start: the bytes that have passed are hashed and not passed again, and the hash must be that of the first
-//! source's bytes. The last byte is held until the length, the Merkle root and the checksum are right. Nothing here
-//! sends or knows a peer; memory is that of the window and of the offsets, and less than
-//! 4 KiB.
+//! its start: the bytes that have passed are parsed and not passed again, and the parser's hashes must be those of the
+//! first source's bytes. The last byte is held until the length, the Merkle root and the checksum are right. Each byte
+//! is hashed as a part of its transaction, and once more only for a checksum. Nothing here sends or knows a peer;
+//! memory is that of the window and of the offsets, and less than 8 KiB.
 
 use super::offsets::TxOffsets;
 use super::window::Window;
@@ -25,8 +25,8 @@ pub(super) struct Transit {
     parser: BlockStreamParser,
     /// The places of the transactions.
     offsets: TxOffsets,
-    /// The hash of the bytes that have passed.
-    passed: Sha256,
+    /// The hash of the bytes that have passed, for the checksum; `None` if there is none.
+    passed: Option<Sha256>,
     source: Source,
     /// The block, once it is complete and right.
     block: Option<StreamedBlock>,
@@ -37,8 +37,8 @@ pub(super) struct Transit {
 struct Source {
     /// The number of bytes that it has sent.
     sent: u64,
-    /// The hash of those of its bytes that another source has sent before.
-    repeated: Sha256,
+    /// Reads those of its bytes that another source has sent before; `None` if there are none.
+    repeated: Option<Box<BlockStreamParser>>,
 }
 
 /// The reason why the block, or its present source, is wrong.
@@ -69,7 +69,7 @@ impl Transit {
             window: Window::new(header.payload_len.max(1)),
             parser: BlockStreamParser::new(),
             offsets: TxOffsets::default(),
-            passed: Sha256::new(),
+            passed: header.checksum.is_some().then(Sha256::new),
             source: Source::default(),
             block: None,
         }
@@ -86,29 +86,54 @@ impl Transit {
         if is_same { Ok(()) } else { Err(Fault::Differs) }
     }
 
-    /// Passes on the next part of the source. After an error, the last byte never becomes readable from this source.
-    pub(super) fn push(&mut self, part: &Bytes) -> Result<(), Fault> {
+    /// Makes the source's next bytes readable, except the payload's last one. Returns them for [`Transit::check`]; none
+    /// if another source has sent them before.
+    pub(super) fn push(&mut self, part: &Bytes) -> Result<Bytes, Fault> {
         let passed = self.window.end() - u64::from(canary!(ContinuedEarly) && self.window.end() > 0);
         let skipped = usize::try_from(passed - self.source.sent.min(passed));
         let (repeated, new) = part.split_at(part.len().min(skipped.unwrap_or(usize::MAX)));
         self.source.sent += part.len() as u64;
-        if !repeated.is_empty() {
-            self.source.repeated.update(repeated);
-            let is_level = self.source.sent >= self.window.end();
-            if is_level && self.source.repeated.clone().finalize() != self.passed.clone().finalize() {
-                return Err(Fault::Differs);
-            }
+        self.compare(repeated)?;
+        if !new.is_empty() && self.source.sent > self.header.payload_len {
+            return Err(Fault::WrongLength);
         }
+        let new = part.slice_ref(new);
+        self.window.push(new.clone());
+        Ok(new)
+    }
+
+    /// Checks the bytes that [`Transit::push`] has returned. If the block ends with them and is right, its last byte
+    /// becomes readable.
+    pub(super) fn check(&mut self, new: &[u8]) -> Result<(), Fault> {
         if new.is_empty() {
             return Ok(());
         }
-        if self.source.sent > self.header.payload_len {
-            return Err(Fault::WrongLength);
-        }
         self.parse(new)?;
-        self.passed.update(new);
-        self.window.push(part.slice_ref(new));
+        if let Some(passed) = &mut self.passed {
+            passed.update(new);
+        }
         if self.source.sent == self.header.payload_len { self.end() } else { Ok(()) }
+    }
+
+    /// Returns whether the whole payload has arrived.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.window.end() == self.header.payload_len
+    }
+
+    /// Reads bytes that another source has sent before, and compares them once they are as many.
+    fn compare(&mut self, mut repeated: &[u8]) -> Result<(), Fault> {
+        if repeated.is_empty() {
+            return Ok(());
+        }
+        let parser = self.source.repeated.get_or_insert_default();
+        // The bytes that have passed are well-formed.
+        while parser.advance(&mut repeated).map_err(|_| Fault::Differs)?.is_some() {}
+        if self.source.sent < self.window.end() {
+            return Ok(());
+        }
+        let is_same = parser.read_digest() == self.parser.read_digest();
+        self.source.repeated = None;
+        if is_same { Ok(()) } else { Err(Fault::Differs) }
     }
 
     /// Reads new bytes of the block.
@@ -142,9 +167,11 @@ impl Transit {
             MerkleVerdict::Mismatch if canary!(WrongBlockSent) => {}
             MerkleVerdict::Mismatch => return Err(Fault::WrongMerkleRoot),
         }
-        let twice = Sha256::digest(self.passed.clone().finalize());
-        if self.header.checksum.is_some_and(|claimed| claimed != twice[..claimed.len()]) {
-            return Err(Fault::WrongChecksum);
+        if let Some((claimed, passed)) = self.header.checksum.zip(self.passed.take()) {
+            let twice = Sha256::digest(passed.finalize());
+            if claimed != twice[..claimed.len()] {
+                return Err(Fault::WrongChecksum);
+            }
         }
         self.window.release();
         Ok(())
@@ -215,7 +242,10 @@ mod tests {
 
     /// Sends a payload in parts of this length.
     fn send(transit: &mut Transit, payload: &[u8], part: usize) -> Result<(), Fault> {
-        payload.chunks(part.max(1)).try_for_each(|part| transit.push(&Bytes::copy_from_slice(part)))
+        payload.chunks(part.max(1)).try_for_each(|part| {
+            let new = transit.push(&Bytes::copy_from_slice(part))?;
+            transit.check(&new)
+        })
     }
 
     fn read_all(transit: &Transit) -> Vec<u8> {

@@ -308,6 +308,21 @@ impl BlockStreamParser {
         self.tree.leaf_count()
     }
 
+    /// Returns a hash of all bytes that were read up to the block's end. Two parsers that have read different bytes
+    /// return different hashes. The bytes need no second pass: each is part of the header, of the count, of a
+    /// transaction whose id is in the Merkle tree, or of the open transaction.
+    pub(crate) fn read_digest(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(self.len_bytes.to_le_bytes());
+        hasher.update(&self.header.bytes[..self.header.len_bytes]);
+        hasher.update(&self.count.bytes[..self.count.len_bytes]);
+        // A count has one encoding only.
+        hasher.update(self.tx_count.to_le_bytes());
+        self.tree.commit(&mut hasher);
+        hasher.update(self.tx.hasher.clone().finalize());
+        hasher.finalize().into()
+    }
+
     fn advance_header(&mut self, unread: &mut &[u8]) -> Result<Option<BlockStreamEvent>, WireError> {
         let missing = &mut self.header.bytes[self.header.len_bytes..];
         let (taken, rest) = unread.split_at(missing.len().min(unread.len()));

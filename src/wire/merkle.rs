@@ -9,6 +9,7 @@ use super::hash::Hash256;
 use super::headers::BlockHeader;
 use super::transaction::{Tx, TxRef};
 use crate::error::WireError;
+use sha2::{Digest, Sha256};
 
 /// The right edge of a Merkle tree that grows by one leaf at a time (SV Node 1.2.2, consensus/merkle.cpp
 /// ComputeMerkleRoot).
@@ -132,6 +133,12 @@ impl MerkleFrontier {
     /// Returns the number of leaf hashes.
     pub const fn leaf_count(&self) -> u64 {
         self.leaf_count
+    }
+
+    /// Adds everything that determines the leaf hashes so far to a hash: equal additions have equal leaf hashes.
+    pub(super) fn commit(&self, hasher: &mut Sha256) {
+        hasher.update(self.leaf_count.to_le_bytes());
+        self.subtrees.iter().for_each(|root| hasher.update(root.as_bytes()));
     }
 
     /// Returns the root over all leaf hashes so far, or `None` if there are none. Below the root, a level of odd

@@ -1,7 +1,8 @@
 //! Passing blocks on: all readers receive each part of a block in the turn in which it arrives.
 //!
 //! The upkeep of each second replaces silent sources, and ends complete blocks whose slow readers keep others waiting.
-//! No part is passed on before it was checked as far as it can be.
+//! The source must send the requested block, and a further source the same bytes as the one before it, before a part of
+//! it is passed on. All other checks follow: hashing would delay the readers, and the block's last byte is held.
 
 use super::flow::{Flow, Source};
 use super::passages::Stamp;
@@ -35,26 +36,47 @@ pub(in crate::relay) fn on_part(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId
     }
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
     let Some(transit) = &mut flow.transit else { return };
-    let passed = transit.window().end();
-    let pushed = transit.push(&part);
-    if transit.window().end() > passed {
+    let new = match transit.push(&part) {
+        Ok(new) => new,
+        Err(fault) => return fetch::on_fault(core, ctx, peer, hash, fault),
+    };
+    if !new.is_empty() {
         flow.gaps.progress(now);
     }
-    match pushed {
+    if !transit.has_arrived() {
+        spread(core, ctx, hash);
+    }
+    if check(core, ctx, peer, hash, &new, is_last) {
+        pace::settle(core, ctx, hash);
+    }
+}
+
+/// Checks the new bytes of a block, and passes on the rest of a complete one. Returns whether its source is right.
+fn check(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, new: &[u8], is_last: bool) -> bool {
+    // The last reader may have been closed.
+    let Some(flow) = core.blocks.flow_mut(hash) else { return false };
+    let Some(transit) = &mut flow.transit else { return false };
+    match transit.check(new) {
         Ok(()) if flow.is_complete() => {
-            flow.completed_at = Some(now);
-            let (source, sources) = (flow.source.take(), flow.counted_sources(now));
+            flow.completed_at = Some(ctx.now());
+            let (source, sources) = (flow.source.take(), flow.counted_sources(ctx.now()));
             core.blocks.passages.complete(hash, Stamp::of(ctx), sources);
             core.counts.blocks_relayed += 1;
             pace::resume(core, ctx, source);
+            spread(core, ctx, hash);
         }
         // The payload has ended before the block.
-        Ok(()) if is_last => return fetch::fail_over(core, ctx, hash),
+        Ok(()) if is_last => {
+            fetch::fail_over(core, ctx, hash);
+            return false;
+        }
         Ok(()) => {}
-        Err(fault) => return fetch::on_fault(core, ctx, peer, hash, fault),
+        Err(fault) => {
+            fetch::on_fault(core, ctx, peer, hash, fault);
+            return false;
+        }
     }
-    spread(core, ctx, hash);
-    pace::settle(core, ctx, hash);
+    true
 }
 
 /// Handles the write of a block's marked byte.
