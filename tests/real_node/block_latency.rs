@@ -5,7 +5,8 @@
 //! mined, because it can arrive before `generate` returns; a time after the return is then negative. Each sample's
 //! `gap`, the time between the request of the last poll before and that reply, is the resolution, and is printed.
 //!
-//! The transactions of a large block have reached both nodes before it is mined, over the way that is measured.
+//! The transactions of a large block have reached both nodes before it is mined, over the way that is measured. Those of
+//! an unseen block were sent while the nodes were parted, so that only the miner has them.
 //!
 //! SV Node 1.2.2 never asks another node to push compact blocks. It requests them after a header, which the miner sends
 //! after its own validation, and up to 100 ms later. A relay asks, so it has a block before the miner has validated it.
@@ -39,6 +40,8 @@ const DIRECTIONS: [&str; 2] = ["A to B", "B to A"];
 enum Class {
     /// The first block of a direction after the nodes were connected.
     First,
+    /// The same, but as large as a large one, with transactions that neither the relay nor the other node has.
+    Unseen,
     Small,
     Large,
 }
@@ -77,7 +80,7 @@ impl Way {
 
     fn print(&self) {
         for (direction, name) in DIRECTIONS.iter().enumerate() {
-            for class in [Class::First, Class::Small, Class::Large] {
+            for class in [Class::First, Class::Unseen, Class::Small, Class::Large] {
                 let of_class = |sample: &&Sample| (sample.direction, sample.class) == (direction, class);
                 let ranks_of = |field: fn(&Sample) -> f64| {
                     ranks(self.samples.iter().filter(of_class).map(field).collect::<Vec<_>>())
@@ -146,10 +149,12 @@ impl Measured {
         self.nodes.part();
     }
 
-    /// Lets both nodes mine `small` blocks in turn, and then one large block each if `is_large`.
+    /// Lets both nodes mine `small` blocks in turn, and then one large block each if `is_large`. Then their first blocks are
+    /// unseen ones.
     fn round(&mut self, way: &mut Way, small: usize, is_large: bool) {
         for number in 0..small + usize::from(is_large) {
             let class = match number {
+                0 if is_large => Class::Unseen,
                 0 => Class::First,
                 _ if number < small => Class::Small,
                 _ => Class::Large,
@@ -162,6 +167,13 @@ impl Measured {
                 thread::sleep(Duration::from_millis((number * 2 + direction) as u64 * 37 % 23));
                 way.samples.push(self.pass_block(way, class, direction));
             }
+        }
+    }
+
+    /// Sends the transactions of an unseen block from each wallet. The nodes are parted.
+    fn send_unseen(&mut self) {
+        for wallet in &mut self.nodes.wallets {
+            wallet.send_data(LARGE_COUNT, DATA_BYTES);
         }
     }
 
@@ -189,7 +201,7 @@ impl Measured {
             panic!("{}, {}: {class:?} block {mined} is lost: {stats:?}", way.name, DIRECTIONS[direction]);
         };
         assert_eq!(tip, mined);
-        if class == Class::Large {
+        if matches!(class, Class::Large | Class::Unseen) {
             let size = miner.call("getblock", &[mined])["size"].as_u64();
             assert!(size >= Some(LARGE_BYTES), "a large block has {size:?} bytes");
         }
@@ -254,8 +266,11 @@ fn no_block_is_lost_on_any_way_and_a_reorganisation_follows() {
     for round in 0..rounds {
         // Each way is the first in some rounds.
         for turn in round..round + ways.len() {
-            let way = &mut ways[turn % 3];
-            measured.on_way(way, |measured, way| measured.round(way, small, round % large_every == 0));
+            let (way, is_large) = (&mut ways[turn % 3], round % large_every == 0);
+            if is_large {
+                measured.send_unseen();
+            }
+            measured.on_way(way, |measured, way| measured.round(way, small, is_large));
         }
     }
     for way in &mut ways {
