@@ -159,6 +159,8 @@ pub const RELAY_TETHERED_READERS: usize = 4;
 pub const RELAY_TETHER_RATE: u64 = 1_000_000;
 /// Time of holding the source over which the rate of a tethered reader is measured.
 pub const RELAY_TETHER_TIME: Duration = Duration::from_secs(5);
+/// Number of bytes of a passing block after which its rate is known, so that its first packets do not decide.
+pub const RELAY_LIVE_SAMPLE_BYTES: u64 = 1024 * 1024;
 /// Maximum number of networks with tethered readers.
 pub const MAX_RELAY_TETHERED: usize = 1_024;
 /// Time after which a source that sends nothing is replaced.

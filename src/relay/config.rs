@@ -94,6 +94,10 @@ pub struct RelayConfig {
     /// slowly than the source for 250 ms. A tethered peer slows the block down for all others. At most
     /// [`MAX_RELAY_TETHERED`](crate::limits::MAX_RELAY_TETHERED); further ones are ignored. Default: none.
     pub tethered: Vec<(IpAddr, u8)>,
+    /// The upload, in bytes per second, that the readers of passing blocks above 32 MiB share. While such a block
+    /// passes, further readers than the upload carries at the block's rate are refused, with a `reject` and a close, so
+    /// that the ones before them keep up; its first reader and upstreams are not. Default: `None`, no limit.
+    pub live_upload_bytes_per_second: Option<u64>,
 }
 
 impl RelayConfig {
@@ -116,6 +120,7 @@ impl RelayConfig {
             old_block_bytes_per_day: RELAY_OLD_BLOCK_BYTES_PER_DAY,
             compact_blocks: CompactBlocks::default(),
             tethered: Vec::new(),
+            live_upload_bytes_per_second: None,
         }
     }
 
@@ -208,6 +213,12 @@ impl RelayConfig {
     #[must_use]
     pub fn with_tethered(self, tethered: Vec<(IpAddr, u8)>) -> Self {
         Self { tethered, ..self }
+    }
+
+    /// Sets the upload that the readers of passing large blocks share, in bytes per second.
+    #[must_use]
+    pub fn with_live_upload(self, live_upload_bytes_per_second: Option<u64>) -> Self {
+        Self { live_upload_bytes_per_second, ..self }
     }
 
     /// Returns the settings with every value in its range.

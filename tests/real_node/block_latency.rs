@@ -5,8 +5,8 @@
 //! mined, because it can arrive before `generate` returns; a time after the return is then negative. Each sample's
 //! `gap`, the time between the request of the last poll before and that reply, is the resolution, and is printed.
 //!
-//! The transactions of a large block have reached both nodes before it is mined, over the way that is measured. Those of
-//! an unseen block were sent while the nodes were parted, so that only the miner has them.
+//! The transactions of a large block have reached both nodes before it is mined, over the way that is measured. Those
+//! of an unseen block were sent while the nodes were parted, so that only the miner has them.
 //!
 //! SV Node 1.2.2 never asks another node to push compact blocks. It requests them after a header, which the miner sends
 //! after its own validation, and up to 100 ms later. A relay asks, so it has a block before the miner has validated it.
@@ -149,8 +149,8 @@ impl Measured {
         self.nodes.part();
     }
 
-    /// Lets both nodes mine `small` blocks in turn, and then one large block each if `is_large`. Then their first blocks are
-    /// unseen ones.
+    /// Lets both nodes mine `small` blocks in turn, and then one large block each if `is_large`. Then their first
+    /// blocks are unseen ones.
     fn round(&mut self, way: &mut Way, small: usize, is_large: bool) {
         for number in 0..small + usize::from(is_large) {
             let class = match number {

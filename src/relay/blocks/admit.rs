@@ -10,6 +10,7 @@
 //! as a whole one: it is the answer if they cannot be paid for.
 
 use super::Blocks;
+use super::flow::Flow;
 use crate::address::Host;
 use crate::error::Disconnect;
 use crate::handler::Ctx;
@@ -117,6 +118,23 @@ pub(super) fn is_tethered(core: &Core, ctx: &Ctx<'_>, peer: PeerId, hash: Hash25
         reading.is_some_and(|reading| reading.tether.is_some())
     };
     is_listed && flow.readers.iter().filter(has_tether).count() < RELAY_TETHERED_READERS
+}
+
+/// Returns whether the upload carries a further reader of a block that is awaited or arrives.
+pub(super) fn is_carried(core: &Core, ctx: &Ctx<'_>, peer: PeerId, flow: &Flow) -> bool {
+    let Blocks { live, flows, .. } = &core.blocks;
+    let max = live.max_readers(flow, flows, ctx.now());
+    core.is_upstream(peer) || max.is_none_or(|max| flow.readers.len() < max)
+}
+
+/// Refuses the latest readers of a block that begins to arrive if the upload does not carry all.
+pub(super) fn refuse_excess(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
+    let Blocks { live, flows, .. } = &core.blocks;
+    let Some(flow) = core.blocks.flow(hash) else { return };
+    let Some(max) = live.max_readers(flow, flows, ctx.now()) else { return };
+    let leaves = flow.readers.iter().skip(1).rev().filter(|&&reader| !core.is_upstream(reader));
+    let excess: Vec<PeerId> = leaves.take(flow.readers.len().saturating_sub(max)).copied().collect();
+    excess.into_iter().for_each(|reader| refuse_reader(core, ctx, reader, hash));
 }
 
 /// Charges the length of a block that begins to arrive, and refuses the readers whose budgets are too small. Returns

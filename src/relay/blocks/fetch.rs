@@ -181,6 +181,7 @@ pub(super) fn recognize(
 fn bind(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, (header, begun): (Header, Stamp)) -> bool {
     let stream = ctx.receiving_stream();
     let height = core.blocks.chain().and_then(|chain| chain.get(hash)).map(|block| block.height);
+    let now = ctx.now();
     let Blocks { flows, passages, .. } = &mut core.blocks;
     let Some(flow) = flows.iter_mut().find(|flow| flow.hash == hash) else { return false };
     // Readers need the checksum of a basic header.
@@ -190,6 +191,7 @@ fn bind(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, (header
             Some(transit) => transit.continue_with(&header).is_ok(),
             None => {
                 flow.transit = Some(Transit::new(hash, header));
+                flow.begun_at = Some(now);
                 passages.begin(hash, height, header.payload_len, begun, &flow.readers);
                 true
             }
@@ -203,6 +205,7 @@ fn bind(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, (header
     if let Some(source) = flow.source.as_mut().filter(|source| source.peer == peer) {
         source.stream = Some(stream);
     }
+    admit::refuse_excess(core, ctx, hash);
     if admit::on_length(core, ctx, hash) {
         // Only the end of the link stops the transfer.
         end(core, ctx, hash);

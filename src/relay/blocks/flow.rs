@@ -37,6 +37,8 @@ pub(super) struct Flow {
     pub(super) has_differed: bool,
     /// The time for which the source has waited for untethered readers.
     pub(super) held: Duration,
+    /// The moment at which the block began to arrive.
+    pub(super) begun_at: Option<Instant>,
     /// The moment at which the block was complete and right.
     pub(super) completed_at: Option<Instant>,
 }
@@ -123,6 +125,7 @@ impl Flow {
             gaps: Gaps::default(),
             has_differed: false,
             held: Duration::ZERO,
+            begun_at: None,
             completed_at: None,
         }
     }

@@ -15,6 +15,7 @@ mod flow;
 mod kept;
 mod learn;
 mod learning;
+mod live;
 mod pace;
 mod pass;
 mod passages;
@@ -48,6 +49,7 @@ pub(super) use fetch::{on_cut, on_lost, on_not_found, on_refused, on_source_head
 use flow::{Arriving, Flow, Reading};
 pub(super) use kept::Kept;
 use learning::{Learning, Shown};
+use live::Live;
 pub(super) use pass::{keep_up, on_part, on_wake, on_written};
 use passages::Passages;
 pub(super) use passages::{is_mark, memory_bytes as passages_memory_bytes};
@@ -78,6 +80,7 @@ pub(super) struct Blocks {
     header_asks: HeaderAsks,
     /// The networks of the readers that may hold the source of a block.
     tethered: Trusted,
+    live: Live,
     peers: PeerMap<BlockPeer>,
     /// Whether an upstream has sent all headers that it has. Nothing is announced before.
     is_synced: bool,
@@ -144,6 +147,7 @@ impl Blocks {
             waiting: Vec::new(),
             kept: Kept::new(config.small_blocks_bytes),
             tethered: Trusted::new(&config.tethered),
+            live: Live::new(config.live_upload_bytes_per_second),
             budgets: Budgets::new(config.old_block_bytes_per_host, config.old_block_bytes_per_day),
             passages: Passages::default(),
             compact: Compacts::default(),

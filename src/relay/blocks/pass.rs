@@ -54,13 +54,15 @@ pub(in crate::relay) fn on_part(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId
 /// Checks the new bytes of a block, and passes on the rest of a complete one. Returns whether its source is right.
 fn check(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, new: &[u8], is_last: bool) -> bool {
     // The last reader may have been closed.
-    let Some(flow) = core.blocks.flow_mut(hash) else { return false };
+    let (Blocks { flows, live, passages, .. }, now) = (&mut core.blocks, ctx.now());
+    let Some(flow) = flows.iter_mut().find(|flow| flow.hash == hash) else { return false };
     let Some(transit) = &mut flow.transit else { return false };
     match transit.check(new) {
         Ok(()) if flow.is_complete() => {
-            flow.completed_at = Some(ctx.now());
-            let (source, sources) = (flow.source.take(), flow.counted_sources(ctx.now()));
-            core.blocks.passages.complete(hash, Stamp::of(ctx), sources);
+            flow.completed_at = Some(now);
+            live.note(flow, now);
+            let (source, sources) = (flow.source.take(), flow.counted_sources(now));
+            passages.complete(hash, Stamp::of(ctx), sources);
             core.counts.blocks_relayed += 1;
             pace::resume(core, ctx, source);
             spread(core, ctx, hash);

@@ -44,8 +44,8 @@ pub(in crate::relay) fn begin(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, 
         let is_preferred = chain.tip().hash == hash || core.is_upstream(peer);
         let slots = if is_preferred { RELAY_PASSING_BLOCKS } else { RELAY_PASSING_BLOCKS - 1 };
         let is_full = blocks.flows.len() >= slots;
-        if let Some(flow) = core.blocks.flow_mut(hash) {
-            if !flow.holds_start() {
+        if let Some(flow) = core.blocks.flow(hash) {
+            if !flow.holds_start() || !admit::is_carried(core, ctx, peer, flow) {
                 return Begun::Refused;
             }
             fetch::join(core, ctx, hash, peer);

@@ -26,6 +26,8 @@ pub(crate) struct RelaySettings {
     pub(crate) compact_blocks: CompactBlocks,
     /// The networks whose peers may hold the source of a block.
     pub(crate) tether: Vec<(IpAddr, u8)>,
+    /// The upload that the readers of passing large blocks share, in bytes per second; 0 has no limit.
+    pub(crate) live_upload: u64,
     pub(crate) push: bool,
     pub(crate) accept_on_silence: Option<Duration>,
     pub(crate) leaf_tx_per_second: u32,
@@ -50,6 +52,7 @@ impl Default for RelaySettings {
             old_blocks_per_day: defaults.old_block_bytes_per_day,
             compact_blocks: defaults.compact_blocks,
             tether: Vec::new(),
+            live_upload: 0,
             push,
             accept_on_silence,
             leaf_tx_per_second,

@@ -11,6 +11,7 @@ mod compact;
 mod header_requests;
 mod hostile;
 mod indexes;
+mod live;
 mod meshes;
 mod random;
 mod random_blocks;
