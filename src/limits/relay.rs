@@ -259,3 +259,5 @@ pub const RELAY_HEADER_SILENCE: Duration = Duration::from_secs(60);
 /// Number of bytes that must remain of a host's budget before its request for headers is passed on: the length of the
 /// longest `hdrsen` that an upstream sends at the default settings. 2,000 plain headers have 162 KB.
 pub const RELAY_HEADER_RESERVE: u64 = 2 * 1024 * 1024;
+/// Maximum number of headers that a relay returns at once to be saved: 320 KB, about 0.1 ms of copying.
+pub const RELAY_HEADER_BATCH: usize = 4_096;

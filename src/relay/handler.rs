@@ -171,6 +171,7 @@ impl<P: RelayPolicy> Handler for Relay<P> {
             RelayRequest::Submit { transaction, reply } => self.submit_with(ctx, &transaction, Some(reply)),
             RelayRequest::SetUpstreams { upstreams } => set_upstreams(&mut self.core, ctx, upstreams),
             RelayRequest::Stats { reply } => reply.send(self.stats()),
+            RelayRequest::Headers { from, reply } => reply.send(self.core.blocks.accepted_headers(from)),
             RelayRequest::TakeHops { mut spare, reply } => {
                 std::mem::swap(&mut self.core.hops, &mut *spare);
                 reply.send(spare);

@@ -25,11 +25,11 @@ mod sync;
 
 use super::config::RelayConfig;
 use super::event::BlockRelayed;
-use super::headers::{AnchorSource, HeaderAnchor, HeaderChain};
+use super::headers::{AcceptedHeaders, AnchorSource, HeaderAnchor, HeaderChain};
 use crate::config::Config;
 use crate::handler::PeerMap;
 use crate::id::PeerId;
-use crate::limits::{RELAY_COMPACT_DEPTH, RELAY_GIVEN_UP_BLOCKS};
+use crate::limits::{RELAY_COMPACT_DEPTH, RELAY_GIVEN_UP_BLOCKS, RELAY_HEADER_BATCH};
 use crate::manager::ban::trusted::Trusted;
 use crate::peer::VersionFacts;
 use crate::protocol::{Network, SERVICE_NETWORK};
@@ -157,8 +157,21 @@ impl Blocks {
         }
     }
 
-    /// Begins the chain at its anchor, unless that has to be learned.
+    /// Begins with a restored chain.
+    pub(super) fn restore(&mut self, chain: HeaderChain) {
+        self.chain = Some(chain);
+    }
+
+    /// Begins the chain at its anchor, unless it is restored or its anchor has to be learned.
     pub(super) fn start(&mut self, network: Network, anchor: &AnchorSource, capacity: usize, key: SipKey) {
+        if let Some(chain) = self.chain.take() {
+            let of = chain.network();
+            if of == network {
+                self.chain.insert(chain).set_key(key);
+                return;
+            }
+            log::warn!(target: "peerloop", "event=saved_headers_ignored headers_network={of} network={network}");
+        }
         self.unanchored = Some((capacity, key));
         match anchor {
             AnchorSource::Network if network == Network::Regtest => {
@@ -177,6 +190,16 @@ impl Blocks {
     fn begin_chain(&mut self, anchor: &HeaderAnchor) {
         let unanchored = self.unanchored.take();
         self.chain = unanchored.map(|(capacity, key)| HeaderChain::new(anchor, capacity, key));
+    }
+
+    /// Returns headers to be saved, from a position above the anchor on.
+    pub(super) fn accepted_headers(&self, from: usize) -> AcceptedHeaders {
+        let Some(chain) = &self.chain else { return AcceptedHeaders::default() };
+        let anchor = || {
+            let (first_height, headers) = chain.anchor();
+            HeaderAnchor::believed(chain.network(), first_height, headers)
+        };
+        AcceptedHeaders { anchor: (from == 0).then(anchor), headers: chain.accepted(from, RELAY_HEADER_BATCH) }
     }
 
     /// Returns whether the chain's anchor has to be learned.

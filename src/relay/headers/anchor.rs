@@ -130,8 +130,7 @@ impl HeaderAnchor {
     }
 
     /// Returns the anchor with these headers without any check.
-    #[cfg(test)]
-    pub(super) fn believed(network: Network, first_height: u32, headers: Vec<BlockHeader>) -> Self {
+    pub(in crate::relay) fn believed(network: Network, first_height: u32, headers: Vec<BlockHeader>) -> Self {
         Self { network, first_height, headers }
     }
 

@@ -50,6 +50,8 @@ pub(in crate::relay) struct HeaderChain {
     network: Network,
     key: SipKey,
     capacity: usize,
+    /// The number of headers of the anchor, which are the first entries.
+    anchor_len: usize,
     /// The entries, in blocks of [`BLOCK_ENTRIES`], so that the table grows without a copy.
     entries: Vec<Vec<Entry>>,
     len: usize,
@@ -123,6 +125,7 @@ impl HeaderChain {
             network: anchor.network(),
             key,
             capacity,
+            anchor_len: anchor.headers().len(),
             entries: Vec::new(),
             len: 0,
             index: Index::new(capacity),
@@ -141,6 +144,31 @@ impl HeaderChain {
         // The list of the best chain doubles, and is copied then.
         let entries = blocks * (BLOCK_ENTRIES * size_of::<Entry>() + size_of::<Vec<Entry>>());
         entries + 4 * capacity * size_of::<u32>() + Index::memory_bytes(capacity)
+    }
+
+    /// Replaces the key of the index.
+    pub(in crate::relay) fn set_key(&mut self, key: SipKey) {
+        self.key = key;
+        self.index = Index::new(self.capacity);
+        for slot in 0..self.len as u32 {
+            self.index.insert(key.hash(self.entry(slot).hash.as_bytes()), slot);
+        }
+    }
+
+    pub(in crate::relay) fn network(&self) -> Network {
+        self.network
+    }
+
+    /// Returns the anchor's headers, and the height of the first one.
+    pub(in crate::relay) fn anchor(&self) -> (u32, Vec<BlockHeader>) {
+        (self.first_height(), (0..self.anchor_len as u32).map(|slot| self.entry(slot).header).collect())
+    }
+
+    /// Returns headers above the anchor in the order in which they were accepted, from a position on.
+    pub(in crate::relay) fn accepted(&self, from: usize, max: usize) -> Vec<BlockHeader> {
+        let begin = self.anchor_len.saturating_add(from);
+        let end = self.len.min(begin.saturating_add(max));
+        (begin..end).map(|slot| self.entry(slot as u32).header).collect()
     }
 
     /// Checks a header, and stores it. `now_s` is this machine's clock, in Unix seconds.

@@ -8,6 +8,7 @@ mod chain;
 mod difficulty;
 mod learned;
 mod locate;
+mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -15,3 +16,5 @@ pub use anchor::{AnchorSource, HeaderAnchor, InvalidAnchor};
 pub(super) use chain::{HeaderChain, HeaderError, TipChange};
 pub(super) use learned::{Learned, LearnedAnchor};
 pub(super) use locate::{Located, MAX_HEADERS};
+pub(super) use restore::restore;
+pub use restore::{AcceptedHeaders, InvalidSavedHeaders};

@@ -2,7 +2,8 @@
 
 use super::chain::{Block, HeaderChain, HeaderError, MAX_BRANCH_DEPTH, TipChange};
 use super::locate::{Located, MAX_BLOCKS, MAX_HEADERS};
-use super::{HeaderAnchor, InvalidAnchor};
+use super::restore::restore;
+use super::{AnchorSource, HeaderAnchor, InvalidAnchor, InvalidSavedHeaders};
 use crate::protocol::Network;
 use crate::wire::siphash::SipKey;
 use crate::wire::{BlockHeader, Hash256, Locator, ProofOfWorkError};
@@ -255,4 +256,63 @@ proptest! {
         let best = model.iter().filter(|(header, ..)| chain.is_best(header.hash())).count();
         prop_assert_eq!(best, model[tip].1 as usize + 1);
     }
+}
+
+#[test]
+fn saved_headers_restore_the_same_chain_with_its_branches_and_another_key_finds_them() {
+    let mut chain = chain();
+    let one = extend(&mut chain, genesis(), 20, 1);
+    let other = extend(&mut chain, one[9], 5, 2);
+    let anchor = HeaderAnchor::genesis_of_regtest();
+    assert_eq!(chain.anchor(), (0, vec![genesis()]));
+    let saved: Vec<BlockHeader> = (0..9).flat_map(|batch| chain.accepted(3 * batch, 3)).collect();
+    assert_eq!(saved, [one, other].concat());
+    assert_eq!((chain.accepted(25, 3), chain.accepted(usize::MAX, 3)), (vec![], vec![]));
+    let mut restored = restore(&AnchorSource::Network, &anchor, &saved, 5_000).unwrap();
+    restored.set_key(SipKey { k0: 1, k1: 2 });
+    assert_eq!((restored.tip(), restored.len(), restored.network()), (chain.tip(), 26, Network::Regtest));
+    assert!(saved.iter().all(|header| restored.get(header.hash()) == chain.get(header.hash())));
+    let next = extend(&mut restored, saved[24], 6, 3);
+    assert_eq!(restored.tip(), Block { hash: next[5].hash(), height: 21 });
+}
+
+#[test]
+fn saved_headers_are_refused_whole_with_the_position_of_the_first_invalid_one() {
+    let mut chain = chain();
+    let saved = extend(&mut chain, genesis(), 10, 1);
+    let anchor = HeaderAnchor::genesis_of_regtest();
+    let restored = |saved: &[BlockHeader], capacity| {
+        restore(&AnchorSource::Upstream, &anchor, saved, capacity)
+            .map(|chain| chain.len())
+            .map_err(|error| error.to_string())
+    };
+    let refused = |position: usize, why: &str| Err(format!("the header at position {position} is invalid: {why}"));
+    assert_eq!(restored(&saved, 11), Ok(11));
+    assert_eq!(restored(&saved, 10), refused(9, "the chain has the maximum of 10 headers"));
+    assert_eq!(restored(&saved[1..], 11), refused(0, "its parent is unknown"));
+    assert_eq!(restored(&[saved[0], saved[0]], 11), refused(1, "it is there twice"));
+    let with = |change: fn(&mut BlockHeader)| {
+        let mut changed = saved.clone();
+        change(&mut changed[4]);
+        restored(&changed, 11)
+    };
+    assert_eq!(with(|header| header.prev_hash = Hash256::ZERO), refused(4, "its parent is unknown"));
+    let bits = "its bits are 0x207ffffe, and the difficulty rule requires 0x207fffff";
+    assert_eq!(with(|header| header.bits = 0x207f_fffe), refused(4, bits));
+    assert!(
+        with(|header| {
+            while header.check_proof_of_work(Network::Regtest).is_ok() {
+                header.nonce += 1;
+            }
+        })
+        .is_err_and(|error| error.starts_with("the header at position 4 is invalid: "))
+    );
+    // A clock that was set back refuses no saved header.
+    let ahead = child(&saved[9], 2_000_000_000, 1);
+    assert_eq!(restored(&[saved, vec![ahead]].concat(), 12), Ok(12));
+    let given = HeaderAnchor::believed(Network::Regtest, 0, vec![genesis(), child(&genesis(), 1, 1)]);
+    let other = restore(&AnchorSource::Given(given.clone()), &anchor, &[], 11).map(|_| ());
+    assert_eq!(other, Err(InvalidSavedHeaders::OtherAnchor));
+    let other = restore(&AnchorSource::Network, &given, &[], 11).map(|_| ());
+    assert_eq!(other, Err(InvalidSavedHeaders::OtherAnchor));
 }

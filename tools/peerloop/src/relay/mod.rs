@@ -2,10 +2,12 @@
 //! verbatim.
 
 mod blocks;
+mod header_file;
 mod hops;
 mod metrics;
 mod node;
 mod pipe;
+mod saver;
 mod summary;
 mod trusting;
 mod upstreams;

@@ -4,8 +4,10 @@
 //! `find_peers` is set. The upstreams' addresses count as trusted, so that no cap, rate limit or ban applies to them.
 
 use super::blocks::PassedBlocks;
+use super::header_file::HeaderFile;
 use super::hops::HopsSoFar;
 use super::metrics;
+use super::saver::{self, Saver};
 use super::summary;
 use super::trusting::{Trusting, apply_upstreams};
 use super::upstreams::Upstreams;
@@ -25,6 +27,7 @@ use peerloop::api::{Pending, Stats};
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::relay::{Hops, Relay, RelayConfig, RelayRequest, RelayStats, TrustMode};
 use peerloop::{Handle, Network};
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -147,6 +150,9 @@ struct RelayTask {
     stats: Option<Pending<RelayStats>>,
     hops: HopsSoFar,
     blocks: PassedBlocks,
+    /// The file of the headers, until they are being saved.
+    headers: Cell<Option<HeaderFile>>,
+    saver: Saver,
     shown: summary::Shown,
 }
 
@@ -159,6 +165,8 @@ impl RelayTask {
             stats: None,
             hops: HopsSoFar::default(),
             blocks: PassedBlocks::default(),
+            headers: Cell::default(),
+            saver: Saver::default(),
             shown: summary::Shown::default(),
         }
     }
@@ -196,7 +204,11 @@ impl Task for RelayTask {
     const HAS_TICKS: bool = true;
 
     fn handler(&self, node: &Node) -> Self::Handler {
-        Relay::with_policy(config_of(&node.relay, self.upstreams.addresses()), self.blocks.clone())
+        let mut relay = Relay::with_policy(config_of(&node.relay, self.upstreams.addresses()), self.blocks.clone());
+        if let Some(book) = &node.book {
+            self.headers.set(saver::restore(&mut relay, book, node.config.network));
+        }
+        relay
     }
 
     fn greeting(&self, node: &Node, known: &Known, metrics: Option<&Metrics>) -> String {
@@ -229,6 +241,10 @@ impl Task for RelayTask {
 
     /// Uses the replies to the previous second's requests, and never waits for one.
     fn tick(&mut self, node: &mut Node, handle: &Handle<RelayRequest>, console: &Console) {
+        if let Some(file) = self.headers.take() {
+            self.saver.start(file, handle);
+        }
+        self.saver.print(console);
         self.blocks.print(console);
         if let Some(stats) = take_reply(&mut self.stats) {
             self.use_stats(&stats, node, handle, console);
@@ -262,6 +278,7 @@ impl Task for RelayTask {
     }
 
     fn finish(&self, console: &Console) {
+        self.saver.print(console);
         self.blocks.print(console);
     }
 

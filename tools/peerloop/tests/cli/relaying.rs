@@ -5,7 +5,7 @@ use crate::scripted::{Peer, transaction};
 use crate::usage::refused;
 use crate::{Running, folder};
 use peerloop::protocol::CommandName;
-use peerloop::wire::{Hash256, InventoryItem};
+use peerloop::wire::{Hash256, InventoryItem, LocatorRef};
 use peerloop_testkit::simulated::blocks::{Mined, chain, headers};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -168,6 +168,61 @@ fn blocks_have_lines_with_their_hops_and_many_at_once_share_one() {
         shared.map_or_else(|| usize::from(text.contains("info  block ")), |(count, _)| count.parse().expect("a number"))
     };
     assert_eq!(relayed.stderr.lines().map(of_block).sum::<usize>(), 12, "{}", relayed.stderr);
+}
+
+/// Returns the hashes of the next request for headers, and the number of headers up to its first block in a chain.
+fn requested_after(upstream: &mut Peer, blocks: &[Mined]) -> Option<usize> {
+    let payload = upstream.wait_for(CommandName::GETHEADERS);
+    let request = LocatorRef::decode(CommandName::GETHEADERS, &payload).expect("the request is valid");
+    let first = request.hashes().next().expect("the request has a locator");
+    blocks.iter().position(|block| block.hash() == first).map(|position| position + 1)
+}
+
+/// Waits until a file has this length.
+fn wait_for_len(path: &str, len_bytes: u64) {
+    let has_len = || std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == len_bytes);
+    while !has_len() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_relay_with_a_book_requests_only_headers_that_are_newer_than_those_of_its_last_run() {
+    let folder = folder();
+    let (book, saved) = (folder.file("peers.redb"), folder.file("peers.redb.headers"));
+    let upstream = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = upstream.local_addr().expect("the listener has an address").to_string();
+    let arguments = ["--trust", "trusted", "--book", &book];
+    let blocks = chain(&[100; 60]);
+    // The file has a head, the genesis block, and the others.
+    let len_bytes = |count: u64| 32 + 80 + 80 * count;
+    for (known, sent) in [(None, 0..50), (Some(49), 50..60)] {
+        let (relay, _) = relay(&[&address], &arguments);
+        let mut upstream = Peer::accept(&upstream);
+        assert_eq!(requested_after(&mut upstream, &blocks), known);
+        let count = sent.end as u64;
+        upstream.push(CommandName::HEADERS, &headers(&blocks[sent]));
+        wait_for_len(&saved, len_bytes(count));
+        relay.signal("TERM");
+        let relayed = relay.finish();
+        assert!(relayed.stdout.contains(&format!("tip at height {count}, ")), "{}", relayed.stdout);
+        assert!(!relayed.stderr.contains("headers"), "{}", relayed.stderr);
+    }
+    // One bit of the last header but one is wrong.
+    let mut bytes = std::fs::read(&saved).expect("the file exists");
+    bytes[len_bytes(60) as usize - 90] ^= 0x40;
+    std::fs::write(&saved, &bytes).expect("the file is writable");
+    let (relay, _) = relay(&[&address], &arguments);
+    let mut upstream = Peer::accept(&upstream);
+    assert_eq!(requested_after(&mut upstream, &blocks), None);
+    upstream.push(CommandName::HEADERS, &headers(&blocks));
+    wait_for_len(&saved, len_bytes(60));
+    relay.signal("TERM");
+    let relayed = relay.finish();
+    let expected = format!("the saved headers {saved} could not be used: the header at position 58 is invalid: ");
+    assert!(relayed.stderr.contains(&expected), "{}", relayed.stderr);
+    assert_eq!(relayed.stderr.lines().filter(|line| line.contains("headers")).count(), 1, "{}", relayed.stderr);
+    assert!(std::fs::read(format!("{saved}.set-aside")).expect("the file was kept") == bytes);
 }
 
 #[test]
