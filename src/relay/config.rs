@@ -98,6 +98,10 @@ pub struct RelayConfig {
     /// passes, further readers than the upload carries at the block's rate are refused, with a `reject` and a close, so
     /// that the ones before them keep up; its first reader and upstreams are not. Default: `None`, no limit.
     pub live_upload_bytes_per_second: Option<u64>,
+    /// Whether the newest block is requested from two upstreams at the same time, if two have it: the bytes of the
+    /// faster one pass, and the readers hardly wait if one is lost. This doubles the download and the hashing. Default:
+    /// false.
+    pub race: bool,
 }
 
 impl RelayConfig {
@@ -121,6 +125,7 @@ impl RelayConfig {
             compact_blocks: CompactBlocks::default(),
             tethered: Vec::new(),
             live_upload_bytes_per_second: None,
+            race: false,
         }
     }
 
@@ -219,6 +224,12 @@ impl RelayConfig {
     #[must_use]
     pub fn with_live_upload(self, live_upload_bytes_per_second: Option<u64>) -> Self {
         Self { live_upload_bytes_per_second, ..self }
+    }
+
+    /// Sets whether the newest block is requested from two upstreams at the same time.
+    #[must_use]
+    pub fn with_race(self, race: bool) -> Self {
+        Self { race, ..self }
     }
 
     /// Returns the settings with every value in its range.

@@ -49,6 +49,7 @@ impl Core {
                 _ => {}
             }
         }
+        blocks::race(self, ctx);
         self.send_requests(ctx);
     }
 

@@ -144,6 +144,8 @@ pub struct RelayCounts {
     pub blocks_wrong: u64,
     /// Changes of the source of a passing block.
     pub block_fail_overs: u64,
+    /// Blocks that were also requested from a second upstream at the same time.
+    pub blocks_raced: u64,
     /// Readers of blocks that were closed, because they were too slow or the block could not be completed.
     pub block_readers_cut: u64,
     /// Headers of upstreams that were refused, and replies with other headers than those requested.

@@ -2,9 +2,11 @@
 //!
 //! A block's payload is the same from every node. If a source is lost in the middle, another one sends the block from
 //! its start: the bytes that have passed are parsed and not passed again, and the parser's hashes must be those of the
-//! first source's bytes. The last byte is held until the length, the Merkle root and the checksum are right. Each byte
-//! is hashed as a part of its transaction, and once more only for a checksum. Nothing here sends or knows a peer;
-//! memory is that of the window and of the offsets, and less than 8 KiB.
+//! first source's bytes. Two sources can also send the block at the same time, each in a lane: the bytes of the one
+//! that is ahead pass, and those of the other one are compared once it is level. The last byte is held until the
+//! length, the Merkle root and the checksum are right. Each byte is hashed as a part of its transaction, and once more
+//! only for a checksum. Nothing here sends or knows a peer; memory is that of the window and of the offsets, and less
+//! than 8 KiB.
 
 use super::offsets::TxOffsets;
 use super::window::Window;
@@ -27,18 +29,19 @@ pub(super) struct Transit {
     offsets: TxOffsets,
     /// The hash of the bytes that have passed, for the checksum; `None` if there is none.
     passed: Option<Sha256>,
-    source: Source,
+    lanes: [Lane; Transit::LANES],
     /// The block, once it is complete and right.
     block: Option<StreamedBlock>,
 }
 
-/// The progress of the present source.
+/// The progress of a source.
 #[derive(Debug, Default)]
-struct Source {
+struct Lane {
     /// The number of bytes that it has sent.
     sent: u64,
-    /// Reads those of its bytes that another source has sent before; `None` if there are none.
-    repeated: Option<Box<BlockStreamParser>>,
+    /// Has read its bytes while it is behind; `None` at its start, and while all bytes that have passed are also its
+    /// own.
+    behind: Option<Box<BlockStreamParser>>,
 }
 
 /// The reason why the block, or its present source, is wrong.
@@ -61,6 +64,9 @@ pub(super) enum Fault {
 }
 
 impl Transit {
+    /// The number of sources that can send the block at the same time.
+    pub(super) const LANES: usize = 2;
+
     /// Begins a block with the message header of its first source.
     pub(super) fn new(hash: Hash256, header: Header) -> Self {
         Self {
@@ -70,14 +76,14 @@ impl Transit {
             parser: BlockStreamParser::new(),
             offsets: TxOffsets::default(),
             passed: header.checksum.is_some().then(Sha256::new),
-            source: Source::default(),
+            lanes: Default::default(),
             block: None,
         }
     }
 
-    /// Continues with another source, which begins with this message header.
-    pub(super) fn continue_with(&mut self, header: &Header) -> Result<(), Fault> {
-        self.source = Source::default();
+    /// Continues with another source, which begins with this message header, in a lane that is free.
+    pub(super) fn continue_with(&mut self, lane: usize, header: &Header) -> Result<(), Fault> {
+        self.lanes[lane] = Lane::default();
         let is_same_checksum = match (header.checksum, self.header.checksum) {
             (Some(one), Some(other)) => one == other,
             (None, _) | (_, None) => true,
@@ -86,17 +92,21 @@ impl Transit {
         if is_same { Ok(()) } else { Err(Fault::Differs) }
     }
 
-    /// Makes the source's next bytes readable, except the payload's last one. Returns them for [`Transit::check`]; none
+    /// Makes a source's next bytes readable, except the payload's last one. Returns them for [`Transit::check`]; none
     /// if another source has sent them before.
-    pub(super) fn push(&mut self, part: &Bytes) -> Result<Bytes, Fault> {
+    pub(super) fn push(&mut self, lane: usize, part: &Bytes) -> Result<Bytes, Fault> {
         let passed = self.window.end() - u64::from(canary!(ContinuedEarly) && self.window.end() > 0);
-        let skipped = usize::try_from(passed - self.source.sent.min(passed));
+        let skipped = usize::try_from(passed - self.lanes[lane].sent.min(passed));
         let (repeated, new) = part.split_at(part.len().min(skipped.unwrap_or(usize::MAX)));
-        self.source.sent += part.len() as u64;
-        self.compare(repeated)?;
-        if !new.is_empty() && self.source.sent > self.header.payload_len {
+        self.lanes[lane].sent += part.len() as u64;
+        self.compare(lane, repeated)?;
+        if new.is_empty() {
+            return Ok(Bytes::new());
+        }
+        if self.lanes[lane].sent > self.header.payload_len {
             return Err(Fault::WrongLength);
         }
+        self.overtake();
         let new = part.slice_ref(new);
         self.window.push(new.clone());
         Ok(new)
@@ -112,7 +122,12 @@ impl Transit {
         if let Some(passed) = &mut self.passed {
             passed.update(new);
         }
-        if self.source.sent == self.header.payload_len { self.end() } else { Ok(()) }
+        if self.has_arrived() { self.end() } else { Ok(()) }
+    }
+
+    /// Returns whether other sources have sent bytes that the one in this lane has not.
+    pub(super) fn is_behind(&self, lane: usize) -> bool {
+        self.lanes[lane].sent < self.window.end()
     }
 
     /// Returns whether the whole payload has arrived.
@@ -121,19 +136,28 @@ impl Transit {
     }
 
     /// Reads bytes that another source has sent before, and compares them once they are as many.
-    fn compare(&mut self, mut repeated: &[u8]) -> Result<(), Fault> {
+    fn compare(&mut self, lane: usize, mut repeated: &[u8]) -> Result<(), Fault> {
         if repeated.is_empty() {
             return Ok(());
         }
-        let parser = self.source.repeated.get_or_insert_default();
+        let Lane { sent, behind } = &mut self.lanes[lane];
+        let parser = behind.get_or_insert_default();
         // The bytes that have passed are well-formed.
         while parser.advance(&mut repeated).map_err(|_| Fault::Differs)?.is_some() {}
-        if self.source.sent < self.window.end() {
+        if *sent < self.window.end() {
             return Ok(());
         }
         let is_same = parser.read_digest() == self.parser.read_digest();
-        self.source.repeated = None;
+        *behind = None;
         if is_same { Ok(()) } else { Err(Fault::Differs) }
+    }
+
+    /// Keeps the parser's state for a source that was level before one is ahead.
+    fn overtake(&mut self) {
+        let end = self.window.end();
+        for lane in self.lanes.iter_mut().filter(|lane| lane.sent == end && end > 0) {
+            lane.behind = Some(Box::new(self.parser.clone()));
+        }
     }
 
     /// Reads new bytes of the block.
@@ -243,7 +267,7 @@ mod tests {
     /// Sends a payload in parts of this length.
     fn send(transit: &mut Transit, payload: &[u8], part: usize) -> Result<(), Fault> {
         payload.chunks(part.max(1)).try_for_each(|part| {
-            let new = transit.push(&Bytes::copy_from_slice(part))?;
+            let new = transit.push(0, &Bytes::copy_from_slice(part))?;
             transit.check(&new)
         })
     }
@@ -313,11 +337,11 @@ mod tests {
             let mut transit = Transit::new(hash, header_of(&payload));
             send(&mut transit, &payload[..lost_at], 50).unwrap();
             let before = read_all(&transit);
-            transit.continue_with(&header_of(&payload)).unwrap();
+            transit.continue_with(0, &header_of(&payload)).unwrap();
             // It is lost, too, before it is level.
             send(&mut transit, &payload[..lost_at / 2], 13).unwrap();
             assert_eq!(read_all(&transit), before);
-            transit.continue_with(&extended(&payload)).unwrap();
+            transit.continue_with(0, &extended(&payload)).unwrap();
             assert_eq!(send(&mut transit, &payload, 37), Ok(()), "{lost_at}");
             assert_eq!(read_all(&transit), payload);
         }
@@ -332,18 +356,18 @@ mod tests {
             send(&mut transit, &payload[..lost_at], 50).unwrap();
             let mut other = payload.clone();
             other[at] ^= 0x80;
-            transit.continue_with(&extended(&other)).unwrap();
+            transit.continue_with(0, &extended(&other)).unwrap();
             assert_eq!(send(&mut transit, &other, 33), Err(Fault::Differs), "{at}");
             assert_eq!(transit.window().end(), lost_at as u64, "bytes of the liar have passed");
-            transit.continue_with(&header_of(&payload)).unwrap();
+            transit.continue_with(0, &header_of(&payload)).unwrap();
             assert_eq!(send(&mut transit, &payload, 33), Ok(()));
             assert_eq!(read_all(&transit), payload);
         }
         let mut transit = Transit::new(hash, header_of(&payload));
         let longer = Header { payload_len: payload.len() as u64 + 1, ..header_of(&payload) };
-        assert_eq!(transit.continue_with(&longer), Err(Fault::Differs));
+        assert_eq!(transit.continue_with(0, &longer), Err(Fault::Differs));
         let other_checksum = Header { checksum: Some([0; 4]), ..header_of(&payload) };
-        assert_eq!(transit.continue_with(&other_checksum), Err(Fault::Differs));
+        assert_eq!(transit.continue_with(0, &other_checksum), Err(Fault::Differs));
     }
 
     proptest! {
@@ -360,7 +384,7 @@ mod tests {
                 prop_assert_eq!(send(&mut transit, &payload[..lost_at], part), Ok(()));
                 passed = passed.max(lost_at);
                 prop_assert_eq!(read_all(&transit), &payload[..passed]);
-                transit.continue_with(&header_of(&payload)).unwrap();
+                transit.continue_with(0, &header_of(&payload)).unwrap();
             }
             prop_assert_eq!(send(&mut transit, &payload, part), Ok(()));
             prop_assert_eq!(read_all(&transit), payload);

@@ -36,11 +36,14 @@ pub(super) fn begin(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256, reader: P
 /// the block.
 pub(super) fn join(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256, reader: PeerId) {
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
-    let awaited = flow.source.filter(|source| source.stream.is_none()).map(|source| source.peer);
+    let awaited = flow.sources.iter().filter(|source| source.stream.is_none()).map(|source| source.peer);
+    let awaited: Vec<PeerId> = awaited.collect();
     flow.readers.push(reader);
     core.blocks.passages.join(hash, reader);
-    if awaited.is_some_and(|source| is_same_node(core, source, reader)) {
-        fail_over(core, ctx, hash);
+    for source in awaited {
+        if is_same_node(core, source, reader) {
+            fail_over(core, ctx, hash, source);
+        }
     }
 }
 
@@ -49,20 +52,45 @@ fn is_same_node(core: &Core, one: PeerId, other: PeerId) -> bool {
     one == other || indexes.is_some_and(|(one, other)| core.peers.are_one_upstream(one, other))
 }
 
-/// Requests a block from the next upstream.
+/// Requests a block from the next upstream, and if there is a race from a second one.
 fn ask(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) -> bool {
-    loop {
-        let Some(peer) = next_source(core, hash) else { return false };
-        let items = Inventory::from_items([InventoryItem::block(hash)]);
-        let is_sent = ctx.send(peer, &MessageRef::GetData(items.as_ref())).is_ok();
-        core.blocks.requests += 1;
-        let number = core.blocks.requests;
-        let Some(flow) = core.blocks.flow_mut(hash) else { return false };
-        if is_sent {
-            flow.source = Some(Source { peer, number, stream: None, asked_at: ctx.now(), paused_at: None });
+    while let Some(peer) = next_source(core, hash) {
+        if request(core, ctx, hash, peer) {
+            race(core, ctx);
             return true;
         }
+    }
+    false
+}
+
+/// Requests a block from an upstream. Returns whether the request is sent; otherwise the upstream counts as failed.
+fn request(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256, peer: PeerId) -> bool {
+    let items = Inventory::from_items([InventoryItem::block(hash)]);
+    let is_sent = ctx.send(peer, &MessageRef::GetData(items.as_ref())).is_ok();
+    core.blocks.requests += 1;
+    let number = core.blocks.requests;
+    let Some(flow) = core.blocks.flow_mut(hash) else { return false };
+    let Some(lane) = flow.free_lane().filter(|_| is_sent) else {
         flow.failed.push(peer);
+        return false;
+    };
+    flow.sources.push(Source { peer, lane, number, stream: None, asked_at: ctx.now(), paused_at: None });
+    true
+}
+
+/// Requests the tip also from a second upstream that has it, if the settings say so: its bytes pass if they are first,
+/// and it continues at once if the first source is lost.
+pub(in crate::relay) fn race(core: &mut Core, ctx: &mut Ctx<'_>) {
+    let blocks = &core.blocks;
+    let Some(hash) = blocks.chain().filter(|_| blocks.is_racing).map(|chain| chain.tip().hash) else { return };
+    let Some(&[first]) = blocks.flow(hash).map(|flow| &flow.sources[..]) else { return };
+    let is_rival =
+        |&(rank, peer): &(Rank, PeerId)| !rank.is_uninformed && !rank.is_busy && !is_same_node(core, first.peer, peer);
+    let rival = sources(core, hash).into_iter().filter(is_rival).min_by_key(|&(rank, _)| rank);
+    if let Some((_, rival)) = rival
+        && request(core, ctx, hash, rival)
+    {
+        core.counts.blocks_raced += 1;
     }
 }
 
@@ -90,8 +118,7 @@ fn sources(core: &Core, hash: Hash256) -> Vec<(Rank, PeerId)> {
     let has_block = |peer: &Peer| blocks.has_block(peer.id, hash);
     let informed: Vec<PeerIndex> =
         upstreams.iter().filter(|(_, peer)| has_block(peer)).map(|&(index, _)| index).collect();
-    let candidates =
-        upstreams.iter().filter(|(index, peer)| !flow.failed.contains(&peer.id) && !is_among(&readers, *index));
+    let candidates = upstreams.iter().filter(|(index, peer)| !flow.is_spent(peer.id) && !is_among(&readers, *index));
     let ranked = candidates.map(|&(index, peer)| {
         let is_uninformed = !is_among(&informed, index);
         let is_busy = blocks.is_busy_before(peer.id, hash);
@@ -105,16 +132,16 @@ fn next_source(core: &Core, hash: Hash256) -> Option<PeerId> {
     sources(core, hash).into_iter().min_by_key(|&(rank, _)| rank).map(|(_, peer)| peer)
 }
 
-/// Returns whether a block waits behind another one although an idle link has it, too.
-pub(super) fn waits_in_vain(core: &Core, hash: Hash256, now: Instant) -> bool {
-    let source = core.blocks.flow(hash).and_then(|flow| flow.source);
-    let is_late = |source: &Source| {
+/// Returns the source of a block that waits behind another block although an idle link has the block, too.
+fn late_source(core: &Core, hash: Hash256, now: Instant) -> Option<PeerId> {
+    let is_late = |source: &&Source| {
         source.stream.is_none()
             && now >= source.asked_at.plus(RELAY_BLOCK_TIMEOUT)
             && core.blocks.is_busy_before(source.peer, hash)
     };
     let is_idle = |&(rank, _): &(Rank, PeerId)| !rank.is_uninformed && !rank.is_busy;
-    source.filter(is_late).is_some() && sources(core, hash).iter().any(is_idle)
+    let late = core.blocks.flow(hash)?.sources.iter().find(is_late)?;
+    sources(core, hash).iter().any(is_idle).then_some(late.peer)
 }
 
 /// Chooses how a `block` is delivered that begins to arrive: in parts if one was requested, and from an upstream, whose
@@ -172,7 +199,7 @@ pub(super) fn recognize(
     // A node replies in the order of the requests, so it has skipped the older ones.
     let skipped: Vec<(u64, Hash256)> = core.blocks.awaited_from(peer).filter(|&(older, _)| older < number).collect();
     let is_bound = bind(core, ctx, peer, hash, (header, begun));
-    skipped.into_iter().for_each(|(_, hash)| fail_over(core, ctx, hash));
+    skipped.into_iter().for_each(|(_, hash)| fail_over(core, ctx, hash, peer));
     is_bound.then_some((hash, part))
 }
 
@@ -184,11 +211,12 @@ fn bind(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, (header
     let now = ctx.now();
     let Blocks { flows, passages, .. } = &mut core.blocks;
     let Some(flow) = flows.iter_mut().find(|flow| flow.hash == hash) else { return false };
+    let Some(source) = flow.sources.iter_mut().find(|source| source.peer == peer) else { return false };
     // Readers need the checksum of a basic header.
     let is_usable = header.checksum.is_some() || header.payload_len > u64::from(u32::MAX);
     let is_accepted = is_usable
         && match &mut flow.transit {
-            Some(transit) => transit.continue_with(&header).is_ok(),
+            Some(transit) => transit.continue_with(source.lane, &header).is_ok(),
             None => {
                 flow.transit = Some(Transit::new(hash, header));
                 flow.begun_at = Some(now);
@@ -198,13 +226,11 @@ fn bind(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, (header
         };
     if !is_accepted {
         core.counts.blocks_wrong += 1;
-        fail_over(core, ctx, hash);
+        fail_over(core, ctx, hash, peer);
         return false;
     }
-    flow.sources += 1;
-    if let Some(source) = flow.source.as_mut().filter(|source| source.peer == peer) {
-        source.stream = Some(stream);
-    }
+    flow.sources_used += 1;
+    source.stream = Some(stream);
     admit::refuse_excess(core, ctx, hash);
     if admit::on_length(core, ctx, hash) {
         // Only the end of the link stops the transfer.
@@ -220,7 +246,7 @@ pub(in crate::relay) fn on_lost(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId
     super::learn::on_lost(core, peer);
     core.blocks.arriving.retain(|block| block.peer != peer);
     let hashes: Vec<Hash256> = core.blocks.flow_from(peer).map(|flow| flow.hash).collect();
-    hashes.into_iter().for_each(|hash| fail_over(core, ctx, hash));
+    hashes.into_iter().for_each(|hash| fail_over(core, ctx, hash, peer));
 }
 
 /// Handles a block that stays incomplete because its connection closes.
@@ -229,52 +255,58 @@ pub(in crate::relay) fn on_cut(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId,
     if let Some(about) = core.blocks.peers.get_mut(peer) {
         about.sends_unread = false;
     }
-    let is_cut = |flow: &&mut Flow| flow.source.is_some_and(|source| source.stream == Some(stream));
+    let is_cut = |flow: &&mut Flow| flow.source_of(peer).is_some_and(|source| source.stream == Some(stream));
     let hash = core.blocks.flow_from(peer).find(is_cut).map(|flow| flow.hash);
     if let Some(hash) = hash {
-        fail_over(core, ctx, hash);
+        fail_over(core, ctx, hash, peer);
     }
 }
 
 /// Handles a source that does not have the block.
 pub(in crate::relay) fn on_not_found(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256) {
     if core.blocks.awaited_from(peer).any(|(_, awaited)| awaited == hash) {
-        fail_over(core, ctx, hash);
+        fail_over(core, ctx, hash, peer);
     }
 }
 
 /// Handles a source that does not serve its oldest request: its `reject` of a `getdata` names no block.
 pub(in crate::relay) fn on_refused(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
     let oldest = core.blocks.awaited_from(peer).min().map(|(_, hash)| hash);
-    oldest.into_iter().for_each(|hash| fail_over(core, ctx, hash));
+    oldest.into_iter().for_each(|hash| fail_over(core, ctx, hash, peer));
 }
 
-/// Asks another source for a block, or cuts the readers if there is none. Without readers, the block ends.
-pub(super) fn fail_over(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
+/// Continues a block without a source that has failed: with the other one of a race, or with the next upstream. If
+/// there is none, the readers are cut. Without readers, the block ends.
+pub(super) fn fail_over(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256, peer: PeerId) {
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
-    flow.failed.extend(flow.source.map(|source| source.peer));
-    flow.gaps.lose();
-    change_source(core, ctx, hash);
+    let Some(source) = flow.source_of(peer) else { return };
+    flow.failed.push(peer);
+    if flow.transit.as_ref().is_some_and(|transit| !transit.is_behind(source.lane)) {
+        flow.gaps.lose();
+    }
+    change_source(core, ctx, hash, peer);
 }
 
-/// Asks another source for a block that waits behind another one. The present source has not failed, so that it may be
-/// asked again.
-pub(super) fn move_away(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
+/// Asks another source for a block that waits behind another one although an idle link has it. The present source has
+/// not failed, so that it may be asked again.
+pub(super) fn move_if_late(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
+    let Some(peer) = late_source(core, hash, ctx.now()) else { return };
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
     flow.moves += 1;
-    change_source(core, ctx, hash);
+    change_source(core, ctx, hash, peer);
 }
 
-fn change_source(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
+fn change_source(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256, peer: PeerId) {
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
-    let (source, has_readers) = (flow.source.take(), !flow.readers.is_empty());
-    let awaited = source.filter(|source| source.stream.is_none());
-    if let Some(about) = awaited.and_then(|source| core.blocks.peers.get_mut(source.peer)) {
+    let former: Vec<Source> = flow.sources.extract_if(.., |source| source.peer == peer).collect();
+    let (has_readers, has_source) = (!flow.readers.is_empty(), !flow.sources.is_empty());
+    let is_awaited = former.iter().any(|source| source.stream.is_none());
+    if let Some(about) = core.blocks.peers.get_mut(peer).filter(|_| is_awaited) {
         about.give_up(hash);
     }
-    pace::resume(core, ctx, source);
+    pace::resume(core, ctx, &former);
     core.counts.block_fail_overs += u64::from(has_readers);
-    if !has_readers || !ask(core, ctx, hash) {
+    if !has_source && (!has_readers || !ask(core, ctx, hash)) {
         end(core, ctx, hash);
     }
 }
@@ -283,13 +315,13 @@ fn change_source(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
 pub(super) fn on_fault(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, fault: Fault) {
     core.counts.blocks_wrong += 1;
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
-    if flow.sources == 1 {
+    if flow.sources_used == 1 {
         ctx.penalize_for(peer, Misbehavior::InvalidBlock);
     }
     match fault {
         Fault::Differs if !flow.has_differed => {
             flow.has_differed = true;
-            fail_over(core, ctx, hash);
+            fail_over(core, ctx, hash, peer);
         }
         // If two sources differ from the first one, the first one has lied.
         Fault::Differs
@@ -307,7 +339,7 @@ pub(super) fn end(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     let Some(at) = core.blocks.flows.iter().position(|flow| flow.hash == hash) else { return };
     let flow = core.blocks.flows.swap_remove(at);
     core.blocks.passages.abort(hash, flow.counted_sources(ctx.now()), ctx.now());
-    pace::resume(core, ctx, flow.source);
+    pace::resume(core, ctx, &flow.sources);
     if let Some(host) = flow.payer {
         // The block may still arrive.
         admit::charge(core, ctx, host, RELAY_BUDGET_RESERVE);

@@ -1,7 +1,7 @@
 //! One block in transit: its source, and the peers that read it.
 //!
-//! These are plain values: a flow has at most one source, and each reader has an offset of its own. Nothing here sends,
-//! and nothing here decides when a source is replaced; `fetch` and `pace` do.
+//! These are plain values: a flow has at most two sources, and each reader has an offset of its own. Nothing here
+//! sends, and nothing here decides when a source is replaced; `fetch` and `pace` do.
 
 use super::kept::{Kept, bytes_of};
 use super::passages::{Sources, Stamp};
@@ -22,7 +22,8 @@ pub(super) struct Flow {
     pub(super) hash: Hash256,
     /// `None` until the first source's header has arrived.
     pub(super) transit: Option<Transit>,
-    pub(super) source: Option<Source>,
+    /// The present sources, the first one asked first: one, or two in a race, but none while another one is chosen.
+    pub(super) sources: Vec<Source>,
     /// The host that pays for the fetch once the block's length is known.
     pub(super) payer: Option<Host>,
     /// The sources that have failed.
@@ -31,7 +32,7 @@ pub(super) struct Flow {
     pub(super) moves: u32,
     pub(super) readers: Vec<PeerId>,
     /// The number of sources whose bytes have arrived.
-    pub(super) sources: u32,
+    pub(super) sources_used: u32,
     pub(super) gaps: Gaps,
     /// Whether the bytes of one source differed from those of the sources before it.
     pub(super) has_differed: bool,
@@ -57,6 +58,8 @@ pub(super) struct Gaps {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source {
     pub(super) peer: PeerId,
+    /// The lane of the transit that the source has for itself.
+    pub(super) lane: usize,
     /// The number of the request; later ones have higher numbers.
     pub(super) number: u64,
     /// The stream on which the block arrives; `None` until it does.
@@ -116,12 +119,12 @@ impl Flow {
         Self {
             hash,
             transit: None,
-            source: None,
+            sources: Vec::new(),
             payer: None,
             failed: Vec::new(),
             moves: 0,
             readers: vec![reader],
-            sources: 0,
+            sources_used: 0,
             gaps: Gaps::default(),
             has_differed: false,
             held: Duration::ZERO,
@@ -149,12 +152,36 @@ impl Flow {
 
     /// Returns whether the block was requested and has not begun to arrive. A request cannot be withdrawn.
     pub(super) fn is_awaited(&self) -> bool {
-        self.transit.is_none() && self.source.is_some()
+        self.transit.is_none() && !self.sources.is_empty()
     }
 
     /// Returns the numbers of sources that were used and that were replaced, and the longest gap until `now`.
     pub(super) fn counted_sources(&self, now: Instant) -> Sources {
-        Sources { used: self.sources, replaced: self.failed.len() as u32 + self.moves, gap: self.gaps.longest(now) }
+        Sources {
+            used: self.sources_used,
+            replaced: self.failed.len() as u32 + self.moves,
+            gap: self.gaps.longest(now),
+        }
+    }
+
+    /// Returns a peer's source.
+    pub(super) fn source_of(&self, peer: PeerId) -> Option<Source> {
+        self.sources.iter().copied().find(|source| source.peer == peer)
+    }
+
+    /// Returns whether a peer is a source, or has failed as one.
+    pub(super) fn is_spent(&self, peer: PeerId) -> bool {
+        self.failed.contains(&peer) || self.source_of(peer).is_some()
+    }
+
+    /// Returns the moment since which a source waits for readers.
+    pub(super) fn paused_since(&self) -> Option<Instant> {
+        self.sources.iter().filter_map(|source| source.paused_at).min()
+    }
+
+    /// Returns a lane that no source has.
+    pub(super) fn free_lane(&self) -> Option<usize> {
+        (0..Transit::LANES).find(|&lane| self.sources.iter().all(|source| source.lane != lane))
     }
 
     pub(super) fn is_complete(&self) -> bool {

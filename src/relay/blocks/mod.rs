@@ -45,7 +45,7 @@ pub(super) use compact::{
     Compacts, advance, choose_sources, expire_asks, is_used as is_compact_used, on_blocktxn, on_blocktxn_header,
     on_compact, on_compact_header, on_getblocktxn, on_peer_lost, on_sendcmpct,
 };
-pub(super) use fetch::{on_cut, on_lost, on_not_found, on_refused, on_source_header};
+pub(super) use fetch::{on_cut, on_lost, on_not_found, on_refused, on_source_header, race};
 use flow::{Arriving, Flow, Reading};
 pub(super) use kept::Kept;
 use learning::{Learning, Shown};
@@ -81,6 +81,8 @@ pub(super) struct Blocks {
     /// The networks of the readers that may hold the source of a block.
     tethered: Trusted,
     live: Live,
+    /// Whether the tip is requested from two upstreams at the same time.
+    is_racing: bool,
     peers: PeerMap<BlockPeer>,
     /// Whether an upstream has sent all headers that it has. Nothing is announced before.
     is_synced: bool,
@@ -148,6 +150,7 @@ impl Blocks {
             kept: Kept::new(config.small_blocks_bytes),
             tethered: Trusted::new(&config.tethered),
             live: Live::new(config.live_upload_bytes_per_second),
+            is_racing: config.race,
             budgets: Budgets::new(config.old_block_bytes_per_host, config.old_block_bytes_per_day),
             passages: Passages::default(),
             compact: Compacts::default(),
@@ -274,20 +277,20 @@ impl Blocks {
 
     /// Returns whether a peer is not read, because the readers of its block are slow.
     pub(super) fn is_paused(&self, peer: PeerId) -> bool {
-        let sources = self.flows.iter().filter_map(|flow| flow.source);
-        sources.filter(|source| source.peer == peer).any(|source| source.paused_at.is_some())
+        let mut sources = self.flows.iter().filter_map(|flow| flow.source_of(peer));
+        sources.any(|source| source.paused_at.is_some())
     }
 
     /// Returns whether a peer sends another block before this one, or has to.
     fn is_busy_before(&self, peer: PeerId, hash: Hash256) -> bool {
-        let is_other = |flow: &Flow| flow.hash != hash && flow.source.is_some_and(|source| source.peer == peer);
+        let is_other = |flow: &Flow| flow.hash != hash && flow.source_of(peer).is_some();
         self.flows.iter().any(is_other) || self.peers.get(peer).is_some_and(|about| about.sends_unread)
     }
 
     /// Lists the blocks that were requested from a peer and have not begun to arrive, each with its request's number.
     fn awaited_from(&self, peer: PeerId) -> impl Iterator<Item = (u64, Hash256)> {
         let awaited = move |flow: &Flow| {
-            let source = flow.source.filter(|source| source.peer == peer && source.stream.is_none())?;
+            let source = flow.source_of(peer).filter(|source| source.stream.is_none())?;
             Some((source.number, flow.hash))
         };
         self.flows.iter().filter_map(awaited)
@@ -306,6 +309,6 @@ impl Blocks {
     }
 
     fn flow_from(&mut self, peer: PeerId) -> impl Iterator<Item = &mut Flow> {
-        self.flows.iter_mut().filter(move |flow| flow.source.as_ref().is_some_and(|source| source.peer == peer))
+        self.flows.iter_mut().filter(move |flow| flow.source_of(peer).is_some())
     }
 }

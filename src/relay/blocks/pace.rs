@@ -40,11 +40,7 @@ pub(super) fn settle(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     if is_idle {
         let flow = blocks.flows.swap_remove(at);
         blocks.passages.abort(hash, flow.counted_sources(now), now);
-        let sending = flow.source.filter(|source| source.stream.is_some());
-        if let Some(about) = sending.and_then(|source| blocks.peers.get_mut(source.peer)) {
-            about.sends_unread = true;
-        }
-        resume(core, ctx, flow.source);
+        give_up(core, ctx, hash, flow.sources);
         return pull_waiting(core, ctx);
     }
     if is_small {
@@ -52,18 +48,13 @@ pub(super) fn settle(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
     }
     charge(blocks, at, now);
     let is_full = trim(blocks, at);
-    let Some(source) = &mut blocks.flows[at].source else { return };
-    let paused = Some(*source).filter(|source| source.paused_at.is_some());
-    source.paused_at = is_full.then_some(now);
-    match (is_full, paused) {
-        (true, paused) => {
-            if paused.is_none() {
-                ctx.pause(source.peer);
-            }
-            ctx.wake_at(now.plus(RELAY_READER_GRACE));
-        }
-        (false, paused) => resume(core, ctx, paused),
+    let before = blocks.flows[at].sources.clone();
+    blocks.flows[at].sources.iter_mut().for_each(|source| source.paused_at = is_full.then_some(now));
+    if !is_full {
+        return resume(core, ctx, &before);
     }
+    before.iter().filter(|source| source.paused_at.is_none()).for_each(|source| ctx.pause(source.peer));
+    ctx.wake_at(now.plus(RELAY_READER_GRACE));
 }
 
 /// Charges the readers in the older half of the window for the time for which the source has waited.
@@ -71,7 +62,7 @@ fn charge(blocks: &mut Blocks, at: usize, now: Instant) {
     let Blocks { flows, peers, .. } = blocks;
     let flow = &mut flows[at];
     let Some(transit) = &flow.transit else { return };
-    let Some(since) = flow.source.and_then(|source| source.paused_at) else { return };
+    let Some(since) = flow.paused_since() else { return };
     if canary!(SourceHeld) {
         return;
     }
@@ -99,12 +90,26 @@ fn trim(blocks: &mut Blocks, at: usize) -> bool {
     transit.window().retained_bytes() > RELAY_WINDOW_BYTES
 }
 
-/// Reads a former or present source again, unless another block or its own requests still pause it.
-pub(super) fn resume(core: &Core, ctx: &mut Ctx<'_>, source: Option<Source>) {
-    let Some(source) = source.filter(|source| source.paused_at.is_some()) else { return };
-    if !core.blocks.is_paused(source.peer) && !core.is_paused_for_requests(source.peer) {
-        ctx.resume(source.peer);
+/// Reads former or present sources again, unless another block or their own requests still pause them.
+pub(super) fn resume(core: &Core, ctx: &mut Ctx<'_>, sources: &[Source]) {
+    for source in sources.iter().filter(|source| source.paused_at.is_some()) {
+        if !core.blocks.is_paused(source.peer) && !core.is_paused_for_requests(source.peer) {
+            ctx.resume(source.peer);
+        }
     }
+}
+
+/// Notes that nobody reads what these former sources of a block still send.
+pub(super) fn give_up(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256, sources: Vec<Source>) {
+    for source in &sources {
+        let Some(about) = core.blocks.peers.get_mut(source.peer) else { continue };
+        if source.stream.is_some() {
+            about.sends_unread = true;
+        } else {
+            about.give_up(hash);
+        }
+    }
+    resume(core, ctx, &sources);
 }
 
 /// Pulls the peers that wait for a block. Those that still have to wait do so again.

@@ -18,7 +18,7 @@ use crate::wire::Hash256;
 /// Passes on a part of a block.
 pub(in crate::relay) fn on_part(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, chunk: &Chunk<'_>) {
     let (stream, now, is_last) = (ctx.receiving_stream(), ctx.now(), chunk.last().is_some());
-    let is_arriving = |flow: &&mut Flow| flow.source.is_some_and(|source| source.stream == Some(stream));
+    let is_arriving = |flow: &&mut Flow| flow.source_of(peer).is_some_and(|source| source.stream == Some(stream));
     let bound = core.blocks.flow_from(peer).find(is_arriving).map(|flow| flow.hash);
     let found = match bound {
         Some(hash) => Some((hash, chunk.to_bytes())),
@@ -35,8 +35,8 @@ pub(in crate::relay) fn on_part(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId
         compact::end_rebuild(core, ctx, hash);
     }
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
-    let Some(transit) = &mut flow.transit else { return };
-    let new = match transit.push(&part) {
+    let Some((source, transit)) = flow.source_of(peer).zip(flow.transit.as_mut()) else { return };
+    let new = match transit.push(source.lane, &part) {
         Ok(new) => new,
         Err(fault) => return fetch::on_fault(core, ctx, peer, hash, fault),
     };
@@ -61,15 +61,18 @@ fn check(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, new: &
         Ok(()) if flow.is_complete() => {
             flow.completed_at = Some(now);
             live.note(flow, now);
-            let (source, sources) = (flow.source.take(), flow.counted_sources(now));
-            passages.complete(hash, Stamp::of(ctx), sources);
+            let (mut sources, counted) = (std::mem::take(&mut flow.sources), flow.counted_sources(now));
+            // This one has sent all of it.
+            let done = sources.extract_if(.., |source| source.peer == peer).collect::<Vec<_>>();
+            passages.complete(hash, Stamp::of(ctx), counted);
             core.counts.blocks_relayed += 1;
-            pace::resume(core, ctx, source);
+            pace::resume(core, ctx, &done);
+            pace::give_up(core, ctx, hash, sources);
             spread(core, ctx, hash);
         }
         // The payload has ended before the block.
         Ok(()) if is_last => {
-            fetch::fail_over(core, ctx, hash);
+            fetch::fail_over(core, ctx, hash, peer);
             return false;
         }
         Ok(()) => {}
@@ -94,7 +97,7 @@ fn spread(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) {
 
 /// Continues the sources that wait for readers whose time has ended.
 pub(in crate::relay) fn on_wake(core: &mut Core, ctx: &mut Ctx<'_>) {
-    let is_paused = |flow: &&Flow| flow.source.is_some_and(|source| source.paused_at.is_some());
+    let is_paused = |flow: &&Flow| flow.paused_since().is_some();
     let paused: Vec<Hash256> = core.blocks.flows.iter().filter(is_paused).map(|flow| flow.hash).collect();
     paused.into_iter().for_each(|hash| pace::settle(core, ctx, hash));
 }
@@ -113,16 +116,14 @@ pub(in crate::relay) fn keep_up(core: &mut Core, ctx: &mut Ctx<'_>) {
     let hashes: Vec<Hash256> = core.blocks.flows.iter().map(|flow| flow.hash).collect();
     for hash in hashes {
         let Some(flow) = core.blocks.flow(hash) else { continue };
-        let is_late = match flow.source {
-            Some(source) => is_silent(&core.blocks, source),
-            None => !flow.is_complete(),
-        };
-        if is_late {
-            fetch::fail_over(core, ctx, hash);
-        } else if fetch::waits_in_vain(core, hash, now) {
-            fetch::move_away(core, ctx, hash);
+        let silent = flow.sources.iter().filter(|&&source| is_silent(&core.blocks, source));
+        let silent: Vec<PeerId> = silent.map(|source| source.peer).collect();
+        for peer in silent {
+            fetch::fail_over(core, ctx, hash, peer);
         }
+        fetch::move_if_late(core, ctx, hash);
     }
+    fetch::race(core, ctx);
     if !core.blocks.waiting.is_empty() {
         let is_over = |flow: &&Flow| flow.completed_at.is_some_and(|at| now >= at.plus(RELAY_BLOCK_LINGER));
         let over: Vec<Hash256> = core.blocks.flows.iter().filter(is_over).map(|flow| flow.hash).collect();

@@ -91,8 +91,7 @@ fn wait(core: &mut Core, ctx: &Ctx<'_>, peer: PeerId) -> Begun {
 pub(in crate::relay) fn feed(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId) {
     let Some(reading) = core.blocks.peers.get(peer).and_then(|reader| reader.reading) else { return };
     feed_all(core, ctx, peer);
-    let source = core.blocks.flow(reading.hash).and_then(|flow| flow.source);
-    if source.is_some_and(|source| source.paused_at.is_some()) {
+    if core.blocks.flow(reading.hash).is_some_and(|flow| flow.paused_since().is_some()) {
         pace::settle(core, ctx, reading.hash);
     }
 }

@@ -47,6 +47,7 @@ const COUNTS: [Row<RelayCounts>; 48] = [
     ("relay_blocks_relayed", "Blocks that have passed", |counts| counts.blocks_relayed),
     ("relay_blocks_wrong", "Blocks, or sources of blocks, that were wrong", |counts| counts.blocks_wrong),
     ("relay_block_fail_overs", "Changes of the source of a passing block", |counts| counts.block_fail_overs),
+    ("relay_blocks_raced", "Blocks requested from two upstreams at the same time", |counts| counts.blocks_raced),
     ("relay_block_readers_cut", "Connections closed because their block could not be continued", |counts| {
         counts.block_readers_cut
     }),

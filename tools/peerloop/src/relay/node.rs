@@ -137,6 +137,7 @@ fn config_of(settings: &RelaySettings, upstreams: Vec<SocketAddr>) -> RelayConfi
         .with_old_block_bytes_per_day(settings.old_blocks_per_day)
         .with_compact_blocks(settings.compact_blocks)
         .with_tethered(settings.tether.clone())
+        .with_race(settings.race)
         .with_live_upload(Some(settings.live_upload).filter(|&upload| upload > 0))
         .with_leaf_tx_per_second(settings.leaf_tx_per_second)
 }

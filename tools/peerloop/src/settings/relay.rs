@@ -28,6 +28,8 @@ pub(crate) struct RelaySettings {
     pub(crate) tether: Vec<(IpAddr, u8)>,
     /// The upload that the readers of passing large blocks share, in bytes per second; 0 has no limit.
     pub(crate) live_upload: u64,
+    /// Whether the newest block is requested from two upstreams at the same time.
+    pub(crate) race: bool,
     pub(crate) push: bool,
     pub(crate) accept_on_silence: Option<Duration>,
     pub(crate) leaf_tx_per_second: u32,
@@ -53,6 +55,7 @@ impl Default for RelaySettings {
             compact_blocks: defaults.compact_blocks,
             tether: Vec::new(),
             live_upload: 0,
+            race: defaults.race,
             push,
             accept_on_silence,
             leaf_tx_per_second,

@@ -169,6 +169,7 @@ settings! {
         "IP range whose peers may slow a block down for all others instead of being closed; repeatable";
     live_upload []: RelaySize in relay,
         "Upload in bytes per second for the readers of blocks above 32MiB; further ones are refused; 0 has no limit";
+    race []: RelaySwitch in relay, "Request the newest block from two upstreams at the same time";
     push []: RelaySwitch in relay, "Send transactions to upstreams without waiting for their requests";
     accept_on_silence []: Silence in relay,
         "Announce a submitted transaction that no upstream has rejected for this time; passes double spends";

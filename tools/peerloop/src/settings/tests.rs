@@ -171,6 +171,7 @@ old_blocks_per_day = "10GiB"
 compact_blocks = "upstreams"
 tether = ["10.1.0.0/16"]
 live_upload = "100MiB"
+race = true
 push = true
 accept_on_silence = "5s"
 leaf_tx_per_second = 7

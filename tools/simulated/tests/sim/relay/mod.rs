@@ -13,6 +13,7 @@ mod hostile;
 mod indexes;
 mod live;
 mod meshes;
+mod racing;
 mod random;
 mod random_blocks;
 mod requests;
