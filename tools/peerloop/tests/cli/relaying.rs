@@ -170,12 +170,12 @@ fn blocks_have_lines_with_their_hops_and_many_at_once_share_one() {
     assert_eq!(relayed.stderr.lines().map(of_block).sum::<usize>(), 12, "{}", relayed.stderr);
 }
 
-/// Returns the hashes of the next request for headers, and the number of headers up to its first block in a chain.
-fn requested_after(upstream: &mut Peer, blocks: &[Mined]) -> Option<usize> {
-    let payload = upstream.wait_for(CommandName::GETHEADERS);
+/// Accepts a connection. Returns it with the number of headers up to the first block of its first request for headers.
+fn requested_after(upstream: &TcpListener, blocks: &[Mined]) -> (Peer, Option<usize>) {
+    let (peer, payload) = Peer::accept_until(upstream, CommandName::GETHEADERS);
     let request = LocatorRef::decode(CommandName::GETHEADERS, &payload).expect("the request is valid");
     let first = request.hashes().next().expect("the request has a locator");
-    blocks.iter().position(|block| block.hash() == first).map(|position| position + 1)
+    (peer, blocks.iter().position(|block| block.hash() == first).map(|position| position + 1))
 }
 
 /// Waits until a file has this length.
@@ -198,8 +198,8 @@ fn a_relay_with_a_book_requests_only_headers_that_are_newer_than_those_of_its_la
     let len_bytes = |count: u64| 32 + 80 + 80 * count;
     for (known, sent) in [(None, 0..50), (Some(49), 50..60)] {
         let (relay, _) = relay(&[&address], &arguments);
-        let mut upstream = Peer::accept(&upstream);
-        assert_eq!(requested_after(&mut upstream, &blocks), known);
+        let (mut upstream, requested) = requested_after(&upstream, &blocks);
+        assert_eq!(requested, known);
         let count = sent.end as u64;
         upstream.push(CommandName::HEADERS, &headers(&blocks[sent]));
         wait_for_len(&saved, len_bytes(count));
@@ -213,8 +213,8 @@ fn a_relay_with_a_book_requests_only_headers_that_are_newer_than_those_of_its_la
     bytes[len_bytes(60) as usize - 90] ^= 0x40;
     std::fs::write(&saved, &bytes).expect("the file is writable");
     let (relay, _) = relay(&[&address], &arguments);
-    let mut upstream = Peer::accept(&upstream);
-    assert_eq!(requested_after(&mut upstream, &blocks), None);
+    let (mut upstream, requested) = requested_after(&upstream, &blocks);
+    assert_eq!(requested, None);
     upstream.push(CommandName::HEADERS, &headers(&blocks));
     wait_for_len(&saved, len_bytes(60));
     relay.signal("TERM");

@@ -24,28 +24,44 @@ pub(crate) fn transaction(number: u8) -> Vec<u8> {
     large_transaction(number, 70_000)
 }
 
+/// Accepts a connection.
+fn accepted(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).expect("a socket can be made non-blocking");
+    let began = Instant::now();
+    let socket = loop {
+        match listener.accept() {
+            Ok((socket, _)) => break socket,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                assert!(began.elapsed() < PATIENCE, "the program does not dial");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => panic!("accepting: {error}"),
+        }
+    };
+    socket.set_nonblocking(false).expect("a socket can be made blocking");
+    socket
+}
+
 impl Peer {
     /// Connects, and completes the handshake.
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        Self::shake_hands(TcpStream::connect(address).expect("the program listens"))
+        let mut peer = Self::shake_hands(TcpStream::connect(address).expect("the program listens"));
+        peer.sync();
+        peer
     }
 
-    /// Accepts a connection, and completes the handshake.
+    /// Accepts a connection, and completes the handshake. The program's first messages are dropped.
     pub(crate) fn accept(listener: &TcpListener) -> Self {
-        listener.set_nonblocking(true).expect("a socket can be made non-blocking");
-        let began = Instant::now();
-        let socket = loop {
-            match listener.accept() {
-                Ok((socket, _)) => break socket,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    assert!(began.elapsed() < PATIENCE, "the program does not dial");
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                Err(error) => panic!("accepting: {error}"),
-            }
-        };
-        socket.set_nonblocking(false).expect("a socket can be made blocking");
-        Self::shake_hands(socket)
+        let mut peer = Self::shake_hands(accepted(listener));
+        peer.sync();
+        peer
+    }
+
+    /// The same, but returns one of the program's first messages, too.
+    pub(crate) fn accept_until(listener: &TcpListener, command: CommandName) -> (Self, Vec<u8>) {
+        let mut peer = Self::shake_hands(accepted(listener));
+        let payload = peer.wait_for(command);
+        (peer, payload)
     }
 
     fn shake_hands(socket: TcpStream) -> Self {
@@ -53,7 +69,6 @@ impl Peer {
         let mut peer = Self(socket);
         peer.0.write_all(&greeting()).expect("the program reads");
         peer.wait_for(CommandName::VERACK);
-        peer.sync();
         peer
     }
 
