@@ -29,7 +29,7 @@ pub(super) struct Transit {
     offsets: TxOffsets,
     /// The hash of the bytes that have passed, for the checksum; `None` if there is none.
     passed: Option<Sha256>,
-    lanes: [Lane; Transit::LANES],
+    lanes: [Lane; Self::LANES],
     /// The block, once it is complete and right.
     block: Option<StreamedBlock>,
 }
