@@ -401,7 +401,7 @@ fn on_headers(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Fram
     with_peer(core, index, |core, peer| {
         if !proxy::on_headers(core, ctx, peer, frame, headers) {
             blocks::on_headers(core, ctx, peer, headers);
-            blocks::race(core, ctx);
+            blocks::race_for_tip(core, ctx);
         }
     });
 }

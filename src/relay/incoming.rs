@@ -49,7 +49,7 @@ impl Core {
                 _ => {}
             }
         }
-        blocks::race(self, ctx);
+        blocks::race_for_tip(self, ctx);
         self.send_requests(ctx);
     }
 

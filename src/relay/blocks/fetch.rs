@@ -56,7 +56,7 @@ fn is_same_node(core: &Core, one: PeerId, other: PeerId) -> bool {
 fn ask(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256) -> bool {
     while let Some(peer) = next_source(core, hash) {
         if request(core, ctx, hash, peer) {
-            race(core, ctx);
+            race_for_tip(core, ctx);
             return true;
         }
     }
@@ -80,7 +80,7 @@ fn request(core: &mut Core, ctx: &mut Ctx<'_>, hash: Hash256, peer: PeerId) -> b
 
 /// Requests the tip also from a second upstream that has it, if the settings say so: its bytes pass if they are first,
 /// and it continues at once if the first source is lost.
-pub(in crate::relay) fn race(core: &mut Core, ctx: &mut Ctx<'_>) {
+pub(in crate::relay) fn race_for_tip(core: &mut Core, ctx: &mut Ctx<'_>) {
     let blocks = &core.blocks;
     let Some(hash) = blocks.chain().filter(|_| blocks.is_racing).map(|chain| chain.tip().hash) else { return };
     let Some(&[first]) = blocks.flow(hash).map(|flow| &flow.sources[..]) else { return };

@@ -45,7 +45,7 @@ pub(super) use compact::{
     Compacts, advance, choose_sources, expire_asks, is_used as is_compact_used, on_blocktxn, on_blocktxn_header,
     on_compact, on_compact_header, on_getblocktxn, on_peer_lost, on_sendcmpct,
 };
-pub(super) use fetch::{on_cut, on_lost, on_not_found, on_refused, on_source_header, race};
+pub(super) use fetch::{on_cut, on_lost, on_not_found, on_refused, on_source_header, race_for_tip};
 use flow::{Arriving, Flow, Reading};
 pub(super) use kept::Kept;
 use learning::{Learning, Shown};

@@ -123,7 +123,7 @@ pub(in crate::relay) fn keep_up(core: &mut Core, ctx: &mut Ctx<'_>) {
         }
         fetch::move_if_late(core, ctx, hash);
     }
-    fetch::race(core, ctx);
+    fetch::race_for_tip(core, ctx);
     if !core.blocks.waiting.is_empty() {
         let is_over = |flow: &&Flow| flow.completed_at.is_some_and(|at| now >= at.plus(RELAY_BLOCK_LINGER));
         let over: Vec<Hash256> = core.blocks.flows.iter().filter(is_over).map(|flow| flow.hash).collect();
