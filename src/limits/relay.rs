@@ -30,6 +30,13 @@ pub const RELAY_POOL_BYTES: usize = 256 * 1024 * 1024;
 /// half through: 6 of them in a pool of [`RELAY_POOL_BYTES`] that is full of bodies of 200 bytes.
 /// The chains of a larger pool are longer in proportion.
 pub const RELAY_POOL_CHAINS: usize = 65_536;
+/// Maximum length of a transaction that is relayed, in bytes. Longer ones are hashed, counted, and not requested again.
+/// All transactions that arrive in parts retain at most half of [`RELAY_POOL_BYTES`], four of this length, and those of
+/// leaf peers a quarter; further ones are dropped. The bytes count within the pool.
+pub const RELAY_LARGE_TX_BYTES: u64 = 32 * 1024 * 1024;
+/// Maximum time for which the parts of a transaction that still arrives are kept, and for which no other announcer is
+/// asked for it: a rate of 280 kB/s for [`RELAY_LARGE_TX_BYTES`].
+pub const RELAY_LARGE_TX_TIME: Duration = Duration::from_secs(2 * 60);
 /// Time for which a body is kept after all peers have passed its announcement.
 pub const RELAY_POOL_TIME: Duration = Duration::from_secs(2 * 60);
 /// Maximum time for which the body of a transaction that no upstream has announced is kept.

@@ -5,6 +5,7 @@
 //! receive the submitted transactions, which other peers never do.
 
 use super::batch::Batch;
+use super::body::Body;
 use super::core::{Core, Timer};
 use super::fanout::Visit;
 use super::hops::Marked;
@@ -217,7 +218,8 @@ fn announce_to_upstream(
     let mut hashes = Vec::new();
     for position in range {
         let Some((hash, is_submission)) = record_for_upstream(core, position, number) else { continue };
-        let frame = core.pool.get(core.inventory.id(hash)).filter(|_| core.config.push).cloned();
+        let body = core.pool.get(core.inventory.id(hash)).filter(|_| core.config.push);
+        let frame = body.and_then(Body::frame).cloned();
         let Some(frame) = frame else {
             hashes.push((hash, is_submission, position));
             continue;

@@ -60,7 +60,8 @@ pub struct RelayConfig {
     /// has rejected it. It begins with the first announcement to an upstream. This lets double spends and orphans pass,
     /// because an SV Node rejects neither. Default: `None`, which never accepts on silence.
     pub accept_on_silence: Option<Duration>,
-    /// The maximum number of bytes that the bodies of transactions retain. Default: 256 MiB.
+    /// The maximum number of bytes that the bodies of transactions retain, including the large ones that still arrive,
+    /// which use at most half of it, and those of leaf peers a quarter. Default: 256 MiB.
     pub tx_pool_bytes: usize,
     /// The maximum number of transactions with announcers, from 1 to
     /// [`MAX_RELAY_ENTRIES`](crate::limits::MAX_RELAY_ENTRIES), up to 84 bytes each. Default: 100,000.

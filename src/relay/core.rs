@@ -9,6 +9,7 @@ use super::fanout::Fanout;
 use super::headers::HeaderChain;
 use super::hops::{Hops, Marks};
 use super::inventory::{Id, Inventory, NONE, PeerIndex, Refusal, Slot, State};
+use super::large::Arrivals;
 use super::link::UpstreamLink;
 use super::peers::{Mute, Peer, Peers, Role};
 use super::pool::Pool;
@@ -96,6 +97,7 @@ pub(super) struct Core {
     pub(super) peers: Peers,
     pub(super) requests: Requests,
     pub(super) pool: Pool,
+    pub(super) arrivals: Arrivals,
     pub(super) fanout: Fanout,
     /// The submitting links, which receive announcements before all leaf peers.
     pub(super) submitting: Vec<PeerIndex>,
@@ -135,6 +137,7 @@ impl Core {
             peers: Peers::default(),
             requests: Requests::new(0),
             pool: Pool::new(config.tx_pool_bytes),
+            arrivals: Arrivals::default(),
             fanout: Fanout::new(),
             submitting: Vec::new(),
             submissions: Submissions::default(),

@@ -191,7 +191,7 @@ pub enum SubmitOutcome {
     Known,
     /// It is malformed.
     Malformed,
-    /// It is larger than the relay's limit of 2 MiB, or the pool has no room for it.
+    /// It is larger than the loop's buffer limit of 2 MiB, or the pool has no room for it.
     TooLarge,
     /// The policy has not let it pass.
     Refused,

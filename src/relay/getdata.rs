@@ -6,7 +6,8 @@
 
 use super::blocks::{self, Begun};
 use super::core::Core;
-use super::inventory::PeerIndex;
+use super::inventory::{Id, PeerIndex};
+use super::large;
 use super::link::UpstreamLink;
 use super::serve::Serving;
 use crate::api::Frame;
@@ -26,7 +27,7 @@ enum Answered {
     Yes,
     /// The queue has no room for the answer.
     NoRoom,
-    /// Another block is being sent to the peer. Its end continues with the answers.
+    /// A block or a large transaction is being sent to the peer. Its end continues with the answers.
     Busy,
     /// The link is being closed.
     Closed,
@@ -159,7 +160,7 @@ pub(super) fn serve(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex) {
             let _ = ctx.pull(id);
         }
     } else if let Some(peer) = core.peers.get_mut(index) {
-        peer.backlog.take_if(|backlog| backlog.wanted.is_empty());
+        peer.backlog.take_if(|backlog| backlog.wanted.is_empty() && backlog.reading.is_none());
     }
 }
 
@@ -183,9 +184,17 @@ fn answer_tx(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item: In
     if let Some(link) = link {
         core.submissions.requested(item.hash, link);
     }
-    let frame = core.pool.get_for(core.inventory.id(item.hash), link.is_some()).cloned();
-    let Some(frame) = frame else { return add_missing(core, ctx, answers, item) };
-    match send_frame(core, ctx, answers, &frame, None) {
+    let id = core.inventory.id(item.hash);
+    let Some(body) = core.pool.get_for(id, link.is_some()) else { return add_missing(core, ctx, answers, item) };
+    let sent = match body.frame().cloned() {
+        Some(frame) => send_frame(core, ctx, answers, &frame, None),
+        // A peer has one message in parts at a time.
+        None if blocks::is_reading(core, answers.peer) || large::is_reading(core, answers.peer) => {
+            return Answered::Busy;
+        }
+        None => send_large(core, ctx, answers, id),
+    };
+    match sent {
         Ok(()) => {}
         Err(RequestError::QueueFull) => return Answered::NoRoom,
         Err(RequestError::TooLargeForPeer) => return add_missing(core, ctx, answers, item),
@@ -214,6 +223,14 @@ fn send_frame(
         Some(hash) => blocks::send_compact(core, ctx, answers.peer, hash, frame, false)?,
         None => ctx.send_shared(answers.peer, frame)?,
     }
+    answers.note_sent(ctx);
+    Ok(())
+}
+
+/// Begins to send a large transaction after the answers that wait.
+fn send_large(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, id: Id) -> Result<(), RequestError> {
+    send_missing(core, ctx, answers);
+    large::send(core, ctx, answers.peer, id)?;
     answers.note_sent(ctx);
     Ok(())
 }
@@ -248,6 +265,9 @@ fn send_missing(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers) {
 fn answer_block(core: &mut Core, ctx: &mut Ctx<'_>, answers: &mut Answers, item: InventoryItem) -> Answered {
     if core.blocks.chain().is_some_and(|chain| chain.get(item.hash).is_none()) {
         return add_missing(core, ctx, answers, item);
+    }
+    if large::is_reading(core, answers.peer) {
+        return Answered::Busy;
     }
     send_missing(core, ctx, answers);
     match blocks::begin(core, ctx, answers.peer, item.hash) {

@@ -1,12 +1,14 @@
 //! The relay as a handler: each callback leads to one step of the core, and then to the policy's events.
 
 use super::blocks::{self, proxy};
+use super::body::Body;
 use super::core::{Core, Timer};
 use super::event::{SubmitOutcome, SubmitReport};
-use super::incoming::Arrival;
+use super::incoming::{Arrival, is_whole_transaction};
 use super::inventory::{NONE, PeerIndex, Refusal, State};
+use super::large::{self, Arrived};
 use super::peers::{Peer, Role};
-use super::policy::{IncomingTransaction, PolicyDecision, RelayPolicy};
+use super::policy::{IncomingTransaction, LargeTransaction, PolicyDecision, RelayPolicy};
 use super::{Relay, RelayRequest, announce, getdata};
 use crate::api::{Chunk, Delivery, Event, Frame, Reply};
 use crate::error::Disconnect;
@@ -16,11 +18,9 @@ use crate::limits::{RELAY_FEE_FILTER, RELAY_INV_ITEMS};
 use crate::peer::ConnectionType;
 use crate::protocol::CommandName;
 use crate::wire::{
-    Hash256, Header, HeadersRef, Inventory, InventoryItem, InventoryKind, InventoryRef, Mempool, MessageRef,
-    StreamType, put_frame,
+    Hash256, Header, HeadersRef, Inventory, InventoryItem, InventoryKind, InventoryRef, Mempool, MessageRef, put_frame,
 };
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 impl<P: RelayPolicy> Handler for Relay<P> {
     type Request = RelayRequest;
@@ -33,7 +33,7 @@ impl<P: RelayPolicy> Handler for Relay<P> {
         match event {
             Event::Ready { .. } => on_ready(&mut self.core, ctx, peer),
             Event::Closed { .. } => {
-                self.oversized.remove(peer);
+                large::on_closed(&mut self.core, peer);
                 on_closed(&mut self.core, ctx, peer);
             }
             Event::Written { mark, at } => match blocks::is_mark(mark) {
@@ -49,7 +49,7 @@ impl<P: RelayPolicy> Handler for Relay<P> {
                 }
             }
             Event::BodyCut { stream_type, .. } => {
-                drop(self.take_hasher(peer, stream_type));
+                large::on_cut(&mut self.core, peer, stream_type);
                 blocks::on_cut(&mut self.core, ctx, peer, stream_type);
             }
             Event::SendHeaders => {
@@ -71,7 +71,10 @@ impl<P: RelayPolicy> Handler for Relay<P> {
             CommandName::TX => match is_buffered(ctx, header) {
                 is_buffered if !self.core.expects_tx(ctx, peer, is_buffered) => Delivery::Discard,
                 true => Delivery::Buffer,
-                false => Delivery::Chunks,
+                false => {
+                    large::begin(&mut self.core, ctx, peer, header);
+                    Delivery::Chunks
+                }
             },
             CommandName::BLOCK => blocks::on_source_header(&mut self.core, ctx, peer, header),
             CommandName::CMPCTBLOCK => blocks::on_compact_header(&mut self.core, ctx, peer, header),
@@ -117,24 +120,16 @@ impl<P: RelayPolicy> Handler for Relay<P> {
             blocks::on_part(&mut self.core, ctx, peer, &chunk);
             return self.report_blocks(ctx);
         }
-        // Each stream of a peer can have one such message.
-        let stream = ctx.receiving_stream();
-        let mut hasher = self.take_hasher(peer, stream).unwrap_or_default();
-        hasher.update(chunk.bytes());
-        if chunk.last().is_none() {
-            match self.oversized.get_mut(peer) {
-                Some(hashers) => hashers.push((stream, hasher)),
-                None => drop(self.oversized.insert(peer, vec![(stream, hasher)])),
-            }
-        } else {
-            let once: [u8; 32] = hasher.finalize().into();
-            self.core.on_oversized(ctx, Hash256::from_bytes(Sha256::digest(once).into()));
+        if let Some(arrived) = large::on_part(&mut self.core, ctx, peer, &chunk) {
+            self.on_large(ctx, peer, arrived);
+            self.report(ctx);
         }
     }
 
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         announce::on_empty_queue(&mut self.core, ctx, peer);
         blocks::feed(&mut self.core, ctx, peer);
+        large::feed(&mut self.core, ctx, peer);
         self.report(ctx);
     }
 
@@ -182,17 +177,6 @@ impl<P: RelayPolicy> Handler for Relay<P> {
 }
 
 impl<P: RelayPolicy> Relay<P> {
-    /// Removes and returns the hash of the oversized transaction that arrives on a peer's stream.
-    fn take_hasher(&mut self, peer: PeerId, stream: StreamType) -> Option<Sha256> {
-        let hashers = self.oversized.get_mut(peer)?;
-        let at = hashers.iter().position(|(of, _)| *of == stream)?;
-        let (_, hasher) = hashers.swap_remove(at);
-        if hashers.is_empty() {
-            self.oversized.remove(peer);
-        }
-        Some(hasher)
-    }
-
     /// Submits a transaction inside the loop, as [`RelayRequest::submit`] does from another thread. Its progress is
     /// reported to [`RelayPolicy::on_relay_event`].
     pub fn submit(&mut self, ctx: &mut Ctx<'_>, transaction: &[u8]) {
@@ -202,13 +186,26 @@ impl<P: RelayPolicy> Relay<P> {
 
     fn on_tx(&mut self, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Frame<'_>) {
         let txid = frame.hash().unwrap_or_else(|| Hash256::of(frame.payload()));
-        let Some(arrival) = self.core.on_tx(ctx, index, txid, frame.payload()) else { return };
-        let decision = self.decide(ctx, arrival, frame.payload());
-        match decision {
-            PolicyDecision::Relay => self.core.relay(ctx, arrival, frame.to_frame(), None),
-            PolicyDecision::Hold => self.core.hold(ctx, arrival, frame.to_frame()),
-            PolicyDecision::Drop | PolicyDecision::Misbehaved { .. } => refuse(&mut self.core, ctx, arrival, decision),
-        }
+        let payload = frame.payload();
+        let is_whole = || is_whole_transaction(payload);
+        let Some(arrival) = self.core.on_tx(ctx, index, txid, payload.len(), is_whole) else { return };
+        let decision = self.decide(ctx, arrival, payload);
+        settle(&mut self.core, ctx, arrival, decision, || Body::Frame(frame.to_frame()));
+    }
+
+    /// Handles a large transaction that has arrived.
+    fn on_large(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, Arrived { txid, parts }: Arrived) {
+        let Some(index) = self.core.peers.index(peer) else { return };
+        // A window has at most `RELAY_LARGE_TX_BYTES` here.
+        let len_bytes = parts.end() as usize;
+        let arrival = self.core.on_tx(ctx, index, txid, len_bytes, || true);
+        // The requested transaction may be another one.
+        self.core.requests.ends(&self.core.peers, index);
+        let Some(arrival) = arrival else { return };
+        let is_from_upstream = arrival.is_from_upstream;
+        let transaction = LargeTransaction { txid, peer, is_from_upstream, window: &parts };
+        let decision = self.policy.on_large_transaction(ctx, transaction);
+        settle(&mut self.core, ctx, arrival, decision, || Body::Parts(Box::new(parts)));
     }
 
     fn decide(&mut self, ctx: &mut Ctx<'_>, arrival: Arrival, payload: &[u8]) -> PolicyDecision {
@@ -233,7 +230,7 @@ impl<P: RelayPolicy> Relay<P> {
         payload: &[u8],
         reply: Option<Reply<SubmitReport>>,
     ) -> Result<(), (SubmitOutcome, Option<Reply<SubmitReport>>)> {
-        if !super::incoming::is_whole_transaction(payload) {
+        if !is_whole_transaction(payload) {
             return Err((SubmitOutcome::Malformed, reply));
         }
         let header = Header::of(CommandName::TX, payload);
@@ -250,10 +247,10 @@ impl<P: RelayPolicy> Relay<P> {
         put_frame(ctx.config().magic_bytes(), CommandName::TX, payload, &mut frame);
         match decision {
             PolicyDecision::Relay => {
-                self.core.relay(ctx, arrival, frame.into(), reply);
+                self.core.relay(ctx, arrival, Body::Frame(frame.into()), reply);
                 return Ok(());
             }
-            PolicyDecision::Hold => self.core.hold(ctx, arrival, frame.into()),
+            PolicyDecision::Hold => self.core.hold(ctx, arrival, Body::Frame(frame.into())),
             PolicyDecision::Drop | PolicyDecision::Misbehaved { .. } => refuse(&mut self.core, ctx, arrival, decision),
         }
         Err((SubmitOutcome::Refused, reply))
@@ -435,6 +432,15 @@ fn on_alert(core: &mut Core, ctx: &mut Ctx<'_>, index: PeerIndex, frame: &Frame<
     // A peer with a full queue misses the alert, as at an SV Node.
     let frame: Bytes = frame.to_frame();
     let _ = ctx.broadcast(&frame, |view| view.id() != from && !core.is_listening_link(view.id()));
+}
+
+/// Treats a transaction that a peer has sent as the policy has decided.
+fn settle(core: &mut Core, ctx: &mut Ctx<'_>, arrival: Arrival, decision: PolicyDecision, body: impl FnOnce() -> Body) {
+    match decision {
+        PolicyDecision::Relay => core.relay(ctx, arrival, body(), None),
+        PolicyDecision::Hold => core.hold(ctx, arrival, body()),
+        PolicyDecision::Drop | PolicyDecision::Misbehaved { .. } => refuse(core, ctx, arrival, decision),
+    }
 }
 
 /// Handles a transaction that the policy does not let pass.

@@ -4,9 +4,11 @@
 //! authentic from any peer, because its hash is the transaction's id.
 
 use super::blocks;
+use super::body::Body;
 use super::core::{Core, Timer};
 use super::event::{Rejection, printable};
 use super::inventory::{Added, Id, NONE, PeerIndex, Refusal, Slot, State};
+use super::large;
 use super::policy::TrustMode;
 use crate::api::Reply;
 use crate::bugs::canary;
@@ -16,7 +18,6 @@ use crate::limits::{MAX_RELAY_INV_ITEMS, RELAY_LIVE_ANNOUNCEMENTS};
 use crate::relay::event::SubmitReport;
 use crate::time::Instant;
 use crate::wire::{Hash256, InventoryKind, InventoryRef, RejectCode, RejectRef, TxRef};
-use bytes::Bytes;
 
 /// A transaction that has arrived and is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -234,13 +235,15 @@ impl Core {
         has_credit
     }
 
-    /// Handles a transaction's arrival. Returns it if it is wanted; then the policy decides.
+    /// Handles a transaction's arrival. Returns it if it is wanted; then the policy decides. `is_whole` returns whether
+    /// its payload is one transaction and nothing else.
     pub(super) fn on_tx(
         &mut self,
         ctx: &mut Ctx<'_>,
         index: PeerIndex,
         txid: Hash256,
-        payload: &[u8],
+        len_bytes: usize,
+        is_whole: impl FnOnce() -> bool,
     ) -> Option<Arrival> {
         let peer = self.peers.get(index)?;
         let (is_from_upstream, origin) = (peer.is_upstream(), Some(peer.id));
@@ -249,7 +252,6 @@ impl Core {
         if self.inventory.get(slot).is_some_and(|entry| entry.state.is_open()) {
             self.resolve(slot);
         }
-        let len_bytes = payload.len();
         let (inventory, peers) = (&mut self.inventory, &mut self.peers);
         if let Some(took) = self.requests.arrived(inventory, peers, slot, index, len_bytes, ctx.now()) {
             self.hops.tx_fetch.record(took);
@@ -260,7 +262,7 @@ impl Core {
             (entry.state, entry.link) = (State::Held, NONE);
             entry.is_validated |= is_from_upstream;
         }
-        if !is_from_upstream && !is_whole_transaction(payload) {
+        if !is_from_upstream && !is_whole() {
             self.counts.malformed += 1;
             self.refuse(slot, Refusal::Rejected);
             return None;
@@ -317,21 +319,21 @@ impl Core {
         &mut self,
         ctx: &mut Ctx<'_>,
         arrival: Arrival,
-        frame: Bytes,
+        body: Body,
         reply: Option<Reply<SubmitReport>>,
     ) {
         let Arrival { slot, id, origin, is_from_upstream } = arrival;
         let Some(entry) = self.inventory.get(slot) else { return };
         let is_validated = entry.is_validated;
-        if is_validated && !self.pool.fits(frame.len()) {
+        if is_validated && !self.pool.fits(body.len()) {
             self.counts.oversized += 1;
             return self.inventory.set_oversized(slot);
         }
-        if !is_validated && !self.pool.may_hold(frame.len()) {
+        if !is_validated && !self.pool.may_hold(body.len()) {
             self.counts.held_dropped += 1;
             return self.forget(slot);
         }
-        self.pool.insert(id, frame, ctx.now());
+        self.pool.insert(id, body, ctx.now());
         let is_followed = self.submissions.get(&id.hash).is_some();
         if is_followed && !is_validated {
             // The pool had dropped its body.
@@ -351,16 +353,16 @@ impl Core {
     }
 
     /// Keeps a transaction that the policy neither relays nor drops.
-    pub(super) fn hold(&mut self, ctx: &Ctx<'_>, arrival: Arrival, frame: Bytes) {
-        if self.pool.may_hold(frame.len()) {
-            self.pool.insert(arrival.id, frame, ctx.now());
+    pub(super) fn hold(&mut self, ctx: &Ctx<'_>, arrival: Arrival, body: Body) {
+        if self.pool.may_hold(body.len()) {
+            self.pool.insert(arrival.id, body, ctx.now());
         } else {
             self.counts.held_dropped += 1;
             self.forget(arrival.slot);
         }
     }
 
-    /// Handles a transaction that is too large to be buffered, once its hash is known.
+    /// Handles a transaction that is too large to be relayed, once its hash is known.
     pub(super) fn on_oversized(&mut self, ctx: &mut Ctx<'_>, txid: Hash256) {
         self.counts.oversized += 1;
         let id = self.inventory.id(txid);
@@ -447,6 +449,7 @@ impl Core {
             self.announce_again(ctx, hash);
         }
         due.forgotten.into_iter().for_each(|hash| self.forget_held(hash));
+        large::expire(self, now);
         self.sweep(ctx);
         self.dial(ctx);
         self.accept_silent(ctx);

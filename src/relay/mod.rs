@@ -42,12 +42,13 @@
 //! ```
 
 // The tables send nothing: `inventory`, `peers`, `pool`, `request`, `submissions`, `upstreams`, `fanout`, `hops`,
-// `headers`, `window` and `transit`. `core` holds them, and `incoming`, `announce`, `getdata` and `blocks` are its
-// steps. `handler` connects the steps to the loop and to the policy.
+// `headers`, `window` and `transit`. `core` holds them, and `incoming`, `announce`, `getdata`, `large` and `blocks` are
+// its steps. `handler` connects the steps to the loop and to the policy.
 mod announce;
 mod batch;
 mod bits;
 mod blocks;
+mod body;
 mod config;
 mod core;
 mod event;
@@ -59,6 +60,7 @@ mod hops;
 mod incoming;
 mod index;
 mod inventory;
+mod large;
 mod link;
 mod memory;
 mod offsets;
@@ -82,15 +84,13 @@ pub use event::{
 pub use headers::{AcceptedHeaders, AnchorSource, HeaderAnchor, InvalidAnchor, InvalidSavedHeaders};
 pub use hops::{HopSummary, Hops, ReceiverHops, ReceiverSummary};
 pub use link::UpstreamLink;
-pub use policy::{IncomingTransaction, PolicyDecision, RelayAll, RelayPolicy, TrustMode};
+pub use policy::{IncomingTransaction, LargeTransaction, PolicyDecision, RelayAll, RelayPolicy, TrustMode};
 pub use request::RequestCounts;
 pub use stats::{RelayCounts, RelayStats, UpstreamStats};
 
 use crate::api::{Pending, Reply};
-use crate::handler::PeerMap;
-use crate::wire::{BlockHeader, StreamType};
+use crate::wire::BlockHeader;
 use core::Core;
-use sha2::Sha256;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -117,8 +117,6 @@ use std::net::SocketAddr;
 pub struct Relay<P = RelayAll> {
     core: Core,
     policy: P,
-    /// The hashes of transactions that are too large to be buffered, while they arrive, by their streams.
-    oversized: PeerMap<Vec<(StreamType, Sha256)>>,
 }
 
 /// A request from another thread to a relay.
@@ -202,7 +200,7 @@ impl Relay {
 impl<P: RelayPolicy> Relay<P> {
     /// Creates a relay whose transactions `policy` decides about.
     pub fn with_policy(config: RelayConfig, policy: P) -> Self {
-        Self { core: Core::new(config), policy, oversized: PeerMap::new() }
+        Self { core: Core::new(config), policy }
     }
 
     /// Restores the headers of an earlier run before the loop starts, so that only newer ones are requested. `headers`

@@ -6,6 +6,7 @@
 
 use super::bits::PeerSet;
 use super::inventory::{NONE, PeerIndex};
+use super::large::Reading;
 use super::percentile::Percentile95;
 use super::serve::Serving;
 use crate::bugs::canary;
@@ -84,6 +85,8 @@ pub(super) struct Backlog {
     pub(super) wanted: VecDeque<u32>,
     /// The items to be served.
     pub(super) serving: Serving,
+    /// The large transaction that is being sent.
+    pub(super) reading: Option<Reading>,
 }
 
 impl Peer {

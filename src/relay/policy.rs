@@ -1,9 +1,11 @@
 //! The trust modes, and the decisions that an embedder makes per transaction.
 
 use super::event::{BlockRelayed, RelayEvent};
+use super::window::{Read, Window};
 use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::wire::{Hash256, TxRef};
+use bytes::Bytes;
 use std::fmt;
 
 /// The treatment of transactions from leaf peers, which are the peers that are no upstreams.
@@ -64,6 +66,39 @@ impl<'a> IncomingTransaction<'a> {
     }
 }
 
+/// A large transaction that has arrived, in parts, before the relay uses it. It is longer than
+/// [`Config::max_buffered_message_bytes`](crate::Config::max_buffered_message_bytes), and has been decoded.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct LargeTransaction<'a> {
+    /// The transaction's id.
+    pub txid: Hash256,
+    /// The peer that sent it.
+    pub peer: PeerId,
+    /// Whether an upstream sent it.
+    pub is_from_upstream: bool,
+    pub(super) window: &'a Window,
+}
+
+impl LargeTransaction<'_> {
+    /// Returns the length of the payload in bytes.
+    pub fn len_bytes(&self) -> u64 {
+        self.window.end()
+    }
+
+    /// Returns the payload in parts of any length, in order.
+    pub fn parts(&self) -> impl Iterator<Item = Bytes> {
+        let mut at = 0;
+        std::iter::from_fn(move || match self.window.read(at) {
+            Read::Part(part) => {
+                at += part.len() as u64;
+                Some(part)
+            }
+            Read::Waits | Read::Finished | Read::Overrun { .. } => None,
+        })
+    }
+}
+
 /// An embedder's decisions, and its view of each transaction's progress. Every method has a default.
 ///
 /// ```
@@ -84,8 +119,32 @@ impl<'a> IncomingTransaction<'a> {
 /// }
 /// ```
 pub trait RelayPolicy {
-    /// Decides about a transaction that has arrived and was not known. The default relays it.
+    /// Decides about a transaction that has arrived and was not known, and that is not a large one. The default relays
+    /// it.
     fn on_transaction(&mut self, ctx: &mut Ctx<'_>, transaction: IncomingTransaction<'_>) -> PolicyDecision {
+        let _ = (ctx, transaction);
+        PolicyDecision::Relay
+    }
+
+    /// Decides about a large transaction that has arrived and was not known. The default relays it, so a policy that
+    /// inspects transactions has to implement this method, too.
+    ///
+    /// ```
+    /// use peerloop::relay::{LargeTransaction, PolicyDecision, RelayPolicy};
+    /// use peerloop::Ctx;
+    ///
+    /// /// Relays no large transaction of a leaf, and none with this marker within a part.
+    /// struct Unmarked;
+    ///
+    /// impl RelayPolicy for Unmarked {
+    ///     fn on_large_transaction(&mut self, _ctx: &mut Ctx<'_>, large: LargeTransaction<'_>) -> PolicyDecision {
+    ///         println!("{} of {} bytes", large.txid, large.len_bytes());
+    ///         let is_marked = large.parts().any(|part| part.windows(4).any(|bytes| bytes == b"mark"));
+    ///         if is_marked || !large.is_from_upstream { PolicyDecision::Drop } else { PolicyDecision::Relay }
+    ///     }
+    /// }
+    /// ```
+    fn on_large_transaction(&mut self, ctx: &mut Ctx<'_>, transaction: LargeTransaction<'_>) -> PolicyDecision {
         let _ = (ctx, transaction);
         PolicyDecision::Relay
     }

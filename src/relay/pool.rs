@@ -1,11 +1,15 @@
-//! The bodies of transactions: one frame each, as it was received, for any number of receivers.
+//! The bodies of transactions, as they were received, for any number of receivers: one frame each, or the parts of a
+//! large one.
 //!
 //! A body is kept until two minutes after all peers have passed its announcement, or for 20 minutes if it was never
 //! announced to all. The pool never retains more than its maximum: it then drops the first bodies, which are the oldest
-//! except for held ones, and counts them. A frame that shares a read block counts with the whole block.
+//! except for held ones, and counts them. A frame that shares a read block counts with the whole block. The large
+//! bodies that arrive count, too, as far as they have arrived.
 
+use super::body::Body;
 use super::inventory::Id;
-use crate::limits::{READ_BLOCK_BYTES, RELAY_BODY_BYTES, RELAY_HELD_TIME, RELAY_POOL_CHAINS, RELAY_POOL_TIME};
+use super::window::{Window, shared_bytes};
+use crate::limits::{RELAY_BODY_BYTES, RELAY_HELD_TIME, RELAY_POOL_CHAINS, RELAY_POOL_TIME};
 use crate::time::Instant;
 use crate::wire::Hash256;
 use bytes::Bytes;
@@ -23,13 +27,20 @@ const HELD: u64 = u64::MAX;
 struct Record {
     hash: Hash256,
     key: u64,
-    /// The frame; empty after the body was removed.
-    frame: Bytes,
+    /// `None` after the body was removed.
+    body: Option<Body>,
     /// The position of its announcement, or [`HELD`].
     position: u64,
     added: Instant,
     /// The number of the next record in the chain.
     next: u32,
+}
+
+impl Record {
+    /// Returns the number of bytes that a body in this record retains.
+    fn retained_bytes(&self) -> usize {
+        retained(self.body.as_ref().map_or(0, Body::len))
+    }
 }
 
 const _: () = assert!(size_of::<Record>() <= RELAY_BODY_BYTES, "a body costs more than its bound states");
@@ -45,6 +56,8 @@ pub(super) struct Pool {
     /// The bytes that all bodies retain, and those of held bodies.
     retained_bytes: usize,
     held_bytes: usize,
+    /// The bytes among them that belong to large bodies that still arrive.
+    arriving_bytes: usize,
     len: usize,
     evicted: u64,
     /// Positions that all peers had passed, with the moments at which this was noticed.
@@ -62,6 +75,7 @@ impl Pool {
             max_bytes,
             retained_bytes: 0,
             held_bytes: 0,
+            arriving_bytes: 0,
             len: 0,
             evicted: 0,
             passed: VecDeque::new(),
@@ -74,15 +88,23 @@ impl Pool {
         RELAY_POOL_CHAINS * size_of::<u32>() + 4_096
     }
 
-    /// Returns the frame of a transaction.
-    pub(super) fn get(&self, id: Id) -> Option<&Bytes> {
-        Some(&self.records[self.find(id)?].frame)
+    /// Returns the body of a transaction.
+    pub(super) fn get(&self, id: Id) -> Option<&Body> {
+        self.records[self.find(id)?].body.as_ref()
     }
 
-    /// Returns the frame of a transaction for a peer. A held one is only for upstreams.
-    pub(super) fn get_for(&self, id: Id, is_upstream: bool) -> Option<&Bytes> {
+    /// Returns the body of a transaction for a peer. A held one is only for upstreams.
+    pub(super) fn get_for(&self, id: Id, is_upstream: bool) -> Option<&Body> {
         let record = &self.records[self.find(id)?];
-        (is_upstream || record.position != HELD).then_some(&record.frame)
+        record.body.as_ref().filter(|_| is_upstream || record.position != HELD)
+    }
+
+    /// Returns the parts of a large transaction.
+    pub(super) fn parts(&self, id: Id) -> Option<&Window> {
+        match self.get(id)? {
+            Body::Frame(_) => None,
+            Body::Parts(window) => Some(window),
+        }
     }
 
     pub(super) fn contains(&self, id: Id) -> bool {
@@ -97,25 +119,62 @@ impl Pool {
 
     /// Returns whether the pool can contain a body of this length.
     pub(super) fn fits(&self, len_bytes: usize) -> bool {
-        retained(len_bytes) <= self.max_bytes
+        retained(len_bytes) <= self.max_bytes - self.arriving_bytes
+    }
+
+    /// Returns whether this many further bytes of a large body may arrive: all such bodies use at most half of the
+    /// pool, and those of leaf peers count as held.
+    pub(super) fn may_arrive(&self, bytes: usize, is_from_leaf: bool) -> bool {
+        self.arriving_bytes.saturating_add(bytes) <= self.max_arriving_bytes()
+            && (!is_from_leaf || self.held_bytes.saturating_add(bytes) <= self.max_bytes / 4)
+    }
+
+    /// Returns the number of bytes of large bodies that may arrive at a time.
+    pub(super) fn max_arriving_bytes(&self) -> usize {
+        self.max_bytes / 2
+    }
+
+    /// Counts further bytes of a large body that arrives, and drops the first bodies if the pool is full. Returns
+    /// `false`, and counts none, if no more may arrive.
+    pub(super) fn reserve(&mut self, bytes: usize, is_from_leaf: bool) -> bool {
+        if !self.may_arrive(bytes, is_from_leaf) {
+            return false;
+        }
+        self.make_room(bytes);
+        self.retained_bytes += bytes;
+        self.arriving_bytes += bytes;
+        self.held_bytes += if is_from_leaf { bytes } else { 0 };
+        true
+    }
+
+    /// Ends the count of a large body that has arrived, or that was dropped.
+    pub(super) fn release(&mut self, bytes: usize, is_from_leaf: bool) {
+        self.retained_bytes -= bytes;
+        self.arriving_bytes -= bytes;
+        self.held_bytes -= if is_from_leaf { bytes } else { 0 };
+    }
+
+    /// Drops the first bodies until this many further bytes can be retained.
+    fn make_room(&mut self, bytes: usize) {
+        while self.retained_bytes + bytes > self.max_bytes && !self.records.is_empty() {
+            self.evicted += u64::from(self.pop_front());
+        }
     }
 
     /// Adds a body, without a position, or replaces it. Drops the first bodies if the pool is full. A body that does
     /// not fit is not added.
-    pub(super) fn insert(&mut self, id: Id, frame: Bytes, now: Instant) {
+    pub(super) fn insert(&mut self, id: Id, body: Body, now: Instant) {
         self.remove(id);
-        let bytes = retained(frame.len());
-        if bytes > self.max_bytes || frame.is_empty() {
+        let bytes = retained(body.len());
+        if !self.fits(body.len()) || body.len() == 0 {
             self.evicted += 1;
             return;
         }
-        while self.retained_bytes + bytes > self.max_bytes && !self.records.is_empty() {
-            self.evicted += u64::from(self.pop_front());
-        }
+        self.make_room(bytes);
         self.retained_bytes += bytes;
         self.held_bytes += bytes;
         self.len += 1;
-        self.push_back(Record { hash: id.hash, key: id.key, frame, position: HELD, added: now, next: END });
+        self.push_back(Record { hash: id.hash, key: id.key, body: Some(body), position: HELD, added: now, next: END });
     }
 
     /// Records the position of a body's announcement.
@@ -123,7 +182,7 @@ impl Pool {
         if let Some(at) = self.find(id) {
             let record = &mut self.records[at];
             if record.position == HELD {
-                self.held_bytes -= retained(record.frame.len());
+                self.held_bytes -= record.retained_bytes();
             }
             record.position = position;
         }
@@ -148,10 +207,10 @@ impl Pool {
         }
         for _ in 0..EXPIRE_STEP.min(self.records.len()) {
             let Some(front) = self.records.front() else { return };
-            let is_held = front.position == HELD && !front.frame.is_empty();
+            let is_held = front.position == HELD && front.body.is_some();
             if is_held && front.added.plus(RELAY_HELD_TIME) > now {
                 self.rotate();
-            } else if is_held || front.frame.is_empty() || front.position < self.expired {
+            } else if is_held || front.body.is_none() || front.position < self.expired {
                 self.pop_front();
             } else {
                 return;
@@ -161,7 +220,7 @@ impl Pool {
 
     /// Returns the ids of the announced bodies that arrived at `before` or earlier, in the order of acceptance.
     pub(super) fn accepted(&self, before: Instant) -> Vec<Hash256> {
-        let is_accepted = |record: &&Record| record.position != HELD && !record.frame.is_empty();
+        let is_accepted = |record: &&Record| record.position != HELD && record.body.is_some();
         let records = self.records.iter().filter(is_accepted).filter(|record| record.added <= before);
         let mut accepted: Vec<_> = records.map(|record| (record.position, record.hash)).collect();
         accepted.sort_unstable();
@@ -178,13 +237,17 @@ impl Pool {
         self.first.wrapping_add(self.records.len() as u32)
     }
 
-    /// Lists the bodies in the next `max` records from this number on, with the number after these records. The number
+    /// Lists the frames in the next `max` records from this number on, with the number after these records. The number
     /// of a dropped record counts as that of the first one. A body that moves to the end is listed again.
-    pub(super) fn bodies_from(&self, number: u32, max: usize) -> (impl Iterator<Item = (Hash256, &Bytes)>, u32) {
+    pub(super) fn frames_from<'a>(
+        &'a self,
+        number: u32,
+        max: usize,
+    ) -> (impl Iterator<Item = (Hash256, &'a Bytes)>, u32) {
         let at = Some(self.index_of(number)).filter(|&at| at <= self.records.len()).unwrap_or(0);
         let end = self.records.len().min(at.saturating_add(max));
-        let bodies = self.records.range(at..end).filter(|record| !record.frame.is_empty());
-        (bodies.map(|record| (record.hash, &record.frame)), self.first.wrapping_add(end as u32))
+        let frame = |record: &'a Record| Some((record.hash, record.body.as_ref()?.frame()?));
+        (self.records.range(at..end).filter_map(frame), self.first.wrapping_add(end as u32))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -224,8 +287,8 @@ impl Pool {
         let mut number = self.first.wrapping_add(self.records.len() as u32);
         if number == END {
             // The number 0 marks the end of a chain, so an empty record uses it up.
-            let (hash, frame) = (Hash256::ZERO, Bytes::new());
-            self.records.push_back(Record { hash, key: 0, frame, position: HELD, added: record.added, next: END });
+            let (hash, added) = (Hash256::ZERO, record.added);
+            self.records.push_back(Record { hash, key: 0, body: None, position: HELD, added, next: END });
             number = 1;
         }
         let chain = &mut self.chains[chain_of(record.key)];
@@ -236,7 +299,7 @@ impl Pool {
     /// Removes the first record, and returns whether it had a body.
     fn pop_front(&mut self) -> bool {
         let Some(front) = self.records.front() else { return false };
-        let had_body = !front.frame.is_empty();
+        let had_body = front.body.is_some();
         if had_body {
             self.unchain(0);
             self.forget(0);
@@ -278,25 +341,18 @@ impl Pool {
     /// Drops the body of a record that is in no chain.
     fn forget(&mut self, at: usize) {
         let record = &mut self.records[at];
-        let bytes = retained(record.frame.len());
+        let bytes = record.retained_bytes();
         if record.position == HELD {
             self.held_bytes -= bytes;
         }
         self.retained_bytes -= bytes;
         self.len -= 1;
-        record.frame = Bytes::new();
+        record.body = None;
     }
 }
 
 fn chain_of(key: u64) -> usize {
     key as usize % RELAY_POOL_CHAINS
-}
-
-/// Returns the number of bytes that received bytes of this length retain: half a read
-/// block or more may share the block.
-pub(super) const fn shared_bytes(len_bytes: usize) -> usize {
-    let is_shared = len_bytes >= READ_BLOCK_BYTES / 2 && len_bytes < READ_BLOCK_BYTES;
-    if is_shared { READ_BLOCK_BYTES } else { len_bytes }
 }
 
 /// Returns the number of bytes that a body of this length retains.
@@ -307,11 +363,24 @@ const fn retained(len_bytes: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::READ_BLOCK_BYTES;
     use proptest::prelude::*;
 
     /// Returns an id whose chain is shared by every fourth one.
     fn id(number: u32) -> Id {
         Id { hash: Hash256::of(&number.to_le_bytes()), key: u64::from(number % 4) }
+    }
+
+    fn body(len_bytes: usize) -> Body {
+        Body::Frame(vec![1; len_bytes].into())
+    }
+
+    /// Returns the parts of a large body, each of one read block.
+    fn parts(blocks: usize) -> Body {
+        let mut window = Window::new((blocks * READ_BLOCK_BYTES) as u64);
+        (0..blocks).for_each(|_| window.push(vec![1; READ_BLOCK_BYTES].into()));
+        window.release();
+        Body::Parts(Box::new(window))
     }
 
     fn at(secs: u64) -> Instant {
@@ -342,21 +411,21 @@ mod tests {
         // The number 0 is not used.
         pool.first = u32::MAX - 3;
         let begin = pool.first_number();
-        (0..8).for_each(|number| pool.insert(id(number), Bytes::from(vec![1; 10]), at(0)));
+        (0..8).for_each(|number| pool.insert(id(number), body(10), at(0)));
         pool.remove(id(2));
         let mut listed = Vec::new();
         let mut number = begin;
         while number != pool.next_number() {
-            let (bodies, next) = pool.bodies_from(number, 3);
+            let (bodies, next) = pool.frames_from(number, 3);
             listed.extend(bodies.map(|(hash, _)| hash));
             number = next;
         }
         assert_eq!(listed, [0, 1, 3, 4, 5, 6, 7].map(|number| id(number).hash));
         // Later bodies follow, and a number of a dropped record is that of the first one.
-        pool.insert(id(9), Bytes::from(vec![1; 10]), at(0));
-        assert_eq!(pool.bodies_from(number, 3).0.map(|(hash, _)| hash).collect::<Vec<_>>(), [id(9).hash]);
+        pool.insert(id(9), body(10), at(0));
+        assert_eq!(pool.frames_from(number, 3).0.map(|(hash, _)| hash).collect::<Vec<_>>(), [id(9).hash]);
         assert!(pool.pop_front());
-        assert_eq!(pool.bodies_from(begin, 1).0.map(|(hash, _)| hash).collect::<Vec<_>>(), [id(1).hash]);
+        assert_eq!(pool.frames_from(begin, 1).0.map(|(hash, _)| hash).collect::<Vec<_>>(), [id(1).hash]);
     }
 
     proptest! {
@@ -374,7 +443,7 @@ mod tests {
                 match step {
                     Step::Insert(number, len) => {
                         model.retain(|&(held, ..)| held != number);
-                        pool.insert(id(number), vec![number as u8; len].into(), at(now));
+                        pool.insert(id(number), body(len), at(now));
                         let bytes = |model: &[(u32, usize, u64, u64)]| -> usize {
                             model.iter().map(|(_, len, ..)| len + RELAY_BODY_BYTES).sum()
                         };
@@ -423,7 +492,7 @@ mod tests {
                 prop_assert_eq!(pool.accepted(Instant::MAX), accepted);
                 for number in 0..20 {
                     let held = model.iter().find(|(held, ..)| *held == number);
-                    prop_assert_eq!(pool.get(id(number)).map(Bytes::len), held.map(|(_, len, ..)| *len), "{}", number);
+                    prop_assert_eq!(pool.get(id(number)).map(Body::len), held.map(|(_, len, ..)| *len), "{}", number);
                 }
                 let bytes: usize = model.iter().map(|(_, len, ..)| len + RELAY_BODY_BYTES).sum();
                 let held: usize = model.iter().filter(|(_, _, position, _)| *position == HELD)
@@ -436,7 +505,7 @@ mod tests {
     #[test]
     fn a_body_is_kept_for_two_minutes_after_all_peers_have_passed_it() {
         let mut pool = Pool::new(1_000_000);
-        pool.insert(id(1), vec![1; 10].into(), at(0));
+        pool.insert(id(1), body(10), at(0));
         pool.accept(id(1), 0);
         pool.expire(0, at(500));
         pool.expire(1, at(600));
@@ -451,7 +520,7 @@ mod tests {
     fn held_bodies_use_at_most_a_quarter_and_expire_after_20_minutes() {
         let mut pool = Pool::new(4 * (1_000 + RELAY_BODY_BYTES));
         assert!(pool.may_hold(1_000) && !pool.may_hold(1_001));
-        pool.insert(id(1), vec![1; 1_000].into(), at(0));
+        pool.insert(id(1), body(1_000), at(0));
         assert!(!pool.may_hold(1));
         pool.expire(100, at(1_199));
         assert!(pool.contains(id(1)));
@@ -469,9 +538,33 @@ mod tests {
     #[test]
     fn a_body_above_the_maximum_is_not_kept_and_displaces_nothing() {
         let mut pool = Pool::new(10_000);
-        pool.insert(id(1), vec![1; 100].into(), at(0));
-        pool.insert(id(2), vec![1; 10_000].into(), at(0));
+        pool.insert(id(1), body(100), at(0));
+        pool.insert(id(2), body(10_000), at(0));
         assert!(pool.contains(id(1)) && !pool.contains(id(2)));
         assert_eq!(pool.evicted(), 1);
+    }
+
+    #[test]
+    fn a_large_body_counts_while_it_arrives_and_afterwards() {
+        let (mut pool, max_bytes) = (Pool::new(1_000_000), 1_000_000);
+        assert!(pool.may_arrive(500_000, false) && !pool.may_arrive(500_001, false));
+        assert!(pool.may_arrive(250_000, true) && !pool.may_arrive(250_001, true));
+        assert!(pool.reserve(250_000, true) && !pool.reserve(1, true) && !pool.may_hold(1));
+        assert!(pool.reserve(250_000, false) && !pool.reserve(1, false));
+        assert!(pool.fits(max_bytes / 2 - RELAY_BODY_BYTES) && !pool.fits(max_bytes / 2));
+        pool.insert(id(1), body(400_000), at(0));
+        pool.insert(id(2), body(400_000), at(0));
+        assert!(!pool.contains(id(1)) && pool.contains(id(2)), "the arriving bodies were not counted");
+        assert_eq!(pool.retained_bytes(), 900_000 + RELAY_BODY_BYTES);
+        pool.release(250_000, true);
+        pool.release(250_000, false);
+        pool.insert(id(3), parts(4), at(0));
+        let len_bytes = pool.parts(id(3)).expect("the body is held").retained_bytes();
+        assert!(len_bytes > 4 * READ_BLOCK_BYTES && pool.parts(id(2)).is_none());
+        assert_eq!(pool.retained_bytes(), 400_000 + len_bytes + 2 * RELAY_BODY_BYTES);
+        assert_eq!(pool.frames_from(pool.first_number(), 9).0.count(), 1, "a compact block needs whole frames");
+        pool.remove(id(2));
+        pool.remove(id(3));
+        assert_eq!((pool.retained_bytes(), pool.held_bytes, pool.arriving_bytes, pool.len()), (0, 0, 0, 0));
     }
 }

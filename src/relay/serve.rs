@@ -3,7 +3,7 @@
 //! Every item is answered by the thing itself or by `notfound`, or the link is closed. The items are kept as they
 //! arrived, so waiting items cost no more than the message that contained them.
 
-use super::pool::shared_bytes;
+use super::window::shared_bytes;
 use crate::protocol::CommandName;
 use crate::wire::{InventoryItem, InventoryRef};
 use bytes::Bytes;

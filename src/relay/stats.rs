@@ -117,7 +117,13 @@ pub struct RelayCounts {
     pub seen_again: u64,
     /// Transactions that were too large to be relayed.
     pub oversized: u64,
-    /// Transactions of leaf peers that could not be decoded.
+    /// Large transactions that have arrived whole and right. A large one is longer than the loop buffers.
+    pub large_received: u64,
+    /// Large transactions that were dropped because too many arrived at a time, or because they arrived too slowly.
+    pub large_dropped: u64,
+    /// Links that were closed because their large transaction was dropped before they had read it.
+    pub large_readers_cut: u64,
+    /// Transactions of leaf peers, and large ones of any peer, that could not be decoded.
     pub malformed: u64,
     /// Transactions that the policy has dropped.
     pub dropped_by_policy: u64,

@@ -5,7 +5,7 @@
 //! reader that is behind the window then has lost the block. The last byte is not readable before [`Window::release`].
 //! Nothing here sends, hashes or knows a peer.
 
-use super::pool::shared_bytes;
+use crate::limits::READ_BLOCK_BYTES;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -116,6 +116,13 @@ impl Window {
     pub(super) fn retained_bytes(&self) -> usize {
         self.retained_bytes
     }
+}
+
+/// Returns the number of bytes that received bytes of this length retain: half a read
+/// block or more may share the block.
+pub(super) const fn shared_bytes(len_bytes: usize) -> usize {
+    let is_shared = len_bytes >= READ_BLOCK_BYTES / 2 && len_bytes < READ_BLOCK_BYTES;
+    if is_shared { READ_BLOCK_BYTES } else { len_bytes }
 }
 
 /// Returns the number of bytes that a part of this length retains.

@@ -54,7 +54,7 @@ pub(super) use pass::{keep_up, on_part, on_wake, on_written};
 use passages::Passages;
 pub(super) use passages::{is_mark, memory_bytes as passages_memory_bytes};
 pub(super) use proxy::HeaderAsks;
-pub(super) use serve::{Begun, begin, feed, on_reader_closed};
+pub(super) use serve::{Begun, begin, feed, is_reading, on_reader_closed};
 use std::collections::VecDeque;
 pub(super) use sync::{ask_again, on_block_announced, on_headers, on_upstream_ready};
 

@@ -27,6 +27,11 @@ pub(in crate::relay) enum Begun {
     Closed,
 }
 
+/// Returns whether a block is being sent to a peer, or will be.
+pub(in crate::relay) fn is_reading(core: &Core, peer: PeerId) -> bool {
+    core.blocks.peers.get(peer).is_some_and(|reader| reader.reading.is_some())
+}
+
 /// Begins to send a block to a peer.
 pub(in crate::relay) fn begin(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256) -> Begun {
     let blocks = &core.blocks;

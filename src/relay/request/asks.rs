@@ -28,6 +28,8 @@ pub(super) struct Ask {
     pub(super) may_hedge: bool,
     /// Whether its deadline has passed, while there was no other announcer.
     pub(super) is_overdue: bool,
+    /// Whether the transaction arrives in parts, as far as can be known before its end.
+    pub(super) is_arriving: bool,
     /// Whether it has been repeated.
     pub(super) is_repeated: bool,
     /// The next request for the same transaction.
@@ -60,6 +62,7 @@ impl Asks {
             class,
             may_hedge: false,
             is_overdue: false,
+            is_arriving: false,
             is_repeated: false,
             other: NONE,
             links: [[NONE; 2]; 3],

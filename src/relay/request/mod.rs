@@ -13,8 +13,8 @@ use super::percentile::Percentile95;
 use crate::bugs::canary;
 use crate::limits::{
     MAX_RELAY_ASKS, MAX_RELAY_LEAF_ASKS, RELAY_DEADLINE_CLASSES, RELAY_FIRST_DEADLINE, RELAY_FIRST_HEDGE,
-    RELAY_IN_FLIGHT, RELAY_LAST_DEADLINE, RELAY_LEAST_DEADLINE, RELAY_LEAST_HEDGE, RELAY_LEAST_RATE,
-    RELAY_LIVE_ANNOUNCEMENTS, RELAY_MAX_HEDGE,
+    RELAY_IN_FLIGHT, RELAY_LARGE_TX_TIME, RELAY_LAST_DEADLINE, RELAY_LEAST_DEADLINE, RELAY_LEAST_HEDGE,
+    RELAY_LEAST_RATE, RELAY_LIVE_ANNOUNCEMENTS, RELAY_MAX_HEDGE,
 };
 use crate::time::Instant;
 use crate::wire::Hash256;
@@ -140,7 +140,7 @@ impl Requests {
                 let (first, hedge_after) = (entry.link, self.hedge_delay());
                 let ask = self.asks.get(first);
                 let has_second = ask.other != NONE;
-                let is_slow = now.since(ask.at) >= hedge_after && !ask.may_hedge;
+                let is_slow = now.since(ask.at) >= hedge_after && !ask.may_hedge && !ask.is_arriving;
                 if ask.is_overdue && !has_second {
                     self.counts.moved += 1;
                     self.ask_or_wait(inventory, peers, slot, peer, now);
@@ -164,13 +164,14 @@ impl Requests {
         len_bytes: usize,
         now: Instant,
     ) -> Option<Duration> {
-        let mut took = None;
+        let (mut took, mut is_large) = (None, false);
         let mut ask = self.first_ask(inventory, slot);
         while ask != NONE {
             let Self { asks, .. } = self;
             let (asked, at, other) = (asks.get(ask).peer, asks.get(ask).at, asks.get(ask).other);
             if asked == peer {
                 took = Some(now.since(at));
+                is_large = asks.get(ask).is_arriving;
             }
             self.remove_ask(peers, ask);
             ask = other;
@@ -179,6 +180,8 @@ impl Requests {
             entry.link = NONE;
         }
         match took {
+            // The time of a large transaction says nothing about other ones.
+            Some(_) if is_large => {}
             Some(took) => {
                 let has_upstream = peers.upstreams() > 0;
                 if let Some(peer) = peers.get_mut(peer) {
@@ -194,6 +197,24 @@ impl Requests {
             None => self.counts.unrequested += 1,
         }
         took
+    }
+
+    /// Handles the beginning of a large transaction. Its id is not known yet, so it counts as the answer to the peer's
+    /// oldest request, because an SV Node answers in order. While it arrives, nobody else is asked for it, for at most
+    /// [`RELAY_LARGE_TX_TIME`].
+    pub(super) fn begins(&mut self, peers: &Peers, peer: PeerIndex) {
+        self.set_arriving(peers, peer, true);
+    }
+
+    /// Handles the end of a large transaction, after [`Requests::arrived`] if it is right.
+    pub(super) fn ends(&mut self, peers: &Peers, peer: PeerIndex) {
+        self.set_arriving(peers, peer, false);
+    }
+
+    fn set_arriving(&mut self, peers: &Peers, peer: PeerIndex, is_arriving: bool) {
+        if let Some(ask) = peers.get(peer).map(|row| row.asks[0]).filter(|&ask| ask != NONE) {
+            self.asks.get_mut(ask).is_arriving = is_arriving;
+        }
     }
 
     /// Handles a `notfound` by a peer that was asked, and asks the next announcer.
@@ -300,6 +321,9 @@ impl Requests {
             let ask = self.hedges[0];
             self.stop_hedging(ask);
             let (slot, asked) = (self.asks.get(ask).slot, self.asks.get(ask).peer);
+            if self.asks.get(ask).is_arriving {
+                continue;
+            }
             // The other link of a slow upstream leads to the same node, which would only have more work.
             let is_other = |peer| !peers.are_one_upstream(asked, peer);
             if let Some(next) = self.best_announcer(inventory, peers, slot, is_other)
@@ -325,6 +349,9 @@ impl Requests {
 
     /// Handles one request whose deadline has passed.
     fn overdue(&mut self, inventory: &mut Inventory, peers: &mut Peers, ask: u32, now: Instant) {
+        if self.asks.get(ask).is_arriving && now.since(self.asks.get(ask).at) < RELAY_LARGE_TX_TIME {
+            return self.move_to_class(ask, self.asks.get(ask).class, now);
+        }
         let slot = self.asks.get(ask).slot;
         let is_alone = self.first_ask(inventory, slot) == ask && self.asks.get(ask).other == NONE;
         let has_next = self.best_announcer(inventory, peers, slot, |_| true).is_some();
@@ -336,7 +363,7 @@ impl Requests {
         if self.asks.get(ask).class != LAST {
             self.counts.overdue += 1;
             self.asks.get_mut(ask).is_overdue = true;
-            return self.move_to_last(ask, now);
+            return self.move_to_class(ask, LAST, now);
         }
         if self.asks.get(ask).is_repeated {
             self.drop_ask(inventory, peers, ask);
@@ -347,18 +374,18 @@ impl Requests {
         let repeated = self.asks.get_mut(ask);
         (repeated.at, repeated.is_repeated) = (now, true);
         let peer = repeated.peer;
-        self.move_to_last(ask, now);
+        self.move_to_class(ask, LAST, now);
         if let Some(entry) = inventory.get(slot) {
             self.to_send.push((peer, entry.hash));
         }
     }
 
-    /// Moves a request to the end of the class of last requests.
-    fn move_to_last(&mut self, ask: u32, now: Instant) {
-        let class = std::mem::replace(&mut self.asks.get_mut(ask).class, LAST);
+    /// Moves a request to the end of a deadline class.
+    fn move_to_class(&mut self, ask: u32, to: u8, now: Instant) {
+        let from = std::mem::replace(&mut self.asks.get_mut(ask).class, to);
         self.asks.get_mut(ask).since = now;
-        self.asks.unlink(ask, OF_DEADLINE, &mut self.deadlines[usize::from(class)]);
-        self.asks.push(ask, OF_DEADLINE, &mut self.deadlines[usize::from(LAST)]);
+        self.asks.unlink(ask, OF_DEADLINE, &mut self.deadlines[usize::from(from)]);
+        self.asks.push(ask, OF_DEADLINE, &mut self.deadlines[usize::from(to)]);
     }
 
     fn hedge_delay(&self) -> Duration {

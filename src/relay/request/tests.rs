@@ -203,6 +203,45 @@ fn a_slow_upstream_is_hedged_by_another_one_but_not_by_its_own_second_link() {
 }
 
 #[test]
+fn nobody_else_is_asked_for_a_transaction_that_arrives_in_parts() {
+    let mut room = Room::new(3);
+    room.announce(1, 0);
+    room.announce(1, 1);
+    room.announce(2, 0);
+    room.announce(2, 1);
+    assert_eq!(room.sent(), [(0, 1), (0, 2)]);
+    room.requests.begins(&room.peers, 0);
+    room.wait(RELAY_LARGE_TX_TIME - MILLI);
+    room.announce(1, 2);
+    // Only the request after it has moved on.
+    assert!(room.sent().iter().all(|&(_, number)| number == 2));
+    let usual = room.peers.get(0).unwrap().fetch.get();
+    assert_eq!(room.arrive(1, 0), Some(RELAY_LARGE_TX_TIME - MILLI));
+    room.requests.ends(&room.peers, 0);
+    assert_eq!(room.peers.get(0).unwrap().fetch.get(), usual, "its time counts as that of usual transactions");
+}
+
+#[test]
+fn a_transaction_that_arrives_for_too_long_is_requested_from_the_next_announcer() {
+    let mut room = Room::new(2);
+    room.announce(1, 0);
+    room.announce(1, 1);
+    room.requests.begins(&room.peers, 0);
+    room.sent();
+    room.wait(RELAY_LARGE_TX_TIME + RELAY_LAST_DEADLINE);
+    assert_eq!(room.sent()[0], (1, 1));
+    // The end of a large transaction ends the exception for the peer's oldest request.
+    let mut room = Room::new(2);
+    room.announce(1, 0);
+    room.announce(1, 1);
+    room.requests.begins(&room.peers, 0);
+    room.requests.ends(&room.peers, 0);
+    room.sent();
+    room.wait(RELAY_FIRST_HEDGE);
+    assert_eq!(room.sent(), [(1, 1)]);
+}
+
+#[test]
 fn a_later_announcer_of_a_slow_transaction_is_asked_at_once() {
     let mut room = Room::new(2);
     room.announce(7, 0);

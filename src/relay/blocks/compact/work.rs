@@ -116,8 +116,8 @@ fn match_bodies(core: &mut Core, ctx: &mut Ctx<'_>, job: &mut Job) -> Option<Nex
     if ctx.now() < job.next_at {
         return Some(Next::At(job.next_at));
     }
-    let (bodies, cursor) = core.pool.bodies_from(job.cursor, RELAY_REBUILD_BODIES);
-    bodies.for_each(|(txid, frame)| job.rebuild.offer(txid, || body_of(frame)));
+    let (frames, cursor) = core.pool.frames_from(job.cursor, RELAY_REBUILD_BODIES);
+    frames.for_each(|(txid, frame)| job.rebuild.offer(txid, || body_of(frame)));
     job.cursor = cursor;
     if job.rebuild.is_too_long() {
         return Some(Next::End(None));

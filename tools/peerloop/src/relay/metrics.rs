@@ -11,7 +11,7 @@ use std::fmt;
 /// The metric of a counter: its name, its help, and the function that reads its value.
 type Row<C> = (&'static str, &'static str, fn(&C) -> u64);
 
-const COUNTS: [Row<RelayCounts>; 49] = [
+const COUNTS: [Row<RelayCounts>; 52] = [
     ("relay_accepted", "Transactions announced to all peers", |counts| counts.accepted),
     ("relay_submitted", "Transactions submitted to the upstreams", |counts| counts.submitted),
     ("relay_resubmitted", "Submitted transactions announced to the upstreams again", |counts| counts.resubmitted),
@@ -34,6 +34,11 @@ const COUNTS: [Row<RelayCounts>; 49] = [
     ("relay_announcers_dropped", "Announcers forgotten for lack of room", |counts| counts.announcers_dropped),
     ("relay_seen_again", "Announcements of transactions that are no longer kept", |counts| counts.seen_again),
     ("relay_oversized", "Transactions too large to be relayed", |counts| counts.oversized),
+    ("relay_large_received", "Large transactions received whole", |counts| counts.large_received),
+    ("relay_large_dropped", "Large transactions dropped for lack of room or time", |counts| counts.large_dropped),
+    ("relay_large_readers_cut", "Connections closed because their large transaction was dropped", |counts| {
+        counts.large_readers_cut
+    }),
     ("relay_malformed", "Transactions that could not be decoded", |counts| counts.malformed),
     ("relay_dropped_by_policy", "Transactions dropped by the policy", |counts| counts.dropped_by_policy),
     ("relay_held_dropped", "Held transactions dropped for lack of room", |counts| counts.held_dropped),

@@ -7,8 +7,8 @@ use peerloop::api::Pending;
 use peerloop::internals::id::LinkId;
 use peerloop::internals::net::Net;
 use peerloop::relay::{
-    BlockRelayed, IncomingTransaction, PolicyDecision, Relay, RelayConfig, RelayCounts, RelayEvent, RelayPolicy,
-    RelayRequest, RelayStats, RelayStep, SubmitReport, TrustMode,
+    BlockRelayed, IncomingTransaction, LargeTransaction, PolicyDecision, Relay, RelayConfig, RelayCounts, RelayEvent,
+    RelayPolicy, RelayRequest, RelayStats, RelayStep, SubmitReport, TrustMode,
 };
 use peerloop::sim::{Actor, Conditions, Driver, RunOutcome, SimNet, World};
 use peerloop::time::Instant;
@@ -33,6 +33,12 @@ pub struct Recorder {
 impl RelayPolicy for Recorder {
     fn on_transaction(&mut self, _ctx: &mut Ctx<'_>, transaction: IncomingTransaction<'_>) -> PolicyDecision {
         assert_eq!(Hash256::of(transaction.payload), transaction.txid);
+        self.decision
+    }
+
+    fn on_large_transaction(&mut self, _ctx: &mut Ctx<'_>, transaction: LargeTransaction<'_>) -> PolicyDecision {
+        let payload: Vec<u8> = transaction.parts().flatten().collect();
+        assert_eq!((Hash256::of(&payload), payload.len() as u64), (transaction.txid, transaction.len_bytes()));
         self.decision
     }
 

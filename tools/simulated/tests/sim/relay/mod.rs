@@ -11,6 +11,7 @@ mod compact;
 mod header_requests;
 mod hostile;
 mod indexes;
+mod large;
 mod live;
 mod meshes;
 mod racing;

@@ -125,8 +125,9 @@ fn in_push_mode_transactions_are_sent_to_the_upstream_without_a_request_and_in_o
 #[test]
 fn a_transaction_that_is_too_large_is_counted_and_not_requested_again() {
     let config = config().with_max_buffered_message_bytes(2_048);
-    let mut scene = Scene::with(|config| config, config, Conditions::default());
-    let (mut leaf, large) = (scene.leaf(), vec![7; 5_000]);
+    // Transactions that arrive may use half of the pool.
+    let mut scene = Scene::with(|config| config.with_tx_pool_bytes(9_000), config, Conditions::default());
+    let (mut leaf, large) = (scene.leaf(), large_transaction(1, 5_000));
     scene.ask_upstream(LISTENING, &inv(&[&large]));
     scene.upstream.send(LISTENING, &tx(&large));
     scene.settle();
