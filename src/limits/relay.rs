@@ -224,7 +224,7 @@ pub const RELAY_REBUILT_BYTES: usize = 16 * 1024 * 1024;
 /// Number of transactions of the pool that are compared with a compact block in one turn, about 0.5 ms of work.
 pub const RELAY_REBUILD_BODIES: usize = 16_384;
 /// Number of bytes of a block that are concatenated and hashed in one turn, about 0.5 ms of work. Indexing its short
-/// ids costs at most as much in one turn.
+/// ids costs as much, and at most one prefilled transaction more, of up to 2 MiB.
 pub const RELAY_REBUILD_BYTES: usize = 512 * 1024;
 /// Pause before the pool is examined again for the missing transactions of a compact block.
 pub const RELAY_COMPACT_PAUSE: Duration = Duration::from_millis(5);
@@ -248,6 +248,9 @@ pub const RELAY_REQUEST_BYTES: usize = 64 * 1024;
 pub const RELAY_BLOCKTXN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of unanswered requests for headers that are passed on to upstreams.
 pub const RELAY_HEADER_ASKS: usize = 64;
+/// The number of them beyond which those of leaf peers are refused, so that many hosts do not displace upstreams and
+/// trusted peers.
+pub const RELAY_LEAF_HEADER_ASKS: usize = RELAY_HEADER_ASKS / 4 * 3;
 /// Maximum number of such requests of one peer, and of all leaf peers of one host. A peer that exceeds it is closed. A
 /// node has one such request, and repeats it for each block that is announced to it.
 pub const RELAY_PEER_HEADER_ASKS: usize = 4;

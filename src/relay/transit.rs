@@ -30,6 +30,8 @@ pub(super) struct Transit {
     /// The hash of the bytes that have passed, for the checksum; `None` if there is none.
     passed: Option<Sha256>,
     lanes: [Lane; Self::LANES],
+    /// The bytes that passed last, and are not read by the parser.
+    unchecked: Bytes,
     /// The block, once it is complete and right.
     block: Option<StreamedBlock>,
 }
@@ -77,6 +79,7 @@ impl Transit {
             offsets: TxOffsets::default(),
             passed: header.checksum.is_some().then(Sha256::new),
             lanes: Default::default(),
+            unchecked: Bytes::new(),
             block: None,
         }
     }
@@ -92,47 +95,47 @@ impl Transit {
         if is_same { Ok(()) } else { Err(Fault::Differs) }
     }
 
-    /// Makes a source's next bytes readable, except the payload's last one. Returns them for [`Transit::check`]; none
-    /// if another source has sent them before.
-    pub(super) fn push(&mut self, lane: usize, part: &Bytes) -> Result<Bytes, Fault> {
+    /// Makes a source's next bytes readable. They are checked with the next call, so that hashing does not delay them,
+    /// and the block's last ones at once: the last byte becomes readable if the block is right. Returns whether bytes
+    /// were new: another source may have sent them before. After an error, the last byte never becomes readable.
+    pub(super) fn push(&mut self, lane: usize, part: &Bytes) -> Result<bool, Fault> {
+        self.check()?;
         let passed = self.window.end() - u64::from(canary!(ContinuedEarly) && self.window.end() > 0);
         let skipped = usize::try_from(passed - self.lanes[lane].sent.min(passed));
         let (repeated, new) = part.split_at(part.len().min(skipped.unwrap_or(usize::MAX)));
         self.lanes[lane].sent += part.len() as u64;
         self.compare(lane, repeated)?;
         if new.is_empty() {
-            return Ok(Bytes::new());
+            return Ok(false);
         }
         if self.lanes[lane].sent > self.header.payload_len {
             return Err(Fault::WrongLength);
         }
         self.overtake();
-        let new = part.slice_ref(new);
-        self.window.push(new.clone());
-        Ok(new)
+        self.unchecked = part.slice_ref(new);
+        self.window.push(self.unchecked.clone());
+        if self.window.end() == self.header.payload_len {
+            self.check()?;
+            self.end()?;
+        }
+        Ok(true)
     }
 
-    /// Checks the bytes that [`Transit::push`] has returned. If the block ends with them and is right, its last byte
-    /// becomes readable.
-    pub(super) fn check(&mut self, new: &[u8]) -> Result<(), Fault> {
-        if new.is_empty() {
-            return Ok(());
+    /// Reads and hashes the bytes that were pushed last.
+    fn check(&mut self) -> Result<(), Fault> {
+        let new = std::mem::take(&mut self.unchecked);
+        if !new.is_empty() {
+            self.parse(&new)?;
         }
-        self.parse(new)?;
         if let Some(passed) = &mut self.passed {
-            passed.update(new);
+            passed.update(&new);
         }
-        if self.has_arrived() { self.end() } else { Ok(()) }
+        Ok(())
     }
 
     /// Returns whether other sources have sent bytes that the one in this lane has not.
     pub(super) fn is_behind(&self, lane: usize) -> bool {
         self.lanes[lane].sent < self.window.end()
-    }
-
-    /// Returns whether the whole payload has arrived.
-    pub(super) fn has_arrived(&self) -> bool {
-        self.window.end() == self.header.payload_len
     }
 
     /// Reads bytes that another source has sent before, and compares them once they are as many.
@@ -266,10 +269,7 @@ mod tests {
 
     /// Sends a payload in parts of this length.
     fn send(transit: &mut Transit, payload: &[u8], part: usize) -> Result<(), Fault> {
-        payload.chunks(part.max(1)).try_for_each(|part| {
-            let new = transit.push(0, &Bytes::copy_from_slice(part))?;
-            transit.check(&new)
-        })
+        payload.chunks(part.max(1)).try_for_each(|part| transit.push(0, &Bytes::copy_from_slice(part)).map(drop))
     }
 
     fn read_all(transit: &Transit) -> Vec<u8> {

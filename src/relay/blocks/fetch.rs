@@ -192,12 +192,16 @@ pub(super) fn recognize(
     let Arriving { header, begun, .. } = core.blocks.arriving.swap_remove(at);
     let hash = BlockHeader::decode(part.first_chunk()?).hash();
     let awaited = core.blocks.awaited_from(peer).find(|&(_, awaited)| awaited == hash);
-    if let Some(about) = core.blocks.peers.get_mut(peer) {
-        about.sends_requested = awaited.is_some() || about.take_given_up(hash);
-    }
+    let was_given_up = core.blocks.peers.get_mut(peer).is_some_and(|about| {
+        let was_given_up = about.take_given_up(hash);
+        about.sends_requested = awaited.is_some() || was_given_up;
+        was_given_up
+    });
     let (number, _) = awaited?;
-    // A node replies in the order of the requests, so it has skipped the older ones.
-    let skipped: Vec<(u64, Hash256)> = core.blocks.awaited_from(peer).filter(|&(older, _)| older < number).collect();
+    // A node replies in the order of the requests, so it has skipped the older ones. The reply to a request that was
+    // given up and repeated may be that to the first one, which skips none.
+    let skipped = core.blocks.awaited_from(peer).filter(|&(older, _)| older < number && !was_given_up);
+    let skipped: Vec<(u64, Hash256)> = skipped.collect();
     let is_bound = bind(core, ctx, peer, hash, (header, begun));
     skipped.into_iter().for_each(|(_, hash)| fail_over(core, ctx, hash, peer));
     is_bound.then_some((hash, part))

@@ -2,8 +2,8 @@
 //!
 //! A block passes while it arrives. It is fetched from an upstream once a peer requests it, at most once at a time, and
 //! its bytes are sent to all peers that have requested it; [`Transit`](super::transit::Transit) lists the checks. The
-//! tables of this file send nothing; `sync`, `answer`, `proxy`, `admit`, `fetch`, `pass`,
-//! `serve` and `announce` are their steps.
+//! tables of this file send nothing; `sync`, `answer`, `proxy`, `admit`, `fetch`, `pass`, `serve` and `announce` are
+//! their steps.
 
 mod admit;
 mod announce;

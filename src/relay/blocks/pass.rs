@@ -2,7 +2,8 @@
 //!
 //! The upkeep of each second replaces silent sources, and ends complete blocks whose slow readers keep others waiting.
 //! The source must send the requested block, and a further source the same bytes as the one before it, before a part of
-//! it is passed on. All other checks follow: hashing would delay the readers, and the block's last byte is held.
+//! it is passed on. Each part is hashed when the next one arrives, so that the first bytes do not wait for that, and
+//! the block's last byte is held until all is checked.
 
 use super::flow::{Flow, Source};
 use super::passages::Stamp;
@@ -26,7 +27,8 @@ pub(in crate::relay) fn on_part(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId
     };
     if let Some(about) = core.blocks.peers.get_mut(peer) {
         about.sends_unread = found.is_none() && !is_last;
-        if about.sends_requested {
+        // The parts of a bound block count, also while another block arrives on the peer's other stream.
+        if bound.is_some() || about.sends_requested {
             about.block_input = Some(now);
         }
     }
@@ -36,52 +38,33 @@ pub(in crate::relay) fn on_part(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId
     }
     let Some(flow) = core.blocks.flow_mut(hash) else { return };
     let Some((source, transit)) = flow.source_of(peer).zip(flow.transit.as_mut()) else { return };
-    let new = match transit.push(source.lane, &part) {
-        Ok(new) => new,
+    match transit.push(source.lane, &part) {
+        Ok(true) => flow.gaps.progress(now),
+        Ok(false) => {}
         Err(fault) => return fetch::on_fault(core, ctx, peer, hash, fault),
-    };
-    if !new.is_empty() {
-        flow.gaps.progress(now);
     }
-    if !transit.has_arrived() {
-        spread(core, ctx, hash);
+    if flow.is_complete() {
+        complete(core, ctx, peer, hash);
+    } else if is_last {
+        // The payload has ended before the block.
+        return fetch::fail_over(core, ctx, hash, peer);
     }
-    if check(core, ctx, peer, hash, &new, is_last) {
-        pace::settle(core, ctx, hash);
-    }
+    spread(core, ctx, hash);
+    pace::settle(core, ctx, hash);
 }
 
-/// Checks the new bytes of a block, and passes on the rest of a complete one. Returns whether its source is right.
-fn check(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256, new: &[u8], is_last: bool) -> bool {
-    // The last reader may have been closed.
+/// Ends the transfer of a block that is complete and right. This peer has sent all of it.
+fn complete(core: &mut Core, ctx: &mut Ctx<'_>, peer: PeerId, hash: Hash256) {
     let (Blocks { flows, live, passages, .. }, now) = (&mut core.blocks, ctx.now());
-    let Some(flow) = flows.iter_mut().find(|flow| flow.hash == hash) else { return false };
-    let Some(transit) = &mut flow.transit else { return false };
-    match transit.check(new) {
-        Ok(()) if flow.is_complete() => {
-            flow.completed_at = Some(now);
-            live.note(flow, now);
-            let (mut sources, counted) = (std::mem::take(&mut flow.sources), flow.counted_sources(now));
-            // This one has sent all of it.
-            let done = sources.extract_if(.., |source| source.peer == peer).collect::<Vec<_>>();
-            passages.complete(hash, Stamp::of(ctx), counted);
-            core.counts.blocks_relayed += 1;
-            pace::resume(core, ctx, &done);
-            pace::give_up(core, ctx, hash, sources);
-            spread(core, ctx, hash);
-        }
-        // The payload has ended before the block.
-        Ok(()) if is_last => {
-            fetch::fail_over(core, ctx, hash, peer);
-            return false;
-        }
-        Ok(()) => {}
-        Err(fault) => {
-            fetch::on_fault(core, ctx, peer, hash, fault);
-            return false;
-        }
-    }
-    true
+    let Some(flow) = flows.iter_mut().find(|flow| flow.hash == hash) else { return };
+    flow.completed_at = Some(now);
+    live.note(flow, now);
+    let (mut sources, counted) = (std::mem::take(&mut flow.sources), flow.counted_sources(now));
+    let done: Vec<Source> = sources.extract_if(.., |source| source.peer == peer).collect();
+    passages.complete(hash, Stamp::of(ctx), counted);
+    core.counts.blocks_relayed += 1;
+    pace::resume(core, ctx, &done);
+    pace::give_up(core, ctx, hash, sources);
 }
 
 /// Handles the write of a block's marked byte.

@@ -144,8 +144,10 @@ impl Passages {
     }
 
     fn push(&mut self, passage: Passage) {
+        // A block that still passes is not reported before its end, if another one can be.
+        let at = self.open.iter().position(|passage| passage.last_in.is_some()).unwrap_or(0);
         if self.open.len() == MAX_RELAY_PASSAGES
-            && let Some(oldest) = self.open.pop_front()
+            && let Some(oldest) = self.open.remove(at)
         {
             self.ended.push(oldest.report(passage.first_in.at));
         }
@@ -459,6 +461,22 @@ mod tests {
         assert_eq!((report.size_bytes, report.received_in), (90, Duration::from_micros(200)));
         assert_eq!(report.form, BlockForm::Compact { transactions: 4, rebuilt: Rebuilt::WithRequested(2) });
         assert_eq!(passages.compact_mark(HASH), None);
+    }
+
+    #[test]
+    fn a_block_that_still_passes_is_not_reported_while_another_one_can_be() {
+        let mut passages = Passages::default();
+        passages.begin(HASH, None, 1_000, stamp(1, 0), &[peer(1)]);
+        for number in 0..2 * MAX_RELAY_PASSAGES as u8 {
+            passages.begin_compact(Hash256::of(&[number]), None, (90, 4), (stamp(2, 0), stamp(2, 0)));
+        }
+        assert!(passages.take_ended().iter().all(|report| report.hash != HASH));
+        passages.complete(HASH, stamp(9, 0), SOURCES);
+        passages.expire(at(10).plus(RELAY_PASSAGE_TIME));
+        let reports = passages.take_ended();
+        let of_block: Vec<bool> =
+            reports.iter().filter(|report| report.hash == HASH).map(|report| report.is_complete).collect();
+        assert_eq!(of_block, [true]);
     }
 
     #[test]

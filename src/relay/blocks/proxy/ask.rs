@@ -11,7 +11,7 @@ use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::limits::{
     RELAY_HEADER_ASKS, RELAY_HEADER_PATIENCE, RELAY_HEADER_RESERVE, RELAY_HEADER_SILENCE, RELAY_HEADER_TRIES,
-    RELAY_HEADER_WAIT, RELAY_LOCATOR_HASHES, RELAY_PEER_HEADER_ASKS,
+    RELAY_HEADER_WAIT, RELAY_LEAF_HEADER_ASKS, RELAY_LOCATOR_HASHES, RELAY_PEER_HEADER_ASKS,
 };
 use crate::protocol::CommandName;
 use crate::relay::blocks::admit;
@@ -48,7 +48,8 @@ pub(in crate::relay) fn for_peer(
     let payer = admit::paying_host(core, ctx, peer);
     let is_same = |ask: &&Ask| ask.peer == peer || payer.is_some() && ask.payer == payer;
     let asks = &core.blocks.header_asks;
-    let has_room = asks.open().count() < RELAY_HEADER_ASKS
+    let max = if payer.is_some() { RELAY_LEAF_HEADER_ASKS } else { RELAY_HEADER_ASKS };
+    let has_room = asks.open().count() < max
         && asks.open().filter(is_same).count() < RELAY_PEER_HEADER_ASKS
         && request.hashes().len() <= RELAY_LOCATOR_HASHES;
     let has_budget = payer.is_none_or(|host| core.blocks.budgets.left(host, ctx.now()) >= RELAY_HEADER_RESERVE);
@@ -57,7 +58,13 @@ pub(in crate::relay) fn for_peer(
     }
     let (command, since) = (frame.command(), ctx.now());
     let ask = Ask { peer, payer, command, request: frame.to_bytes(), since, tries: 0, failed: Vec::new() };
-    core.blocks.header_asks.waiting.push_back(ask);
+    let waiting = &mut core.blocks.header_asks.waiting;
+    // Leaf peers wait until all others are served.
+    let at = match payer {
+        Some(_) => waiting.len(),
+        None => waiting.iter().position(|other| other.payer.is_some()).unwrap_or(waiting.len()),
+    };
+    waiting.insert(at, ask);
     advance(core, ctx);
 }
 

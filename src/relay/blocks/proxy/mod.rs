@@ -82,6 +82,11 @@ impl HeaderAsks {
         self.sent.iter().any(|sent| sent.link == link && sent.command == command)
     }
 
+    /// Returns a link's request.
+    fn sent_mut(&mut self, link: PeerId, command: CommandName) -> Option<&mut Sent> {
+        self.sent.iter_mut().find(|sent| sent.link == link && sent.command == command)
+    }
+
     /// Removes and returns a link's request, if `answers` returns `true` for it.
     fn take(
         &mut self,

@@ -8,14 +8,16 @@
 //! The upstream does not announce what it has sent as a reply, so this side uses the headers of a reply, too.
 
 use super::{Sent, ask, can_answer};
+use crate::address::Host;
 use crate::api::{Delivery, Frame};
 use crate::error::Disconnect;
 use crate::handler::Ctx;
 use crate::id::PeerId;
+use crate::limits::RELAY_HEADER_RESERVE;
 use crate::protocol::CommandName;
 use crate::relay::blocks::{admit, announce, sync};
 use crate::relay::core::Core;
-use crate::wire::{BlockHeader, EnrichedHeaders, EnrichedHeadersRef, Header, HeadersRef, MessageRef};
+use crate::wire::{BlockHeader, EnrichedHeaders, EnrichedHeadersRef, Header, HeadersRef, LocatorRef, MessageRef};
 use bytes::Bytes;
 
 /// Length of the longest count of items, in bytes.
@@ -60,10 +62,8 @@ pub(in crate::relay) fn on_hdrsen_header(
     if header.payload_len <= ctx.config().buffer_limit_bytes(header.command) {
         return Delivery::Buffer;
     }
-    if let Some(sent) = core.blocks.header_asks.take(link, CommandName::GETHDRSEN, |_| true) {
-        charge(core, ctx, &sent, header.payload_len);
-        ask::fail(core, ctx, link, sent.ask);
-    }
+    // The length is only a claim.
+    refuse(core, ctx, link, header.payload_len.min(RELAY_HEADER_RESERVE));
     Delivery::Discard
 }
 
@@ -76,17 +76,11 @@ pub(in crate::relay) fn on_hdrsen(
     headers: EnrichedHeadersRef<'_>,
 ) {
     let genesis = BlockHeader::genesis_of(ctx.config().network).hash();
-    let mut is_reply = true;
-    let sent = core.blocks.header_asks.take(link, CommandName::GETHDRSEN, |request| {
-        is_reply = headers.iter().next().is_none_or(|first| can_answer(request, &first.header, genesis));
-        true
-    });
-    let Some(sent) = sent else { return };
-    if !is_reply {
-        core.counts.headers_refused += 1;
-        charge(core, ctx, &sent, frame.payload().len() as u64);
-        return ask::fail(core, ctx, link, sent.ask);
-    }
+    let is_reply =
+        |request: LocatorRef<'_>| headers.iter().next().is_none_or(|first| can_answer(request, &first.header, genesis));
+    let Some(sent) = core.blocks.header_asks.take(link, CommandName::GETHDRSEN, is_reply) else {
+        return refuse(core, ctx, link, frame.payload().len() as u64);
+    };
     let asker = sent.ask.as_ref().and_then(|ask| ctx.peer(ask.peer));
     let max_bytes = asker.map_or(0, |view| view.connection().max_recv_payload() as usize);
     let reply = match frame.payload().len() > max_bytes && sent.ask.is_some() {
@@ -111,15 +105,26 @@ fn cut(ctx: &Ctx<'_>, headers: EnrichedHeadersRef<'_>, max_bytes: usize) -> Byte
     ctx.encode(&MessageRef::HdrsEn(EnrichedHeaders::from_headers(headers.iter().take(count)).as_ref()))
 }
 
-fn charge(core: &mut Core, ctx: &Ctx<'_>, sent: &Sent, bytes: u64) {
-    if let Some(host) = sent.payer {
+/// Asks the next upstream in place of a link whose `hdrsen` is not the reply to its request, if it has one. The reply
+/// may still follow: this one may be a late reply to an earlier request. So the link keeps its request.
+fn refuse(core: &mut Core, ctx: &mut Ctx<'_>, link: PeerId, bytes: u64) {
+    let Some(sent) = core.blocks.header_asks.sent_mut(link, CommandName::GETHDRSEN) else { return };
+    let payer = sent.payer;
+    let Some(ask) = sent.ask.take() else { return };
+    core.counts.headers_refused += 1;
+    charge(core, ctx, payer, bytes);
+    ask::fail(core, ctx, link, Some(ask));
+}
+
+fn charge(core: &mut Core, ctx: &Ctx<'_>, payer: Option<Host>, bytes: u64) {
+    if let Some(host) = payer {
         admit::charge(core, ctx, host, bytes);
     }
 }
 
 /// Sends a reply to the peer that waits for it, and passes on the next request.
 fn pass_back(core: &mut Core, ctx: &mut Ctx<'_>, sent: Sent, frame: &Frame<'_>, reply: Bytes) {
-    charge(core, ctx, &sent, frame.payload().len() as u64);
+    charge(core, ctx, sent.payer, frame.payload().len() as u64);
     if let Some(ask) = sent.ask {
         match ctx.send_shared(ask.peer, &reply) {
             Ok(()) => core.counts.header_requests_relayed += 1,

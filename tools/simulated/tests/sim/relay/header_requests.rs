@@ -330,6 +330,47 @@ fn a_reply_with_other_headers_or_one_that_is_too_long_is_followed_by_the_next_up
 }
 
 #[test]
+fn a_late_reply_does_not_shift_the_replies_to_later_requests() {
+    let blocks = chain(&[100; 10]);
+    let mut scene = scene(&blocks, Conditions::default());
+    let (mut one, mut two) = (scene.leaf(), scene.leaf());
+    scene.ask(&mut one, &gethdrsen(&[blocks[4].hash()]));
+    assert_eq!(scene.heard(SUBMITTING), [message("gethdrsen", &locator(&[blocks[4].hash()]))]);
+    scene.ask(&mut two, &gethdrsen(&[blocks[6].hash()]));
+    // The reply to an earlier request: there is no other upstream, so its peer is closed, but the link is not asked
+    // again before the reply to its own request.
+    scene.upstream.send(SUBMITTING, &frame("hdrsen", &enriched(&blocks[8..])));
+    assert_refused(&mut scene, &mut one);
+    assert_eq!(scene.heard(SUBMITTING), []);
+    scene.upstream.send(SUBMITTING, &frame("hdrsen", &enriched(&blocks[5..])));
+    assert_eq!(scene.heard(SUBMITTING), [message("gethdrsen", &locator(&[blocks[6].hash()]))]);
+    scene.upstream.send(SUBMITTING, &frame("hdrsen", &enriched(&blocks[7..])));
+    assert_eq!(scene.received(&mut two), [message("hdrsen", &enriched(&blocks[7..]))]);
+    assert_eq!(scene.counts().headers_refused, 1);
+}
+
+#[test]
+fn leaf_peers_displace_no_request_of_an_upstream() {
+    let blocks = chain(&[100; 3]);
+    let mut scene = scene(&blocks, Conditions::default());
+    let mut second = scene.second_upstream();
+    let mut leaves: Vec<RawPeer> = (0..13).map(|_| scene.leaf()).collect();
+    for leaf in &mut leaves {
+        (0..4).for_each(|_| leaf.send(&gethdrsen(&[genesis()])));
+        scene.settle();
+    }
+    // 48 of their 52 requests have room.
+    assert_eq!(scene.counts().header_requests_refused, 1);
+    scene.heard(SUBMITTING);
+    second.receive(SUBMITTING);
+    second.send(SUBMITTING, &gethdrsen(&[blocks[0].hash()]));
+    scene.settle();
+    // It is the next one that the other upstream receives.
+    scene.upstream.send(SUBMITTING, &frame("hdrsen", &enriched(&blocks)));
+    assert_eq!(scene.heard(SUBMITTING), [message("gethdrsen", &locator(&[blocks[0].hash()]))]);
+}
+
+#[test]
 fn a_reply_that_is_longer_than_its_receiver_accepts_is_cut_between_headers() {
     // Each coinbase transaction has 30 kB, and a peer without a `protoconf` accepts 1 MiB.
     let mut blocks: Vec<Mined> = Vec::new();
