@@ -175,7 +175,7 @@ fn a_block_that_only_a_reply_has_shown_is_announced() {
     let reply = enriched(&blocks[39..]);
     scene.upstream.send(SUBMITTING, &frame("hdrsen", &reply));
     let tip = message("inv", &block_item(blocks[40].hash()));
-    assert_eq!(scene.received(&mut other), [tip.clone()]);
+    assert_eq!(scene.received(&mut other), std::slice::from_ref(&tip));
     assert_eq!(scene.received(&mut leaf), [message("hdrsen", &reply), tip]);
 }
 

@@ -117,8 +117,8 @@ fn race(rng: &mut StdRng, block: &Mined, mistakes: u32) -> (Scene, Vec<u8>, [Sou
     second.send(0, &frame("headers", &headers(std::slice::from_ref(block))));
     let [mut leaf] = requesting(&mut scene, [block]);
     let mut sources = [Source::honest(block), Source::honest(block)];
-    for at in 0..sources.len() {
-        let (source, len_bytes) = (&mut sources[at], 24 + block.payload.len());
+    let len_bytes = 24 + block.payload.len();
+    for source in &mut sources {
         match rng.random_range(0..4_u32) {
             0 if mistakes > 0 => source.dies_at = Some(rng.random_range(1..len_bytes)),
             1 if mistakes > 1 => {
