@@ -86,7 +86,7 @@ pub(in crate::relay) fn on_wake(core: &mut Core, ctx: &mut Ctx<'_>) {
 }
 
 /// Replaces the sources that have been silent for too long, or that send another block first while an idle link has the
-/// block, and looks for those that are missing.
+/// block, and asks a second source if there is a race.
 pub(in crate::relay) fn keep_up(core: &mut Core, ctx: &mut Ctx<'_>) {
     let now = ctx.now();
     core.blocks.passages.expire(now);
